@@ -1,0 +1,197 @@
+from nodetell.v1 import facts_pb2 as _facts_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ListNodesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListNodesResponse(_message.Message):
+    __slots__ = ("nodes", "aggregator_version")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATOR_VERSION_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeSummary]
+    aggregator_version: str
+    def __init__(self, nodes: _Optional[_Iterable[_Union[NodeSummary, _Mapping]]] = ..., aggregator_version: _Optional[str] = ...) -> None: ...
+
+class NodeSummary(_message.Message):
+    __slots__ = ("node", "connected", "agent_version", "facts_at_unix_ms", "heard_at_unix_ms", "links", "disks", "volumes", "coverage_gaps", "coalesced_updates", "dropped_samples", "findings")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FACTS_AT_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    HEARD_AT_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    DISKS_FIELD_NUMBER: _ClassVar[int]
+    VOLUMES_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_GAPS_FIELD_NUMBER: _ClassVar[int]
+    COALESCED_UPDATES_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    connected: bool
+    agent_version: str
+    facts_at_unix_ms: int
+    heard_at_unix_ms: int
+    links: int
+    disks: int
+    volumes: int
+    coverage_gaps: int
+    coalesced_updates: int
+    dropped_samples: int
+    findings: int
+    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., agent_version: _Optional[str] = ..., facts_at_unix_ms: _Optional[int] = ..., heard_at_unix_ms: _Optional[int] = ..., links: _Optional[int] = ..., disks: _Optional[int] = ..., volumes: _Optional[int] = ..., coverage_gaps: _Optional[int] = ..., coalesced_updates: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., findings: _Optional[int] = ...) -> None: ...
+
+class GetNodeRequest(_message.Message):
+    __slots__ = ("node",)
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    def __init__(self, node: _Optional[str] = ...) -> None: ...
+
+class GetNodeResponse(_message.Message):
+    __slots__ = ("summary", "facts", "changes")
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    summary: NodeSummary
+    facts: _facts_pb2.NodeFacts
+    changes: _containers.RepeatedCompositeFieldContainer[CounterChange]
+    def __init__(self, summary: _Optional[_Union[NodeSummary, _Mapping]] = ..., facts: _Optional[_Union[_facts_pb2.NodeFacts, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[CounterChange, _Mapping]]] = ...) -> None: ...
+
+class CounterChange(_message.Message):
+    __slots__ = ("subject", "name", "increment", "over_ms")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INCREMENT_FIELD_NUMBER: _ClassVar[int]
+    OVER_MS_FIELD_NUMBER: _ClassVar[int]
+    subject: str
+    name: str
+    increment: int
+    over_ms: int
+    def __init__(self, subject: _Optional[str] = ..., name: _Optional[str] = ..., increment: _Optional[int] = ..., over_ms: _Optional[int] = ...) -> None: ...
+
+class ListFindingsRequest(_message.Message):
+    __slots__ = ("include_resolved", "limit")
+    INCLUDE_RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    include_resolved: bool
+    limit: int
+    def __init__(self, include_resolved: _Optional[bool] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListFindingsResponse(_message.Message):
+    __slots__ = ("findings", "coverage")
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    coverage: _containers.RepeatedCompositeFieldContainer[NodeCoverage]
+    def __init__(self, findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., coverage: _Optional[_Iterable[_Union[NodeCoverage, _Mapping]]] = ...) -> None: ...
+
+class WatchFindingsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class FindingEvent(_message.Message):
+    __slots__ = ("kind", "finding", "at_unix_ms")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[FindingEvent.Kind]
+        KIND_STANDING: _ClassVar[FindingEvent.Kind]
+        KIND_APPEARED: _ClassVar[FindingEvent.Kind]
+        KIND_CHANGED: _ClassVar[FindingEvent.Kind]
+        KIND_RESOLVED: _ClassVar[FindingEvent.Kind]
+        KIND_SYNCED: _ClassVar[FindingEvent.Kind]
+    KIND_UNSPECIFIED: FindingEvent.Kind
+    KIND_STANDING: FindingEvent.Kind
+    KIND_APPEARED: FindingEvent.Kind
+    KIND_CHANGED: FindingEvent.Kind
+    KIND_RESOLVED: FindingEvent.Kind
+    KIND_SYNCED: FindingEvent.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FINDING_FIELD_NUMBER: _ClassVar[int]
+    AT_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    kind: FindingEvent.Kind
+    finding: Finding
+    at_unix_ms: int
+    def __init__(self, kind: _Optional[_Union[FindingEvent.Kind, str]] = ..., finding: _Optional[_Union[Finding, _Mapping]] = ..., at_unix_ms: _Optional[int] = ...) -> None: ...
+
+class NodeCoverage(_message.Message):
+    __slots__ = ("node", "coverage")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    coverage: _facts_pb2.Coverage
+    def __init__(self, node: _Optional[str] = ..., coverage: _Optional[_Union[_facts_pb2.Coverage, _Mapping]] = ...) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("id", "code", "incident", "stage", "severity", "summary", "nodes", "objects", "evidence", "ruled_out", "caused_by", "remediation", "clears_when", "first_seen_unix_ms", "last_seen_unix_ms", "resolved_unix_ms", "unconfirmed")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    RULED_OUT_FIELD_NUMBER: _ClassVar[int]
+    CAUSED_BY_FIELD_NUMBER: _ClassVar[int]
+    REMEDIATION_FIELD_NUMBER: _ClassVar[int]
+    CLEARS_WHEN_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEEN_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    UNCONFIRMED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    code: str
+    incident: str
+    stage: str
+    severity: str
+    summary: str
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    objects: _containers.RepeatedScalarFieldContainer[str]
+    evidence: _containers.RepeatedCompositeFieldContainer[Evidence]
+    ruled_out: _containers.RepeatedCompositeFieldContainer[RuledOut]
+    caused_by: _containers.RepeatedScalarFieldContainer[str]
+    remediation: _containers.RepeatedScalarFieldContainer[str]
+    clears_when: str
+    first_seen_unix_ms: int
+    last_seen_unix_ms: int
+    resolved_unix_ms: int
+    unconfirmed: str
+    def __init__(self, id: _Optional[str] = ..., code: _Optional[str] = ..., incident: _Optional[str] = ..., stage: _Optional[str] = ..., severity: _Optional[str] = ..., summary: _Optional[str] = ..., nodes: _Optional[_Iterable[str]] = ..., objects: _Optional[_Iterable[str]] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ..., ruled_out: _Optional[_Iterable[_Union[RuledOut, _Mapping]]] = ..., caused_by: _Optional[_Iterable[str]] = ..., remediation: _Optional[_Iterable[str]] = ..., clears_when: _Optional[str] = ..., first_seen_unix_ms: _Optional[int] = ..., last_seen_unix_ms: _Optional[int] = ..., resolved_unix_ms: _Optional[int] = ..., unconfirmed: _Optional[str] = ...) -> None: ...
+
+class Evidence(_message.Message):
+    __slots__ = ("node", "signal", "subject", "number", "text", "flag", "unit", "source", "at_unix_ms")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    AT_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    signal: str
+    subject: str
+    number: float
+    text: str
+    flag: bool
+    unit: str
+    source: str
+    at_unix_ms: int
+    def __init__(self, node: _Optional[str] = ..., signal: _Optional[str] = ..., subject: _Optional[str] = ..., number: _Optional[float] = ..., text: _Optional[str] = ..., flag: _Optional[bool] = ..., unit: _Optional[str] = ..., source: _Optional[str] = ..., at_unix_ms: _Optional[int] = ...) -> None: ...
+
+class RuledOut(_message.Message):
+    __slots__ = ("code", "because")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    because: str
+    def __init__(self, code: _Optional[str] = ..., because: _Optional[str] = ...) -> None: ...
