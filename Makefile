@@ -1,0 +1,116 @@
+# Everything here works in a fresh clone, in a path with spaces, as root and as an ordinary user. It needs git, make and
+# Python 3.11 or newer; whatever else there is comes hashed from requirements/ into .venv, and pip's cache is the user's own.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?=
+ARGS ?=
+PYTEST_ARGS ?=
+
+venv := .venv
+py := $(venv)/bin/python
+pip := $(py) -m pip --disable-pip-version-check --quiet
+made := $(venv)/.made-in
+has_run := $(venv)/.has-run
+has_dev := $(venv)/.has-dev
+protos := $(wildcard proto/nodetell/v1/*.proto)
+
+# The scripts of a virtual environment hold its absolute path, and it leads to a system's Python: one that was moved, or
+# whose Python is gone, is made anew. At the start, because make looks at each file once.
+ifneq ($(shell [ -d $(venv) ] && [ -e $(made) ] && { [ "$$(cat $(made))" != "$$(pwd)" ] || [ ! -x $(py) ]; } && echo stale),)
+$(info $(venv) was made in another place or its Python is gone: making it anew)
+$(shell rm -rf $(venv))
+endif
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+.PHONY: setup
+setup: $(has_run) ## .venv with the nodetell command in it
+
+.PHONY: run
+run: $(has_run) ## an aggregator and an agent of this very host, on loopback; ARGS goes to `nodetell up`
+	@$(venv)/bin/nodetell up --own-terminal $(ARGS)
+
+.PHONY: test
+test: $(has_dev) lint proto-check ## all checks, then all tests; PYTEST_ARGS goes to pytest
+	@$(py) -m pytest $(PYTEST_ARGS)
+
+.PHONY: dev
+dev: $(has_dev) ## .venv with the tools of the tests in it too
+
+.PHONY: lint
+lint: $(has_dev) ## ruff, mypy --strict, import contracts
+	@$(venv)/bin/ruff check --quiet .
+	@$(venv)/bin/ruff format --check --quiet . || { echo "make: run 'ruff format'; these are not formatted:" >&2; $(venv)/bin/ruff format --check . >&2; exit 1; }
+	@$(py) -m mypy
+	@PYTHONPATH=.:proto $(venv)/bin/lint-imports --no-cache
+
+# $(call protoc,DIRECTORY): stubs into DIRECTORY; those of services only for files that have some.
+define protoc
+$(py) -m grpc_tools.protoc -Iproto --python_out="$(1)" --pyi_out="$(1)" $(patsubst proto/%,%,$(protos)) && \
+$(py) -m grpc_tools.protoc -Iproto --grpc_python_out="$(1)" nodetell/v1/agent.proto nodetell/v1/operator.proto
+endef
+
+.PHONY: proto
+proto: $(has_dev) ## the stubs beside the .proto files, anew
+	@rm -f proto/nodetell/v1/*_pb2.py proto/nodetell/v1/*_pb2.pyi proto/nodetell/v1/*_pb2_grpc.py
+	@$(call protoc,proto)
+
+.PHONY: proto-check
+proto-check: $(has_dev) ## fails where the stubs are not what the .proto files say
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	$(call protoc,$$scratch) && \
+	diff -r -q -x '*.proto' -x '__init__.py' -x __pycache__ "$$scratch/nodetell/v1" proto/nodetell/v1 \
+		|| { echo "make: stubs are stale: run 'make proto' and commit what it changes" >&2; exit 1; }
+
+.PHONY: bench
+bench: $(has_dev) ## CPU and memory beside node_exporter's, in one run (root; ARGS goes to bench/sweep.py)
+	@$(py) bench/sweep.py $(ARGS)
+
+.PHONY: lock
+lock: ## requirements/*.txt anew from pyproject.toml (needs uv)
+	@command -v uv >/dev/null || { echo "make: uv makes the lock files and is not here: pip install uv" >&2; exit 1; }
+	uv pip compile $(lock_options) --extra dev -o requirements/dev.txt pyproject.toml
+	uv pip compile $(lock_options) --extra cli --extra build -o requirements/run.txt pyproject.toml
+lock_options := --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
+
+.PHONY: clean
+clean: ## without .venv and caches
+	rm -rf $(venv) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find agent aggregator cli proto tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first Python that will do, in $$python. A pyenv shim exists and does not run: so each is tried.
+define find_python
+python=; without_venv=; \
+for candidate in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	if "$$candidate" -c 'import venv, ensurepip' 2>/dev/null; then python=$$candidate; break; fi; \
+	without_venv="$$without_venv $$candidate"; \
+done; \
+if [ -z "$$python" ] && [ -n "$$without_venv" ]; then \
+	echo "make:$$without_venv cannot make virtual environments (no module venv or ensurepip); on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
+elif [ -z "$$python" ]; then \
+	echo "make: Python 3.11 or newer is needed; found: $$( { $(or $(PYTHON),python3) --version; } 2>&1 | head -n 1). 'make PYTHON=/path/to/python' takes another" >&2; exit 1; \
+fi
+endef
+
+$(made):
+	@$(find_python); \
+	[ -w . ] || { echo "make: $$PWD is not writable for $$(id -un): clone it somewhere that is" >&2; exit 1; }; \
+	echo "making $(venv) with $$("$$python" --version)"; \
+	"$$python" -m venv --clear $(venv) && pwd > $@
+
+$(has_run): requirements/run.txt pyproject.toml $(made)
+	@echo "installing what it needs to run (requirements/run.txt)"
+	@$(pip) install --only-binary :all: --require-hashes -r requirements/run.txt
+	@$(pip) install --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(has_dev): requirements/dev.txt $(has_run)
+	@echo "installing what its tests need (requirements/dev.txt)"
+	@$(pip) install --only-binary :all: --require-hashes -r requirements/dev.txt
+	@touch $@
