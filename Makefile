@@ -30,6 +30,7 @@ help: ## what can be made
 
 .PHONY: setup
 setup: $(has_run) ## .venv with the nodetell command in it
+	@echo "$(venv)/bin/nodetell is ready"
 
 .PHONY: run
 run: $(has_run) ## an aggregator and an agent of this very host, on loopback; ARGS goes to `nodetell up`

@@ -1,0 +1,66 @@
+"""Fails where a test was skipped for want of something that this machine has.
+
+A test that needs more than a plain process says so in its skip: "needs: WHAT". What the machine has is found out by
+doing it, here and independently of the tests' own judgement.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+
+def works(*command: str) -> bool:
+    """True where the command can be run and succeeds."""
+    try:
+        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0  # noqa: S603 - own commands
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def has_link_kind(kind: str) -> bool:
+    """True where the kernel makes a link of this kind, tried in a namespace of its own."""
+    extra = {
+        "vxlan": ["id", "7", "dstport", "4789"],
+        "geneve": ["id", "7", "remote", "192.0.2.1"],
+        "vlan": ["link", "lo", "id", "7"],
+        "macvlan": ["link", "lo"],
+    }.get(kind, [])
+    return works("unshare", "--net", "ip", "link", "add", "try0", "type", kind, *extra)
+
+
+def excuse(reason: str) -> str:
+    """What this machine really lacks of what the reason names; empty: nothing, so the test should have run."""
+    if os.geteuid() != 0:
+        return "not root"
+    if not works("unshare", "--net", "true"):
+        return "no network namespaces"
+    words = reason.replace(",", " ").replace(":", " ").split()
+    if "nft" in words or "nftables" in words:
+        return "" if works("unshare", "--net", "nft", "list", "ruleset") else "no nftables"
+    if "kind" in words:
+        kinds = words[words.index("kind") + 1 :]
+        return "" if kinds and has_link_kind(kinds[0]) else f"no link kind {' '.join(kinds)}"
+    for tool in ("ip", "ethtool", "tc", "unshare"):
+        if tool in words and not works("sh", "-c", f"command -v {tool}"):
+            return f"no {tool}"
+    return ""
+
+
+def main(path: str) -> int:
+    """Reads pytest's JUnit report; 1 if a skip has no excuse."""
+    status = 0
+    for case in ElementTree.parse(path).getroot().iter("testcase"):  # noqa: S314 - pytest's own report
+        for skipped in case.iter("skipped"):
+            reason = skipped.get("message", "")
+            if reason.startswith("needs: ") and not excuse(reason):
+                name = f"{case.get('classname')}::{case.get('name')}"
+                print(f"ci: {name} was skipped here ({reason}) and need not be")  # noqa: T201
+                status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
