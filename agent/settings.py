@@ -1,0 +1,104 @@
+"""Settings of the agent. Each field is a key of the configuration file; its docstring is what operators read about it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """Where the host's directories are seen from here."""
+
+    proc: str = "/proc"
+    """The host's /proc. In a container without the host's PID namespace, where it is mounted ("/host/proc")."""
+    sys: str = "/sys"
+    """The host's /sys."""
+    kubelet: str = "/var/lib/kubelet"
+    """The kubelet's root directory, where volumes are mounted and CSI drivers leave what they know of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorSettings:
+    """What is read, and how often."""
+
+    disabled: tuple[str, ...] = ()
+    """Names of collectors that do not run ("volumes", "usage", ...). What they read is then missing, and said to be."""
+    intervals: tuple[str, ...] = ()
+    """Seconds between the runs of single collectors, as "name=seconds" ("disks=5"); each has its own default."""
+    cpu_budget_percent: float = field(default=5.0, metadata={"min": 0.1, "max": 100.0, "unit": "percent of one core"})
+    """CPU that one collector may take over a minute. One that takes more runs half as often, down to a sixteenth, and
+    the coverage says so. The default is a hundred times what a collector costs on a host of 1,000 interfaces."""
+    probe_directories: tuple[str, ...] = ()
+    """Directories in which the latency of fdatasync is probed: a file of a few kilobytes is written in each. None by
+    default, because it writes. Name the directory of etcd's write-ahead log, or one on the same file system."""
+    probe_interval_s: float = field(default=1.0, metadata={"min": 0.1, "max": 3600.0, "unit": "seconds"})
+    """Time between two probes of a directory. 1 s costs 0.01 % of a core and two small writes."""
+
+    def __post_init__(self) -> None:
+        self.interval_overrides()
+
+    def interval_overrides(self) -> dict[str, float]:
+        """`intervals` by collector, in seconds. Raises ValueError."""
+        overrides = {}
+        for entry in self.intervals:
+            name, equals, text = entry.partition("=")
+            try:
+                seconds = float(text)
+            except ValueError:
+                seconds = math.nan
+            if not equals or not name.strip() or not 0.1 <= seconds <= 3600:
+                raise ValueError(f'intervals: "{entry}" is not "name=seconds" with 0.1 to 3600 seconds')
+            overrides[name.strip()] = seconds
+        return overrides
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """How what was read gets to the aggregator."""
+
+    batch_interval_s: float = field(default=5.0, metadata={"min": 0.2, "max": 300.0, "unit": "seconds"})
+    """Time between batches of counters. Changes of interfaces, routes, mounts and the first move of an error counter
+    do not wait for it. 5 s is 2.5 times cheaper than 1 s, on both ends."""
+    heartbeat_interval_s: float = field(default=5.0, metadata={"min": 0.2, "max": 5.0, "unit": "seconds"})
+    """A sign of life is sent when nothing else was for so long. The aggregator gives an agent up after 15 s of silence,
+    hence the maximum."""
+    ack_timeout_s: float = field(default=10.0, metadata={"min": 0.5, "max": 120.0, "unit": "seconds"})
+    """A message that is not acknowledged within this time has met a dead connection, which is then made anew. Must
+    leave the aggregator the time to write a finding to its disk."""
+    reconnect_min_s: float = field(default=0.5, metadata={"min": 0.05, "max": 60.0, "unit": "seconds"})
+    """Bound of the first, random, delay before connecting again. It doubles with each failure."""
+    reconnect_max_s: float = field(default=30.0, metadata={"min": 0.1, "max": 600.0, "unit": "seconds"})
+    """Bound that the delay does not exceed."""
+    buffer_bytes: int = field(default=4 << 20, metadata={"min": 65_536, "max": 16 << 20, "unit": "bytes"})
+    """Largest update that is sent. There is no queue: what changes while the aggregator is away is merged with what the
+    agent holds anyway, so that this is all the memory a long absence can take. A host of 1,000 interfaces needs 60 kB."""
+
+    def __post_init__(self) -> None:
+        if self.reconnect_min_s > self.reconnect_max_s:
+            raise ValueError(
+                f"reconnect_min_s ({self.reconnect_min_s:g}) is above reconnect_max_s ({self.reconnect_max_s:g})"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """All of the agent's settings."""
+
+    node: str = ""
+    """Name of this node, as Kubernetes knows it; empty: the host name. In a pod, set it from spec.nodeName."""
+    aggregator: str = "127.0.0.1:7443"
+    """Where the aggregator listens: "host:port", "[address]:port" for IPv6."""
+    log_level: str = field(default="info", metadata={"choices": ("debug", "info", "warning", "error")})
+    """Least severe events that are logged, to standard error."""
+    host: HostSettings = field(default_factory=HostSettings)
+    collectors: CollectorSettings = field(default_factory=CollectorSettings)
+    stream: StreamSettings = field(default_factory=StreamSettings)
+
+    def __post_init__(self) -> None:
+        match = _ADDRESS.fullmatch(self.aggregator)
+        if match is None or not 0 < int(match[1]) < 65_536:
+            raise ValueError(f'aggregator: "{self.aggregator}" is not "host:port"')
