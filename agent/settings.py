@@ -1,4 +1,4 @@
-"""Settings of the agent. Each field is a key of the configuration file; its docstring is what operators read about it."""
+"""Settings of the agent. Each field is a key of the configuration file; its docstring is what operators read of it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ class CollectorSettings:
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """How what was read gets to the aggregator."""
+    """How what was read gets to the aggregator.
+
+    There is no size of a buffer to set: what changes while the aggregator is away is merged into what the agent holds
+    anyway, so that a long absence takes no memory."""
 
     batch_interval_s: float = field(default=5.0, metadata={"min": 0.2, "max": 300.0, "unit": "seconds"})
     """Time between batches of counters. Changes of interfaces, routes, mounts and the first move of an error counter
@@ -73,9 +76,6 @@ class StreamSettings:
     """Bound of the first, random, delay before connecting again. It doubles with each failure."""
     reconnect_max_s: float = field(default=30.0, metadata={"min": 0.1, "max": 600.0, "unit": "seconds"})
     """Bound that the delay does not exceed."""
-    buffer_bytes: int = field(default=4 << 20, metadata={"min": 65_536, "max": 16 << 20, "unit": "bytes"})
-    """Largest update that is sent. There is no queue: what changes while the aggregator is away is merged with what the
-    agent holds anyway, so that this is all the memory a long absence can take. A host of 1,000 interfaces needs 60 kB."""
 
     def __post_init__(self) -> None:
         if self.reconnect_min_s > self.reconnect_max_s:
