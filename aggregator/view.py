@@ -18,6 +18,8 @@ class NodeObject:
     """"key=value:effect", sorted."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """status.addresses by type ("InternalIP", "Hostname")."""
+    pod_cidrs: tuple[str, ...] = ()
+    """spec.podCIDRs."""
 
 
 @dataclass(frozen=True, slots=True)

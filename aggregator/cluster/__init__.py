@@ -1,0 +1,1 @@
+"""What the API server knows, reduced to what the diagnosis uses."""

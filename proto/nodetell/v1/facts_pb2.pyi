@@ -69,7 +69,7 @@ COVERAGE_STATUS_DEGRADED: CoverageStatus
 COVERAGE_STATUS_DAMAGED: CoverageStatus
 
 class Item(_message.Message):
-    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector")
+    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link")
     KEY_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,7 @@ class Item(_message.Message):
     PATH_MTU_FIELD_NUMBER: _ClassVar[int]
     COVERAGE_FIELD_NUMBER: _ClassVar[int]
     COLLECTOR_FIELD_NUMBER: _ClassVar[int]
+    POD_LINK_FIELD_NUMBER: _ClassVar[int]
     key: str
     host: HostInfo
     link: Link
@@ -102,21 +103,24 @@ class Item(_message.Message):
     path_mtu: PathMtu
     coverage: Coverage
     collector: CollectorStatus
-    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ...) -> None: ...
+    pod_link: PodLink
+    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ...) -> None: ...
 
 class HostInfo(_message.Message):
-    __slots__ = ("boot_time_unix_ms", "boot_id", "kernel_release", "machine", "cpus")
+    __slots__ = ("boot_time_unix_ms", "boot_id", "kernel_release", "machine", "cpus", "recorded")
     BOOT_TIME_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     KERNEL_RELEASE_FIELD_NUMBER: _ClassVar[int]
     MACHINE_FIELD_NUMBER: _ClassVar[int]
     CPUS_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_FIELD_NUMBER: _ClassVar[int]
     boot_time_unix_ms: int
     boot_id: str
     kernel_release: str
     machine: str
     cpus: int
-    def __init__(self, boot_time_unix_ms: _Optional[int] = ..., boot_id: _Optional[str] = ..., kernel_release: _Optional[str] = ..., machine: _Optional[str] = ..., cpus: _Optional[int] = ...) -> None: ...
+    recorded: bool
+    def __init__(self, boot_time_unix_ms: _Optional[int] = ..., boot_id: _Optional[str] = ..., kernel_release: _Optional[str] = ..., machine: _Optional[str] = ..., cpus: _Optional[int] = ..., recorded: _Optional[bool] = ...) -> None: ...
 
 class Link(_message.Message):
     __slots__ = ("ifindex", "name", "kind", "mtu", "up", "operstate", "master", "lower", "peer_ifindex", "peer_netnsid", "tunnel", "addresses", "arp_type", "hardware", "vlan_id", "loopback")
@@ -339,6 +343,18 @@ class Filesystem(_message.Message):
     last_error_time: int
     last_error_func: str
     def __init__(self, device: _Optional[str] = ..., fs_type: _Optional[str] = ..., errors: _Optional[int] = ..., last_error_time: _Optional[int] = ..., last_error_func: _Optional[str] = ...) -> None: ...
+
+class PodLink(_message.Message):
+    __slots__ = ("pod_uid", "interface", "mtu", "host_interface")
+    POD_UID_FIELD_NUMBER: _ClassVar[int]
+    INTERFACE_FIELD_NUMBER: _ClassVar[int]
+    MTU_FIELD_NUMBER: _ClassVar[int]
+    HOST_INTERFACE_FIELD_NUMBER: _ClassVar[int]
+    pod_uid: str
+    interface: str
+    mtu: int
+    host_interface: str
+    def __init__(self, pod_uid: _Optional[str] = ..., interface: _Optional[str] = ..., mtu: _Optional[int] = ..., host_interface: _Optional[str] = ...) -> None: ...
 
 class PathMtu(_message.Message):
     __slots__ = ("peer", "via", "to", "interface", "interface_mtu", "path_mtu", "icmp_seen", "at_unix_ms", "rtt_us")

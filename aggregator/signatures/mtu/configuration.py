@@ -1,0 +1,346 @@
+"""Rules over MTUs as they are configured: they need no traffic, so they are the warning before the outage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from aggregator.cluster.pools import pool_of
+from aggregator.model import Evidence, Gap, Stage
+from aggregator.signatures.mtu.encapsulation import TUNNEL_KINDS
+from aggregator.signatures.mtu.observation import Observation, Witness
+from aggregator.signatures.mtu.topology import HostNetwork, Incomparable, TunnelFit, subnet
+from nodetell.v1 import facts_pb2 as pb
+
+OVERLAY_EXCEEDS_UNDERLAY = "mtu.overlay_exceeds_underlay"
+INCONSISTENT_ON_NODE = "mtu.inconsistent_on_node"
+INCONSISTENT_ACROSS_NODES = "mtu.inconsistent_across_nodes"
+
+_AGGREGATES = {"bridge": "bridge", "bond": "bond", "team": "team"}
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Two interfaces of one host that must agree and do not: which, why, and whether pods' packets go from big to small."""
+
+    about: tuple[str, ...]
+    statement: str
+    links: tuple[pb.Link, ...]
+    veths: tuple[pb.Link, ...] = ()
+    """Host-side veths through which too large packets would come in."""
+
+
+def overlays(host: HostNetwork) -> tuple[list[TunnelFit], list[Gap]]:
+    """Every tunnel that can be compared with what carries it, and those that cannot."""
+    fits: list[TunnelFit] = []
+    gaps: list[Gap] = []
+    for tunnel in sorted(host.tunnels(), key=lambda link: link.ifindex):
+        if not tunnel.tunnel.underlay and not tunnel.tunnel.external and not host.carries_pods(tunnel):
+            continue  # the kernel's fallback devices (tunl0, gre0, sit0) and idle VPNs: nobody's path
+        match host.fit(tunnel):
+            case TunnelFit() as fit:
+                fits.append(fit)
+            case Incomparable(link, because):
+                gaps.append(Gap(host.state.name, "mtu.underlay", "degraded", f"could not compare: {because}"))
+    return fits, gaps
+
+
+def about_tunnel(link: pb.Link) -> tuple[str, ...]:
+    """Identity of a tunnel across hosts."""
+    return ("tunnel", link.kind, link.name)
+
+
+def overlay_exceeds_underlay(host: HostNetwork, fits: Iterable[TunnelFit]) -> list[Observation]:
+    """inner MTU + encapsulation > MTU of the device that carries the tunnel."""
+    witness = Witness(host.state.name, host.state.at)
+    source = host.source("link")
+    found = []
+    for fit in fits:
+        if fit.fits:
+            continue
+        link = fit.link
+        most = fit.carrier_mtu - fit.overhead
+        evidence = [
+            witness.level("link.mtu", fit.carrier.name, fit.carrier_mtu, "bytes", source),
+            witness.level("tunnel.overhead", f"{link.name} ({link.kind})", fit.overhead, "bytes", source),
+        ]
+        if fit.inner_source == "routes":
+            evidence.insert(0, witness.level("route.mtu", link.name, fit.inner_mtu, "bytes", host.source("route")))
+        elif fit.inner_source == "pod veths":
+            evidence.insert(0, witness.level("veth.mtu", "pods' veths", fit.inner_mtu, "bytes", source))
+        else:
+            evidence.insert(0, witness.level("link.mtu", link.name, link.mtu, "bytes", source))
+        found.append(
+            Observation(
+                code=OVERLAY_EXCEEDS_UNDERLAY,
+                about=about_tunnel(link),
+                node=host.state.name,
+                stage=Stage.RISK,
+                statement=f"{link.name} is given packets of {fit.inner_mtu} bytes ({fit.inner_source}), with {fit.overhead} of "
+                f"{link.kind} they need {fit.needs}, and {fit.carrier.name} carries {fit.carrier_mtu}",
+                evidence=tuple(evidence),
+                remedies=(
+                    f"Set the overlay's MTU ({link.name} and the pods on it) to {most} or less in the CNI's configuration, "
+                    f"or raise {fit.carrier.name} and every hop between the nodes to {fit.needs} or more.",
+                ),
+            )
+        )
+    return found
+
+
+def misfits_on_node(host: HostNetwork, fits: Iterable[TunnelFit]) -> list[Misfit]:
+    """Interfaces of one host that must agree on their MTU and do not."""
+    return [
+        *_members(host),
+        *_pairs(host),
+        *_stacked(host),
+        *_pods_above_overlay(host, fits),
+        *_pods_above_veth(host),
+    ]
+
+
+def _members(host: HostNetwork) -> list[Misfit]:
+    """A bridge or bond and its members. Open vSwitch ports are not compared: OVS never checks their MTU against its own device."""
+    found = []
+    for ifindex, ports in sorted(host.ports.items()):
+        top = host.links.get(ifindex)
+        if top is None or top.kind not in _AGGREGATES or not host.alive(top):
+            continue
+        odd = [
+            port
+            for port in sorted(ports, key=lambda port: port.ifindex)
+            if host.alive(port) and port.mtu != top.mtu and not port.tunnel.external
+        ]
+        if odd:
+            named = _listed(f"{port.name} {port.mtu}" for port in odd)
+            found.append(
+                Misfit(
+                    about=("members", top.kind, top.name),
+                    statement=f"{_AGGREGATES[top.kind]} {top.name} has MTU {top.mtu}, its port{_s(odd)} {named}",
+                    links=(top, *odd),
+                    veths=tuple(port for port in (*ports,) if port.kind == "veth" and port.mtu > min(p.mtu for p in ports)),
+                )
+            )
+    return found
+
+
+def _pairs(host: HostNetwork) -> list[Misfit]:
+    """The two ends of a veth, both in this namespace."""
+    found = []
+    for link in host.links.values():
+        other = host.links.get(link.lower)
+        if link.kind != "veth" or other is None or other.kind != "veth" or other.lower != link.ifindex:
+            continue
+        if link.HasField("peer_netnsid") or other.HasField("peer_netnsid") or link.ifindex > other.ifindex:
+            continue
+        if host.alive(link) and host.alive(other) and link.mtu != other.mtu:
+            found.append(
+                Misfit(
+                    about=("pair", *sorted((link.name, other.name))),
+                    statement=f"the two ends of one veth differ: {link.name} {link.mtu}, {other.name} {other.mtu}",
+                    links=(link, other),
+                    veths=(min(link, other, key=lambda end: end.mtu),),
+                )
+            )
+    return found
+
+
+def _stacked(host: HostNetwork) -> list[Misfit]:
+    """A VLAN or macvlan larger than the device below it; smaller is how they may be."""
+    found = []
+    for link in host.links.values():
+        below = host.links.get(link.lower)
+        if link.kind in {"vlan", "macvlan", "macvtap", "ipvlan"} and below is not None and host.alive(link) and link.mtu > below.mtu:
+            found.append(
+                Misfit(
+                    about=("stacked", link.kind, link.name),
+                    statement=f"{link.kind} {link.name} ({link.mtu}) is larger than {below.name} ({below.mtu}) below it",
+                    links=(link, below),
+                )
+            )
+    return found
+
+
+def _pods_above_overlay(host: HostNetwork, fits: Iterable[TunnelFit]) -> list[Misfit]:
+    """Pods' veths larger than the overlay that their packets to other nodes are sent through."""
+    veths = host.pod_veths()
+    found = []
+    for fit in fits:
+        link = fit.link
+        if link.tunnel.external or not host.carries_pods(link) or link.master:
+            continue  # on a bridge, it is compared as a port of it
+        above = sorted((veth for veth in veths if veth.mtu > fit.inner_mtu), key=lambda veth: veth.ifindex)
+        if above:
+            largest = max(veth.mtu for veth in above)
+            found.append(
+                Misfit(
+                    about=("pods above", link.kind, link.name),
+                    statement=f"{len(above)} pod veth{_s(above)} of up to {largest} bytes send through {link.name}, "
+                    f"which takes {fit.inner_mtu}",
+                    links=(link, *above[:3]),
+                    veths=tuple(above),
+                )
+            )
+    return found
+
+
+def _pods_above_veth(host: HostNetwork) -> list[Misfit]:
+    """A pod's own interface larger or smaller than its host-side end."""
+    by_name = {link.name: link for link in host.links.values()}
+    odd: list[tuple[pb.PodLink, pb.Link]] = []
+    for item in host.state.items.values():
+        if item.WhichOneof("fact") == "pod_link":
+            veth = by_name.get(item.pod_link.host_interface)
+            if veth is not None and item.pod_link.mtu and item.pod_link.mtu != veth.mtu and host.alive(veth):
+                odd.append((item.pod_link, veth))
+    if not odd:
+        return []
+    odd.sort(key=lambda pair: pair[1].ifindex)
+    named = _listed(f"{inner.interface} of pod {inner.pod_uid} {inner.mtu}, {veth.name} {veth.mtu}" for inner, veth in odd)
+    return [
+        Misfit(
+            about=("pod interface",),
+            statement=f"{len(odd)} pod interface{_s(odd)} and host-side veth{_s(odd)} differ: {named}",
+            links=tuple(veth for _, veth in odd),
+            veths=tuple(veth for inner, veth in odd if inner.mtu > veth.mtu),
+        )
+    ]
+
+
+def inconsistent_on_node(host: HostNetwork, misfits: Iterable[Misfit]) -> list[Observation]:
+    """A bridge or bond and its members, the two ends of a veth, or pods and their overlay disagree."""
+    witness = Witness(host.state.name, host.state.at)
+    source = host.source("link")
+    return [
+        Observation(
+            code=INCONSISTENT_ON_NODE,
+            about=misfit.about,
+            node=host.state.name,
+            stage=Stage.RISK,
+            statement=misfit.statement,
+            evidence=tuple(
+                witness.level("link.mtu", link.name, link.mtu, "bytes", source) for link in misfit.links[:_MOST_LINKS]
+            ),
+        )
+        for misfit in misfits
+    ]
+
+
+_MOST_LINKS = 8
+"""Interfaces named as evidence of one misfit; a bridge with a thousand odd ports needs no thousand lines."""
+
+
+# -- between nodes -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    node: str
+    link: pb.Link
+    evidence: Evidence
+
+
+def inconsistent_across_nodes(hosts: Mapping[str, HostNetwork]) -> list[Observation]:
+    """The same interface role has different MTUs on nodes of one pool.
+
+    A role is what an interface does (carries the overlay, is on this IP network, is this overlay), never its name: names
+    differ between machines, and bond0 at 9000 beside bond1 at 1500 is how storage networks are. Where no pool is known,
+    only what must agree everywhere is compared: one IP network, one VNI.
+    """
+    roles: dict[tuple[str, ...], list[_Member]] = {}
+    for name, host in sorted(hosts.items()):
+        pool = pool_of(host.node) if host.node is not None else None
+        witness = Witness(name, host.state.at)
+        for role, link in _roles(host, pool is not None):
+            evidence = witness.level("link.mtu", link.name, link.mtu, "bytes", host.source("link"))
+            roles.setdefault((pool or "", *role), []).append(_Member(name, link, evidence))
+    found = []
+    for (pool_name, *role), members in sorted(roles.items()):
+        counts = Counter(member.link.mtu for member in members)
+        if len(counts) < 2 or len({member.node for member in members}) < 2:
+            continue
+        ranked = counts.most_common()
+        usual = ranked[0][0] if ranked[0][1] > ranked[1][1] else None
+        majority = next((member for member in members if member.link.mtu == usual), None)
+        for member in members:
+            if member.link.mtu == usual:
+                continue
+            against = (
+                f"{usual} on {counts[usual]} other{'' if counts[usual] == 1 else 's'}"
+                if usual is not None
+                else _listed(f"{other.link.mtu} on {other.node}" for other in members if other is not member)
+            )
+            where = f" of pool {pool_name}" if pool_name else ""
+            found.append(
+                Observation(
+                    code=INCONSISTENT_ACROSS_NODES,
+                    about=(pool_name, *role),
+                    node=member.node,
+                    stage=Stage.RISK,
+                    statement=f"{member.link.name} ({_role_words(tuple(role))}{where}) has MTU {member.link.mtu}, against {against}",
+                    evidence=(member.evidence, *((majority.evidence,) if majority is not None else ())),
+                )
+            )
+    return found
+
+
+def _roles(host: HostNetwork, pool_known: bool) -> list[tuple[tuple[str, ...], pb.Link]]:
+    """(role, interface) pairs of a host; an interface has one role."""
+    roles: list[tuple[tuple[str, ...], pb.Link]] = []
+    taken: set[int] = set()
+
+    def give(role: tuple[str, ...], link: pb.Link | None) -> None:
+        if link is not None and link.ifindex not in taken and host.alive(link):
+            taken.add(link.ifindex)
+            roles.append((role, link))
+
+    for tunnel in sorted(host.tunnels(), key=lambda link: link.ifindex):
+        if tunnel.tunnel.external or not host.carries_pods(tunnel):
+            continue
+        if tunnel.kind in {"vxlan", "geneve"}:
+            give(("overlay", tunnel.kind, str(tunnel.tunnel.id)), tunnel)
+        elif pool_known:
+            give(("overlay", tunnel.kind, tunnel.name), tunnel)
+        if pool_known:
+            give(("carrier", tunnel.kind), host.links.get(tunnel.tunnel.underlay))
+    if pool_known:
+        for tunnel in host.tunnels():
+            if tunnel.tunnel.external:
+                give(("carrier", tunnel.kind), host.links.get(tunnel.tunnel.underlay))
+        default = sorted(
+            (route for route in host.routes if route.destination in {"0.0.0.0/0", "::/0"} and route.ifindex),
+            key=lambda route: (route.destination != "0.0.0.0/0", route.priority),
+        )
+        if default:
+            link = host.links.get(default[0].ifindex)
+            if link is not None and link.kind not in TUNNEL_KINDS:
+                give(("default route",), link)
+    for link in sorted(host.links.values(), key=lambda link: link.ifindex):
+        if link.kind in TUNNEL_KINDS or link.kind == "veth" or any(p.kind == "veth" for p in host.ports.get(link.ifindex, ())):
+            continue
+        shared = next((network for address in link.addresses if (network := subnet(address)) is not None), None)
+        if shared is not None:
+            give(("network", str(shared)), link)
+    return roles
+
+
+def _role_words(role: tuple[str, ...]) -> str:
+    match role:
+        case ("overlay", kind, which):
+            return f"{kind} overlay {which}"
+        case ("carrier", kind):
+            return f"carries the {kind} overlay"
+        case ("network", network):
+            return f"on {network}"
+        case _:
+            return role[0]
+
+
+def _listed(parts: Iterable[str], most: int = 3) -> str:
+    every = list(parts)
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
+
+
+def _s(things: object) -> str:
+    return "" if isinstance(things, list | tuple) and len(things) == 1 else "s"

@@ -1,0 +1,94 @@
+"""What a rule sees on one host, before the same cause on several hosts becomes one finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aggregator.model import Evidence, RuledOut, Stage
+from aggregator.node_state import Delta, NodeState
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One rule that holds on one host."""
+
+    code: str
+    about: tuple[str, ...]
+    """What it is about, without numbers: observations of a code with the same `about` are one finding."""
+    node: str
+    stage: Stage
+    statement: str
+    """A clause with the numbers in it, true of this host: "flannel.1 (1500) + 50 of vxlan needs 1550, eth0 carries 1500"."""
+    evidence: tuple[Evidence, ...]
+    ruled_out: tuple[RuledOut, ...] = ()
+    causes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(code, about) of observations that explain this one, if they are there too."""
+    remedies: tuple[str, ...] = ()
+    """Remedies that depend on this host's facts; they come before those of the code."""
+    workloads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """By how much counters rose in the window, on one host. Unknown counters are None, never 0."""
+
+    state: NodeState
+    window_s: float
+
+    def of(self, subject: str, counter: str) -> int | None:
+        """Increment of one counter."""
+        delta = self._delta(subject, counter)
+        return None if delta is None else delta.increment
+
+    def sum_of(self, subject: str, counters: tuple[str, ...]) -> int | None:
+        """Sum over counters of ONE subject; None where none of them is known. Interfaces are never summed up."""
+        known = [rise for counter in counters if (rise := self.of(subject, counter)) is not None]
+        return sum(known) if known else None
+
+    def reaches(self, subject: str, counter: str, minimum: int) -> bool:
+        """The counter rose by at least `minimum` per window."""
+        delta = self._delta(subject, counter)
+        return delta is not None and delta.increment >= minimum * self.scale(delta)
+
+    def scale(self, delta: Delta) -> float:
+        """How many windows of a minute a delta stands for, at least one: minima are given per minute."""
+        return max(1.0, delta.seconds / 60.0)
+
+    def minimum(self, subject: str, counter: str, per_minute: int) -> float:
+        """A minimum per minute, for the time that the counter was really watched."""
+        delta = self._delta(subject, counter)
+        return per_minute if delta is None else per_minute * self.scale(delta)
+
+    def seconds(self, subject: str, counter: str) -> float:
+        """Length of the watched window in seconds; 0: not watched."""
+        delta = self._delta(subject, counter)
+        return 0.0 if delta is None else delta.seconds
+
+    def _delta(self, subject: str, counter: str) -> Delta | None:
+        return self.state.delta(subject, counter, self.window_s)
+
+
+@dataclass(slots=True)
+class Witness:
+    """Makes evidence of one host without repeating its name and time."""
+
+    node: str
+    at: float
+    made: list[Evidence] = field(default_factory=list)
+
+    def level(self, signal: str, subject: str, value: float | int | str | bool, unit: str, source: str) -> Evidence:
+        """A value as it is now."""
+        return Evidence(self.node, signal, subject, value, unit, source, self.at)
+
+    def rise(self, subject: str, value: int, seconds: float, source: str, unit: str = "packets") -> Evidence:
+        """By how much a counter rose; the window is in the signal's unit."""
+        return Evidence(self.node, "counter.delta", subject, value, f"{unit} in {seconds:g} s", source, self.at)
+
+
+def by_code(observations: list[Observation]) -> Mapping[str, list[Observation]]:
+    """Observations by their code."""
+    grouped: dict[str, list[Observation]] = {}
+    for observation in observations:
+        grouped.setdefault(observation.code, []).append(observation)
+    return grouped

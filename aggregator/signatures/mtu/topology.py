@@ -1,0 +1,276 @@
+"""What a host's network is made of, as far as MTUs go: tunnels and what carries them, pods' veths and what they pass.
+
+Derived from the host's items alone. Interface names decide nothing where kinds, routes or addresses can.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
+
+from aggregator.node_state import NodeState
+from aggregator.signatures.mtu.encapsulation import OVN_GENEVE_OPTIONS, TUNNEL_KINDS, overhead
+from aggregator.view import NodeObject
+from nodetell.v1 import facts_pb2 as pb
+
+_NOT_A_POD = frozenset({"cilium_host", "cilium_net"})
+"""A veth pair whose both ends belong to the host: Cilium's router. Nothing but its name tells it from a pod's."""
+_OVN_DEVICES = frozenset({"ovn-k8s-mp0", "ovn0", "br-int"})
+_CNI_WIREGUARD = frozenset({"cilium_wg0", "wireguard.cali", "wg-v6.cali", "flannel-wg", "flannel-wg-v6"})
+"""WireGuard devices that carry pods though no route of the main table says so (Calico uses its own table)."""
+_CONTAINER_ENGINE_BRIDGE = re.compile(r"docker\d+|podman\d+|lxcbr\d+|lxdbr\d+|virbr\d+|br-[0-9a-f]{12}")
+"""Bridges of container engines beside Kubernetes; asked only where no overlay's routes tell whose a bridge is."""
+_POD_SUPERNET = {4: 16, 6: 48}
+"""Prefix lengths within which one cluster's pod ranges lie: allocators cut a /16 or smaller into node ranges."""
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelFit:
+    """A tunnel, the largest packet it is given, and whether what carries it can take that packet encapsulated."""
+
+    link: pb.Link
+    inner_mtu: int
+    inner_source: str
+    """Where the inner MTU comes from: "own MTU", "routes", "pod veths"."""
+    overhead: int
+    carrier: pb.Link
+    carrier_mtu: int
+
+    @property
+    def needs(self) -> int:
+        """Bytes of the largest encapsulated packet."""
+        return self.inner_mtu + self.overhead
+
+    @property
+    def fits(self) -> bool:
+        """The carrier can send it in one piece."""
+        return self.needs <= self.carrier_mtu
+
+
+@dataclass(frozen=True, slots=True)
+class Incomparable:
+    """A tunnel about which nothing can be said, and why."""
+
+    link: pb.Link
+    because: str
+
+
+class HostNetwork:
+    """One host's links and routes with the questions that the rules ask of them."""
+
+    def __init__(self, state: NodeState, node: NodeObject | None = None) -> None:
+        self.state = state
+        self.node = node
+        self.links = state.links()
+        self.routes = state.routes()
+        self.ports: dict[int, list[pb.Link]] = {}
+        for link in self.links.values():
+            if link.master:
+                self.ports.setdefault(link.master, []).append(link)
+        info = state.items.get("host")
+        self.recorded = info is not None and info.host.recorded
+
+    # -- what is there -------------------------------------------------------------------------------------------------
+
+    def alive(self, link: pb.Link) -> bool:
+        """Somebody's path: up, not loopback, and not without carrier. Tunnels report no carrier: their state is unknown."""
+        return link.up and not link.loopback and link.operstate not in _DEAD
+
+    def tunnels(self) -> Iterator[pb.Link]:
+        """Tunnels that are up."""
+        return (link for link in self.links.values() if link.kind in TUNNEL_KINDS and self.alive(link))
+
+    def pod_veths(self) -> list[pb.Link]:
+        """Host-side ends of veth pairs whose other end is in another namespace, and that no container bridge owns."""
+        return [link for link in self.links.values() if self._is_pod_veth(link)]
+
+    def _is_pod_veth(self, link: pb.Link) -> bool:
+        if link.kind != "veth" or not link.HasField("peer_netnsid") or link.name in _NOT_A_POD or not self.alive(link):
+            return False
+        master = self.links.get(link.master)
+        if master is None or master.kind != "bridge":
+            return True  # routed, or on Open vSwitch
+        return self._is_pod_bridge(master)
+
+    def _is_pod_bridge(self, bridge: pb.Link) -> bool:
+        """A bridge that an overlay's routes belong to, or that an overlay is a port of. docker0 is neither."""
+        if any(port.kind in TUNNEL_KINDS for port in self.ports.get(bridge.ifindex, ())):
+            return True
+        ranges = self.overlay_ranges()
+        if not ranges:
+            return _CONTAINER_ENGINE_BRIDGE.fullmatch(bridge.name) is None
+        return any(_near(_network(address), there) for address in bridge.addresses for there in ranges)
+
+    def overlay_ranges(self) -> list[Network]:
+        """Destinations of the routes through tunnels that are no VPNs: other nodes' pod ranges."""
+        return [
+            destination
+            for route in self.routes
+            if (link := self.links.get(route.ifindex)) is not None
+            and link.kind in TUNNEL_KINDS
+            and (link.kind != "wireguard" or link.name in _CNI_WIREGUARD)
+            and (destination := _network(route.destination)) is not None
+            and destination.prefixlen > 0
+        ]
+
+    def local_pod_ranges(self) -> list[Network]:
+        """Where this host's own pods live: the node's podCIDRs, pod bridges' and routed CNI devices' addresses."""
+        ranges = [_network(cidr) for cidr in (self.node.pod_cidrs if self.node else ())]
+        for link in self.links.values():
+            bridge_of_veths = link.kind == "bridge" and any(p.kind == "veth" for p in self.ports.get(link.ifindex, ()))
+            cni_device = link.kind == "veth" or (link.kind in TUNNEL_KINDS and link.kind != "wireguard")
+            if bridge_of_veths or cni_device:
+                ranges.extend(_network(address) for address in link.addresses)
+        return [range_ for range_ in ranges if range_ is not None and not range_.is_link_local]
+
+    def carries_pods(self, tunnel: pb.Link) -> bool:
+        """Pods' packets to other nodes go through this tunnel, as far as routes, bridges and addresses tell."""
+        if tunnel.name in _CNI_WIREGUARD:
+            return True
+        master = self.links.get(tunnel.master)
+        if master is not None and any(port.kind == "veth" for port in self.ports.get(master.ifindex, ())):
+            return True
+        through = [
+            _network(route.destination) for route in self.routes if route.ifindex == tunnel.ifindex
+        ]
+        destinations = [there for there in through if there is not None and not there.is_link_local]
+        if tunnel.kind in {"vxlan", "geneve"} and any(there.prefixlen > 0 for there in destinations):
+            return True
+        return any(_near(here, there) for here in self.local_pod_ranges() for there in destinations)
+
+    # -- does it fit ---------------------------------------------------------------------------------------------------
+
+    def fit(self, tunnel: pb.Link) -> TunnelFit | Incomparable:
+        """Compare a tunnel with what carries it."""
+        carrier = self.links.get(tunnel.tunnel.underlay)
+        if carrier is None:
+            return Incomparable(tunnel, f"{tunnel.name}: the device that carries it could not be told")
+        extra = overhead(tunnel, geneve_options=self._geneve_options(tunnel))
+        if extra is None:
+            return Incomparable(tunnel, f"{tunnel.name}: overhead of kind {tunnel.kind} is not known")
+        inner = self._metadata_inner(tunnel, carrier) if tunnel.tunnel.external else self._inner(tunnel)
+        if inner is None:
+            return Incomparable(
+                tunnel,
+                f"{tunnel.name} is a metadata tunnel whose own MTU means nothing, no route gives an MTU towards pods, "
+                f"and the pods' veths are as large as {carrier.name} ({carrier.mtu})",
+            )
+        mtu, source = inner
+        fit = TunnelFit(tunnel, mtu, source, extra, carrier, self._carrier_mtu(tunnel, carrier))
+        if not fit.fits and tunnel.tunnel.underlay_source == pb.UNDERLAY_SOURCE_DEFAULT_ROUTE:
+            other = next((link for link in self._other_networks(carrier) if fit.needs <= link.mtu), None)
+            if other is not None:
+                return Incomparable(
+                    tunnel,
+                    f"{tunnel.name} names neither link nor address, and fits {other.name} ({other.mtu}) "
+                    f"though not the default route's {carrier.name} ({carrier.mtu})",
+                )
+        return fit
+
+    def _inner(self, tunnel: pb.Link) -> tuple[int, str]:
+        """The largest packet that is sent into a tunnel: a route's own MTU beats its device's."""
+        through = [route.mtu for route in self.routes if route.ifindex == tunnel.ifindex]
+        if through and all(through) and max(through) < tunnel.mtu:
+            return max(through), "routes"
+        return tunnel.mtu, "own MTU"
+
+    def _metadata_inner(self, tunnel: pb.Link, carrier: pb.Link) -> tuple[int, str] | None:
+        mtus = self._pod_route_mtus(tunnel)
+        if mtus:
+            return min(mtus), "routes"
+        veths = [veth.mtu for veth in self.pod_veths()]
+        if veths and max(veths) < carrier.mtu:
+            return max(veths), "pod veths"
+        return None
+
+    def _pod_route_mtus(self, tunnel: pb.Link) -> list[int]:
+        """MTUs of routes through the tunnel, or else towards pod ranges by whatever virtual device."""
+        through = [route.mtu for route in self.routes if route.mtu and route.ifindex == tunnel.ifindex]
+        if through:
+            return through
+        return [
+            route.mtu
+            for route in self.routes
+            if route.mtu
+            and (device := self.links.get(route.ifindex)) is not None
+            and device.kind in {"veth", "bridge", "openvswitch", "dummy"}
+            and (destination := _network(route.destination)) is not None
+            and destination.prefixlen > 0
+        ]
+
+    def _carrier_mtu(self, tunnel: pb.Link, carrier: pb.Link) -> int:
+        """The carrier's MTU, or that of the route that the encapsulated packets take where it has one of its own."""
+        remote = _network(tunnel.tunnel.remote)
+        best: tuple[int, int] | None = None
+        for route in self.routes:
+            destination = _network(route.destination)
+            if route.ifindex != carrier.ifindex or destination is None:
+                continue
+            wanted = remote is not None and remote.version == destination.version
+            if (wanted and remote is not None and remote.network_address in destination) or (
+                remote is None and destination.prefixlen == 0 and (destination.version == 6) == tunnel.tunnel.outer_ipv6
+            ):
+                candidate = (destination.prefixlen, route.mtu)
+                best = candidate if best is None or candidate[0] > best[0] else best
+        return min(carrier.mtu, best[1]) if best is not None and best[1] else carrier.mtu
+
+    def _other_networks(self, carrier: pb.Link) -> list[pb.Link]:
+        return [
+            link
+            for link in self.links.values()
+            if link.ifindex != carrier.ifindex
+            and self.alive(link)
+            and link.addresses
+            and (link.hardware or link.kind in {"", "bond", "vlan", "team"})
+        ]
+
+    def _geneve_options(self, tunnel: pb.Link) -> int:
+        """OVN's option where OVN is: Open vSwitch names its Geneve device genev_sys_PORT, OVN adds devices of its own."""
+        ovn = any(link.name in _OVN_DEVICES for link in self.links.values())
+        return OVN_GENEVE_OPTIONS if tunnel.tunnel.external and ovn and tunnel.name.startswith("genev_sys_") else 0
+
+    def source(self, kind: str) -> str:
+        """Where evidence of a kind was read: "link" and "route", or a file below /proc."""
+        if kind == "link":
+            return "ip-link.json" if self.recorded else "rtnetlink"
+        if kind == "route":
+            return "ip-route.json" if self.recorded else "rtnetlink"
+        return kind if self.recorded else f"/{kind}"
+
+
+_DEAD = frozenset({pb.OPER_STATE_DOWN, pb.OPER_STATE_NOT_PRESENT, pb.OPER_STATE_LOWER_LAYER_DOWN})
+
+
+def _network(text: str) -> Network | None:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def subnet(address: str) -> Network | None:
+    """Network of an interface address that others can share; None for host addresses, link-local and garbage."""
+    try:
+        interface: IPv4Interface | IPv6Interface = ip_interface(address)
+    except ValueError:
+        return None
+    network = interface.network
+    if network.prefixlen >= network.max_prefixlen - 1 or network.is_link_local or network.is_loopback:
+        return None
+    return network
+
+
+def _near(one: Network | None, other: Network | None) -> bool:
+    """Both lie in one range that a cluster's pods would share."""
+    if one is None or other is None or one.version != other.version:
+        return False
+    length = _POD_SUPERNET[one.version]
+    return _shortened(one, length) == _shortened(other, length)
+
+
+def _shortened(network: Network, length: int) -> Network:
+    return network.supernet(new_prefix=length) if network.prefixlen > length else network

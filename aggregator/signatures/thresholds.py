@@ -1,0 +1,39 @@
+"""Every number a signature compares with, in one place, each with its unit and where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Defaults of the diagnosis. Minimum counts are per window; a longer window asks for proportionally more."""
+
+    window_s: float = field(default=60.0, metadata={"unit": "s", "min": 5.0, "max": 900.0})
+    """How far back counters are compared. A counter finding clears once a whole window is clean."""
+    mtu_drops_min: int = field(default=5, metadata={"unit": "packets", "min": 1})
+    """Packets too large for the path before a finding is active: a single one may be healthy path-MTU discovery."""
+    counters_agree_ratio: float = field(default=0.1, metadata={"min": 0.0, "max": 0.5})
+    """How far counters that a fault moves together may differ: other traffic moves them too. Measured equal without it."""
+    counters_agree_slack: int = field(default=5, metadata={"unit": "packets", "min": 0})
+    """... or so many packets, whichever is more."""
+    overlay_drops_min: int = field(default=50, metadata={"unit": "packets", "min": 1})
+    """Drops on an overlay interface worth a finding. An idle one drops a few by itself: multicast has nowhere to go."""
+    overlay_drops_ratio: float = field(default=1e-4, metadata={"min": 0.0, "max": 1.0})
+    """... and at least this share of the packets it sent."""
+    nic_errors_min: int = field(default=10, metadata={"unit": "packets", "min": 1})
+    """Errors of a network device (CRC, ring overrun, missed, carrier) worth a finding."""
+    softnet_drops_min: int = field(default=10, metadata={"unit": "packets", "min": 1})
+    """Packets dropped because a CPU's backlog was full, worth a finding."""
+    conntrack_full_ratio: float = field(default=0.98, metadata={"min": 0.5, "max": 1.0})
+    """Share of the connection tracking table in use that counts as full: new connections are refused in bursts then."""
+    fragments_min: int = field(default=20, metadata={"unit": "fragments", "min": 1})
+    """Fragments made, before an overlay counts as living on fragmentation."""
+    fragments_arrive_ratio: float = field(default=0.05, metadata={"min": 0.0, "max": 1.0})
+    """Fewer arriving fragments than this share of those sent: they are lost on the way."""
+    reassembly_failures_min: int = field(default=10, metadata={"unit": "packets", "min": 1})
+    """Failed reassemblies worth a finding ..."""
+    reassembly_failures_ratio: float = field(default=0.05, metadata={"min": 0.0, "max": 1.0})
+    """... and at least this share of the fragments that arrived: random loss stays below it."""
+    probe_max_age_s: float = field(default=900.0, metadata={"unit": "s", "min": 10.0})
+    """A path probe older than this says nothing about now."""
