@@ -1,26 +1,53 @@
 """What the aggregator knows of one host: its items, its counters, and how the counters moved of late.
 
-`apply` takes an Update exactly as it came off the wire, or as a bundle's snapshot became one: there is one path.
-Nothing here reads a clock.
+`apply` takes an Update exactly as it came off the wire, or as a bundle's snapshot became one: there is one path. An
+update is checked as a whole before anything of it is taken in. Nothing here reads a clock.
+
+Time. Windows lie on the host's own wall clock, for that is what the samples carry. Where it is set back, the state's
+timeline goes on from where it was (small steps, as between a sample and the heartbeat that overtook it, are held back
+instead): a window never sees time run backwards. Where it is set forward, that much time counts as passed: windows
+empty early, and what they held is seen again when it goes on.
+
+History is not kept as samples but as checkpoints: copies of all counters every few seconds, later every minute,
+compressed. A rise in a window is then one subtraction, a quiet host costs nothing, and a host of 100 interfaces whose
+every packet counter moves costs some tens of kilobytes.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import zlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from nodetell.v1 import agent_pb2, facts_pb2
 
 MAX_ITEMS = 50_000
-"""Items of one host; an update that would hold more is refused."""
+"""Items of one host; an update that would leave more is refused."""
+MAX_ITEM_BYTES = 64 << 20
+"""All items of one host, serialized; likewise."""
 MAX_COUNTERS = 500_000
-"""Counters of one host; likewise."""
+"""Counters of one host; likewise. Each takes 16 bytes, and what it adds to the checkpoints."""
+MAX_SCHEMAS = 10_000
+"""Counter schemas that an agent may define between two full updates."""
+MAX_TIME_S = 253_402_300_799
+"""The end of the year 9999: a clock beyond it is none."""
 MAX_NAME_BYTES = 4096
-HISTORY_SAMPLES = 4096
-"""Samples kept for one block at most, whatever their age."""
+"""An item's key, a subject, a counter's name."""
 REBOOT_SLACK_MS = 5_000
 """Two boot times that differ by less than this are one boot whose clock was stepped or rounded."""
+STEP_BACK_S = 2.0
+"""A clock that goes back by more than this was set; by less, two messages overtook each other."""
+FINE_S = 5.0
+"""Distance between checkpoints: a window may begin so much earlier than asked, and a counter clear so much later."""
+FINE_SPAN_S = 150.0
+"""Checkpoints older than this are thinned out ..."""
+COARSE_S = 60.0
+"""... to this distance."""
+
+_MAX_UINT64 = (1 << 64) - 1
 
 
 class UpdateError(Exception):
@@ -28,38 +55,44 @@ class UpdateError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """How one block moved up to a moment."""
+class Names:
+    """Names of a block's counters, in order. One object for all blocks of all hosts that have the same."""
 
-    at: float
-    """End of the interval, seconds since the epoch by the host's clock."""
-    since: float
-    """Its beginning: when the block was read before."""
-    increments: tuple[tuple[int, int], ...]
-    """(index in the block, increment), only of counters that moved."""
+    names: tuple[str, ...]
+    index: Mapping[str, int]
+
+
+@lru_cache(maxsize=1024)
+def _shared(names: tuple[str, ...]) -> Names:
+    return Names(names, {name: index for index, name in enumerate(names)})
 
 
 @dataclass(slots=True)
 class CounterState:
-    """One block: its counters now, and their history."""
+    """One block: its counters now, and since when they are known.
 
-    names: tuple[str, ...]
-    values: list[int]
+    `first_at` and `moved_at` are on the state's timeline: the host's clock, going on where that is set back.
+    """
+
+    subject: str
+    layout: Names
     first_slot: int
-    read_at: float
-    """When the values were last known to be current, seconds since the epoch."""
+    values: array[int]
+    base: array[int]
+    """The values when it began."""
     first_at: float
-    """When this block was first read; increments exist only after it."""
-    reset_at: float | None = None
-    """When a counter was last seen going backwards (reboot, recreation); None: never."""
-    samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=HISTORY_SAMPLES))
+    """When it began: first read, or a counter went backwards (reboot, recreation). Rises exist only after it."""
+    moved_at: float
+    """When a counter of it last rose."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the counters, in the order of the values."""
+        return self.layout.names
 
     def index(self, name: str) -> int | None:
         """Index of a counter by its name; None: the source does not have it."""
-        try:
-            return self.names.index(name)
-        except ValueError:
-            return None
+        return self.layout.index.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,134 +103,256 @@ class Delta:
     seconds: float
 
 
+@dataclass(slots=True)
+class _Checkpoint:
+    """All counters as they were from `at` to `until`."""
+
+    at: float
+    until: float
+    packed: bytes
+    offsets: Mapping[str, int]
+    """Where a subject's counters begin among the unpacked ones. Shared between checkpoints of the same blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """Blocks by their slots: `states[i]` owns the slots from `starts[i]` on."""
+
+    starts: list[int]
+    states: list[CounterState]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rises:
+    """A sample, its slots resolved."""
+
+    at: float
+    rises: list[tuple[CounterState, int, int]]
+    """(block, index, increment)"""
+
+
 class NodeState:
     """One host. Not thread-safe: one owner."""
 
     def __init__(self, name: str, history_s: float = 900.0) -> None:
         self.name = name
         self.history_s = history_s
-        self.items: dict[str, facts_pb2.Item] = {}
-        self.counters: dict[str, CounterState] = {}
-        self.schemas: dict[int, tuple[str, ...]] = {}
-        self.slots: dict[int, str] = {}
-        """Subject of a block by its first slot."""
-        self._slot_starts: list[int] = []
+        """How far back windows may reach, seconds."""
         self.at = 0.0
         """When the newest facts were read, seconds since the epoch by the host's clock; 0: none yet."""
+        self.items: dict[str, facts_pb2.Item] = {}
+        self.counters: dict[str, CounterState] = {}
+        self.items_revision = 0
+        """Grows whenever an item may have changed: what was worked out from the items holds as long as it stays."""
         self.coalesced_updates = 0
         self.dropped_samples = 0
+        self._schemas: dict[int, Names] = {}
+        self._slots = _Slots([], [])
+        self._item_bytes = 0
+        self._now = 0.0
+        """`at` on the timeline that is never set back."""
+        self._shift = 0.0
+        """_now minus the host's clock."""
+        self._checkpoints: list[_Checkpoint] = []
+        self._moved = True
+        """A counter moved since the newest checkpoint."""
+        self._offsets: dict[str, int] | None = None
+        self._unpacked: tuple[_Checkpoint, array[int]] | None = None
+        self._by_kind: dict[str, list[facts_pb2.Item]] = {}
+        self._links: tuple[Sequence[facts_pb2.Item], dict[int, facts_pb2.Link]] = (), {}
 
     # -- taking in -------------------------------------------------------------------------------------------------
 
     def apply(self, update: agent_pb2.Update) -> None:
-        """Take in an update. Raises UpdateError and changes nothing if it does not fit or is not sane."""
-        _check(update, self)
+        """Take in an update. Raises UpdateError and changes nothing if it does not fit or is not sane.
+
+        Items of a kind that this software does not know, from a newer agent, are left out. Samples count on top of
+        the update's own blocks.
+        """
+        if not update.full and not self.at:
+            raise UpdateError("the first update is not a full one")
+        if not 0 < update.at_unix_ms <= MAX_TIME_S * 1000:
+            raise UpdateError(f"time {update.at_unix_ms} ms is none")
         at = update.at_unix_ms / 1000
-        rebooted = self._rebooted(update)
-        self.schemas.update((schema.id, tuple(schema.names)) for schema in update.schemas)
-        if update.full:
-            self._replace(update, at, rebooted)
-        else:
-            self._amend(update, at)
-        self.at = at
+        first = not self.at
+        shift = 0.0 if first else self._shift_at(at)
+        now = max(self._now, at + shift)
+        schemas = self._with_schemas(update)
+        items, item_bytes = self._with_items(update)
+        kinds = self._kinds_changed(update)
+        counters, slots = self._with_blocks(update, schemas, now)
+        samples = [_resolve(sample, slots, now) for sample in update.samples]
+        _check_range(samples)
+
+        if not first:
+            self._checkpoint()
+        if counters is not self.counters:
+            self.counters, self._slots, self._offsets = counters, slots, None
+            self._moved = True
+        for sample in samples:
+            self._now = max(self._now, sample.at)
+            for state, index, increment in sample.rises:
+                state.values[index] += increment
+                state.moved_at = self._now
+            self._moved = self._moved or bool(sample.rises)
+            self._checkpoint()
+        self._schemas, self._now, self._shift, self.at = schemas, now, shift, at
+        if _rebooted(self.items, items):
+            for state in self.counters.values():
+                state.base, state.first_at, state.moved_at = state.values[:], now, now
+        if items is not None:
+            self.items, self._item_bytes = items, item_bytes
+            self.items_revision += 1
+            for kind in list(self._by_kind) if update.full else self._by_kind.keys() & kinds:
+                del self._by_kind[kind]
         self.coalesced_updates = update.coalesced_updates
         self.dropped_samples = update.dropped_samples
-        self._forget(at - self.history_s)
 
-    def _rebooted(self, update: agent_pb2.Update) -> bool:
-        before = self.items.get("host")
-        now = next((item for item in update.items if item.key == "host"), None)
-        if before is None or now is None:
-            return False
-        a, b = before.host, now.host
-        if a.boot_id and b.boot_id:
-            return a.boot_id != b.boot_id
-        both = a.boot_time_unix_ms and b.boot_time_unix_ms
-        return bool(both) and abs(a.boot_time_unix_ms - b.boot_time_unix_ms) > REBOOT_SLACK_MS
+    def touch(self, at: float) -> None:
+        """The host is alive at `at` (seconds since the epoch by its clock) and nothing changed: windows slide."""
+        if self.at and 0 < at <= MAX_TIME_S:
+            self._checkpoint()
+            self._shift = self._shift_at(at)
+            self._now = max(self._now, at + self._shift)
+            self.at = at
 
-    def _replace(self, update: agent_pb2.Update, at: float, rebooted: bool) -> None:
-        self.items = {item.key: item for item in update.items}
-        blocks = {block.subject: block for block in update.blocks}
-        self.counters = {subject: state for subject, state in self.counters.items() if subject in blocks}
-        for block in update.blocks:
-            self._take_block(block, at, fresh=rebooted)
-        for sample in update.samples:
-            self._take_sample(sample, at)
+    def _shift_at(self, at: float) -> float:
+        back = self._now - (at + self._shift)
+        return self._shift + back if back > STEP_BACK_S else self._shift
 
-    def _amend(self, update: agent_pb2.Update, at: float) -> None:
+    def _with_schemas(self, update: agent_pb2.Update) -> dict[int, Names]:
+        if not update.schemas:
+            return {} if update.full else self._schemas
+        schemas = {} if update.full else dict(self._schemas)
+        for schema in update.schemas:
+            names = tuple(schema.names)
+            if len(set(names)) != len(names):
+                raise UpdateError(f"counter schema {schema.id}: a name stands in it twice")
+            if any(len(name) > MAX_NAME_BYTES for name in names):
+                raise UpdateError(f"counter schema {schema.id}: too long a name")
+            schemas[schema.id] = _shared(names)
+        if len(schemas) > MAX_SCHEMAS:
+            raise UpdateError(f"more than {MAX_SCHEMAS:,} counter schemas")
+        return schemas
+
+    def _with_items(self, update: agent_pb2.Update) -> tuple[dict[str, facts_pb2.Item] | None, int]:
+        """All items once the update is taken in (None: they stay as they are), and their size."""
+        if not (update.full or update.items or update.removed_items):
+            return None, self._item_bytes
+        items = {} if update.full else dict(self.items)
+        size = 0 if update.full else self._item_bytes
         for key in update.removed_items:
-            self.items.pop(key, None)
+            gone = items.pop(key, None)
+            size -= gone.ByteSize() if gone is not None else 0
         for item in update.items:
-            self.items[item.key] = item
+            if not item.key or len(item.key) > MAX_NAME_BYTES:
+                raise UpdateError(f"item {item.key[:80]!r}: no key, or too long a key")
+            before = items.pop(item.key, None)
+            size -= before.ByteSize() if before is not None else 0
+            if item.WhichOneof("fact") is not None:
+                own = facts_pb2.Item()  # a reference into the update would keep all of it in memory
+                own.CopyFrom(item)
+                items[item.key] = own
+                size += own.ByteSize()
+        if len(items) > MAX_ITEMS:
+            raise UpdateError(f"more than {MAX_ITEMS:,} items")
+        if size > MAX_ITEM_BYTES:
+            raise UpdateError(f"items of more than {MAX_ITEM_BYTES >> 20} MiB")
+        return items, size
+
+    def _kinds_changed(self, update: agent_pb2.Update) -> set[str | None]:
+        changed = {item.WhichOneof("fact") for item in update.items}
+        before = [*(item.key for item in update.items), *update.removed_items]
+        return changed | {self.items[key].WhichOneof("fact") for key in before if key in self.items}
+
+    def _with_blocks(
+        self, update: agent_pb2.Update, schemas: dict[int, Names], now: float
+    ) -> tuple[dict[str, CounterState], _Slots]:
+        """All blocks once the update's are taken in, before its samples."""
+        if not (update.full or update.blocks or update.removed_blocks):
+            return self.counters, self._slots
+        counters = {} if update.full else dict(self.counters)
         for subject in update.removed_blocks:
-            self.counters.pop(subject, None)
+            counters.pop(subject, None)
         for block in update.blocks:
-            self._take_block(block, at, fresh=False)
-        for sample in update.samples:
-            self._take_sample(sample, at + sample.at_offset_ms / 1000)
-        for state in self.counters.values():
-            state.read_at = at
+            names = schemas.get(block.schema)
+            if names is None or len(names.names) != len(block.values):
+                shape = f"{len(block.values)} values do not fit schema {block.schema}"
+                raise UpdateError(f"counter block {block.subject[:80]!r}: {shape}")
+            if not block.subject or len(block.subject) > MAX_NAME_BYTES:
+                raise UpdateError(f"counter block {block.subject[:80]!r}: no subject, or too long a one")
+            counters[block.subject] = _taken(block, names, self.counters.get(block.subject), now)
+        return counters, _slots_of(counters.values())
 
-    def _take_block(self, block: facts_pb2.CounterBlock, at: float, fresh: bool) -> None:
-        names = self.schemas[block.schema]
-        values = list(block.values)
-        before = self.counters.get(block.subject)
-        if before is None or before.names != names:
-            self.counters[block.subject] = CounterState(names, values, block.first_slot, at, at)
+    # -- history ---------------------------------------------------------------------------------------------------
+
+    def _checkpoint(self) -> None:
+        """Keep the counters as they are now, if it is time to."""
+        last = self._checkpoints[-1] if self._checkpoints else None
+        if last is not None and not self._moved:
+            last.until = self._now
             return
-        backwards = fresh or any(now < then for then, now in zip(before.values, values, strict=True))
-        if backwards:
-            before.reset_at = before.first_at = at
-            before.samples.clear()
-        else:
-            moved = tuple(
-                (index, now - then)
-                for index, (then, now) in enumerate(zip(before.values, values, strict=True))
-                if now != then
-            )
-            if moved:
-                before.samples.append(Sample(at, before.read_at, moved))
-        before.values, before.first_slot, before.read_at = values, block.first_slot, at
+        if last is not None and self._now - last.at < FINE_S:
+            return
+        if self._offsets is None:
+            self._offsets, offset = {}, 0
+            for subject, state in self.counters.items():
+                self._offsets[subject] = offset
+                offset += len(state.values)
+        packed = zlib.compress(b"".join([state.values.tobytes() for state in self.counters.values()]), 1)
+        self._checkpoints.append(_Checkpoint(self._now, self._now, packed, self._offsets))
+        self._moved = False
+        self._thin_out()
 
-    def _take_sample(self, sample: facts_pb2.CounterSample, at: float) -> None:
-        by_state: dict[int, list[tuple[int, int]]] = {}
-        states: dict[int, CounterState] = {}
-        starts = sorted((state.first_slot, subject) for subject, state in self.counters.items())
-        position = slot = 0
-        for gap, increment in zip(sample.slot_gaps, sample.increments, strict=True):
-            slot += gap
-            while position + 1 < len(starts) and starts[position + 1][0] <= slot:
-                position += 1
-            state = self.counters[starts[position][1]]
-            index = slot - state.first_slot
-            state.values[index] += increment
-            by_state.setdefault(state.first_slot, []).append((index, increment))
-            states[state.first_slot] = state
-        for first_slot, moved in by_state.items():
-            state = states[first_slot]
-            state.samples.append(Sample(at, state.read_at, tuple(moved)))
+    def _thin_out(self) -> None:
+        points = self._checkpoints
+        while len(points) > 1 and points[1].at <= self._now - self.history_s:
+            del points[0]  # the one after it serves the longest window
+        # At most one leaves the fine span with each new checkpoint.
+        old = bisect_right(points, self._now - FINE_SPAN_S, key=lambda point: point.at) - 1
+        if old >= 2 and points[old].at - points[old - 2].at <= COARSE_S:
+            del points[old - 1]
 
-    def _forget(self, before: float) -> None:
-        for state in self.counters.values():
-            while state.samples and state.samples[0].at < before:
-                state.samples.popleft()
+    def _before(self, state: CounterState, begin: float) -> tuple[float, array[int] | None, int]:
+        """(from when on, counters then, where the block's begin among them) for a window that begins at `begin`.
+
+        Without counters: the block has begun later, or the history is not as long. Its base serves then.
+        """
+        which = bisect_right(self._checkpoints, begin, key=lambda point: point.at) - 1
+        if which >= 0 and (point := self._checkpoints[which]).at >= state.first_at and state.subject in point.offsets:
+            if self._unpacked is None or self._unpacked[0] is not point:
+                self._unpacked = point, array("Q", zlib.decompress(point.packed))
+            return min(begin, point.until), self._unpacked[1], point.offsets[state.subject]
+        return state.first_at, None, 0
 
     # -- looking up ------------------------------------------------------------------------------------------------
 
-    def links(self) -> dict[int, facts_pb2.Link]:
+    def links(self) -> Mapping[int, facts_pb2.Link]:
         """Interfaces by ifindex."""
-        return {item.link.ifindex: item.link for item in self._of("link")}
+        items = self.of("link")
+        if self._links[0] is not items:
+            self._links = items, {item.link.ifindex: item.link for item in items}
+        return self._links[1]
 
     def routes(self) -> list[facts_pb2.Route]:
         """Routes worth knowing."""
-        return [item.route for item in self._of("route")]
+        return [item.route for item in self.of("route")]
 
     def coverage(self) -> list[facts_pb2.Coverage]:
         """What could not be read."""
-        return [item.coverage for item in self._of("coverage")]
+        return [item.coverage for item in self.of("coverage")]
 
-    def _of(self, kind: str) -> Iterator[facts_pb2.Item]:
-        return (item for item in self.items.values() if item.WhichOneof("fact") == kind)
+    def of(self, kind: str) -> Sequence[facts_pb2.Item]:
+        """Items of one kind, named as the field of Item.fact: "link", "disk", "volume", ..."""
+        found = self._by_kind.get(kind)
+        if found is None:
+            found = self._by_kind[kind] = [item for item in self.items.values() if item.WhichOneof("fact") == kind]
+        return found
+
+    def names(self, subject: str) -> tuple[str, ...]:
+        """Names of a subject's counters; none if the subject is not known."""
+        state = self.counters.get(subject)
+        return state.names if state is not None else ()
 
     def level(self, subject: str, counter: str) -> int | None:
         """A counter's value now; None: not known, which is not 0."""
@@ -206,53 +361,102 @@ class NodeState:
         return None if state is None or index is None else state.values[index]
 
     def delta(self, subject: str, counter: str, window_s: float) -> Delta | None:
-        """By how much a counter rose in the last `window_s` seconds before `at`.
+        """By how much a counter rose in the last `window_s` seconds before `at`, give or take FINE_S.
 
         None: the counter is not known, or it has been read only once since it began, so that nothing can be said.
         """
         state = self.counters.get(subject)
         index = None if state is None else state.index(counter)
-        if state is None or index is None or state.read_at <= state.first_at:
+        if state is None or index is None or self._now <= state.first_at:
             return None
-        begin = self.at - window_s
-        increment = sum(
-            rise for sample in state.samples if sample.at > begin for which, rise in sample.increments if which == index
-        )
-        return Delta(increment, min(window_s, state.read_at - state.first_at))
+        begin = self._now - window_s
+        if state.moved_at <= begin:
+            return Delta(0, window_s)
+        since, then, offset = self._before(state, begin)
+        before = state.base[index] if then is None else then[offset + index]
+        return Delta(state.values[index] - before, self._now - since)
+
+    def increments(self, subject: str, window_s: float) -> dict[str, Delta] | None:
+        """The same for all counters of a subject that rose; None where nothing can be said."""
+        state = self.counters.get(subject)
+        if state is None or self._now <= state.first_at:
+            return None
+        begin = self._now - window_s
+        if state.moved_at <= begin:
+            return {}
+        since, then, offset = self._before(state, begin)
+        before = state.base if then is None else then[offset : offset + len(state.values)]
+        seconds = self._now - since
+        rises = zip(state.names, before, state.values, strict=True)
+        return {name: Delta(now - past, seconds) for name, past, now in rises if now != past}
+
+    def risen(self) -> Iterable[tuple[CounterState, int, int, float]]:
+        """(block, index, increment, seconds) of each counter that rose since its block began."""
+        for state in self.counters.values():
+            if state.moved_at > state.first_at:
+                seconds = self._now - state.first_at
+                for index, (then, now) in enumerate(zip(state.base, state.values, strict=True)):
+                    if now != then:
+                        yield state, index, now - then, seconds
 
 
-def _check(update: agent_pb2.Update, state: NodeState) -> None:
-    """Raise UpdateError unless the update is sane and fits the state."""
-    schemas = {} if update.full else dict(state.schemas)
-    for schema in update.schemas:
-        if len(set(schema.names)) != len(schema.names):
-            raise UpdateError(f"counter schema {schema.id}: a name stands in it twice")
-        schemas[schema.id] = tuple(schema.names)
-    if update.full and len(update.items) > MAX_ITEMS or len(state.items) + len(update.items) > 2 * MAX_ITEMS:
-        raise UpdateError(f"more than {MAX_ITEMS:,} items")
-    for item in update.items:
-        if not item.key or len(item.key) > MAX_NAME_BYTES:
-            raise UpdateError(f"item {item.key[:80]!r}: no key, or too long a key")
-    slots = {} if update.full else {s.first_slot: len(s.values) for name, s in state.counters.items() if name not in update.removed_blocks}
-    for block in update.blocks:
-        names = schemas.get(block.schema)
-        if names is None or len(names) != len(block.values):
-            raise UpdateError(f"counter block {block.subject[:80]!r}: {len(block.values)} values do not fit schema {block.schema}")
-        slots[block.first_slot] = len(block.values)
-    if sum(slots.values()) > MAX_COUNTERS:
+def _rebooted(before: Mapping[str, facts_pb2.Item], after: Mapping[str, facts_pb2.Item] | None) -> bool:
+    if after is None or "host" not in before or "host" not in after:
+        return False
+    a, b = before["host"].host, after["host"].host
+    if a.boot_id and b.boot_id:
+        return a.boot_id != b.boot_id
+    both = a.boot_time_unix_ms and b.boot_time_unix_ms
+    return bool(both) and abs(a.boot_time_unix_ms - b.boot_time_unix_ms) > REBOOT_SLACK_MS
+
+
+def _taken(block: facts_pb2.CounterBlock, names: Names, before: CounterState | None, now: float) -> CounterState:
+    """A block as it came; it goes on from what was known of it unless a counter went backwards."""
+    values = array("Q", block.values)
+    if before is None or (before.layout is not names and before.names != names.names):
+        return CounterState(block.subject, names, block.first_slot, values, values[:], now, now)
+    if any(now < then for then, now in zip(before.values, values, strict=True)):
+        return CounterState(block.subject, names, block.first_slot, values, values[:], now, now)
+    moved_at = now if values != before.values else before.moved_at
+    return replace(before, first_slot=block.first_slot, values=values, moved_at=moved_at)
+
+
+def _slots_of(states: Iterable[CounterState]) -> _Slots:
+    ordered = sorted(states, key=lambda state: state.first_slot)
+    end = total = 0
+    for state in ordered:
+        if state.first_slot < end:
+            raise UpdateError(f"counter block {state.subject[:80]!r}: slot {state.first_slot} is another block's")
+        end = state.first_slot + len(state.values)
+        total += len(state.values)
+    if total > MAX_COUNTERS:
         raise UpdateError(f"more than {MAX_COUNTERS:,} counters")
-    for sample in update.samples:
-        _check_sample(sample, slots)
+    return _Slots([state.first_slot for state in ordered], ordered)
 
 
-def _check_sample(sample: facts_pb2.CounterSample, slots: dict[int, int]) -> None:
+def _resolve(sample: facts_pb2.CounterSample, slots: _Slots, now: float) -> _Rises:
+    """A sample with its slots resolved; `now` is the update's time, and no sample of it is later."""
     if len(sample.slot_gaps) != len(sample.increments):
         raise UpdateError(f"sample with {len(sample.slot_gaps)} slots and {len(sample.increments)} increments")
-    starts: Sequence[int] = sorted(slots)
-    position, slot = 0, 0
-    for gap in sample.slot_gaps:
+    rises = []
+    slot = start = end = 0
+    for gap, increment in zip(sample.slot_gaps, sample.increments, strict=True):
         slot += gap
-        while position + 1 < len(starts) and starts[position + 1] <= slot:
-            position += 1
-        if not starts or not starts[position] <= slot < starts[position] + slots[starts[position]]:
-            raise UpdateError(f"sample for slot {slot}, which no block has")
+        if not start <= slot < end:
+            which = bisect_right(slots.starts, slot) - 1
+            if which < 0 or slot >= slots.starts[which] + len(slots.states[which].values):
+                raise UpdateError(f"sample for slot {slot}, which no block has")
+            state = slots.states[which]
+            start, end = state.first_slot, state.first_slot + len(state.values)
+        rises.append((state, slot - start, increment))
+    return _Rises(min(now, now + sample.at_offset_ms / 1000), rises)
+
+
+def _check_range(samples: list[_Rises]) -> None:
+    totals: dict[tuple[int, int], int] = {}
+    for sample in samples:
+        for state, index, increment in sample.rises:
+            which = state.first_slot, index
+            totals[which] = total = totals.get(which, state.values[index]) + increment
+            if total > _MAX_UINT64:
+                raise UpdateError(f"counter {state.names[index]} of {state.subject[:80]!r} would exceed 64 bits")
