@@ -1,4 +1,4 @@
-"""API objects as JSON lists, read defensively: an odd object is a problem that names it, never the end of the others."""
+"""API objects as JSON lists, read defensively: an odd object is a problem that names it, the others are good."""
 
 from __future__ import annotations
 

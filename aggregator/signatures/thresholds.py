@@ -14,7 +14,7 @@ class Thresholds:
     mtu_drops_min: int = field(default=5, metadata={"unit": "packets", "min": 1})
     """Packets too large for the path before a finding is active: a single one may be healthy path-MTU discovery."""
     counters_agree_ratio: float = field(default=0.1, metadata={"min": 0.0, "max": 0.5})
-    """How far counters that a fault moves together may differ: other traffic moves them too. Measured equal without it."""
+    """How far counters that one fault moves together may differ: other traffic moves them too."""
     counters_agree_slack: int = field(default=5, metadata={"unit": "packets", "min": 0})
     """... or so many packets, whichever is more."""
     overlay_drops_min: int = field(default=50, metadata={"unit": "packets", "min": 1})

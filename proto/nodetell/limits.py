@@ -21,3 +21,13 @@ PATH_PROOF_BYTES = 8_000
 
 PROVEN_WINDOW_BYTES = 64 << 10
 """Unacknowledged bytes that are allowed once the path has proved itself."""
+
+MAX_PATH_PROOF_BYTES = 16_384
+"""Padding of a path proof that is answered at most."""
+
+MIN_BATCH_INTERVAL_MS = 200
+MAX_BATCH_INTERVAL_MS = 300_000
+"""Bounds of Pace.batch_interval_ms."""
+
+IDLE_TIMEOUT_S = 15.0
+"""A stream on which nothing was heard for so long is ended: three of the longest heartbeat intervals allowed."""

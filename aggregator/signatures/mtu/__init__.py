@@ -1,1 +1,1 @@
-"""Parts of the mtu_mismatch signature: what a host's network looks like, and the rules over its configuration, counters and paths."""
+"""Parts of the mtu_mismatch signature: the host's network, and rules over configuration, counters and paths."""

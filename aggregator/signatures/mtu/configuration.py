@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from nodetell.v1 import facts_pb2 as pb
+
 from aggregator.cluster.pools import pool_of
 from aggregator.model import Evidence, Gap, Stage
 from aggregator.signatures.mtu.encapsulation import TUNNEL_KINDS
 from aggregator.signatures.mtu.observation import Observation, Witness
 from aggregator.signatures.mtu.topology import HostNetwork, Incomparable, TunnelFit, subnet
-from nodetell.v1 import facts_pb2 as pb
 
 OVERLAY_EXCEEDS_UNDERLAY = "mtu.overlay_exceeds_underlay"
 INCONSISTENT_ON_NODE = "mtu.inconsistent_on_node"
@@ -22,7 +23,7 @@ _AGGREGATES = {"bridge": "bridge", "bond": "bond", "team": "team"}
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Two interfaces of one host that must agree and do not: which, why, and whether pods' packets go from big to small."""
+    """Interfaces of one host that must agree and do not."""
 
     about: tuple[str, ...]
     statement: str
@@ -41,7 +42,7 @@ def overlays(host: HostNetwork) -> tuple[list[TunnelFit], list[Gap]]:
         match host.fit(tunnel):
             case TunnelFit() as fit:
                 fits.append(fit)
-            case Incomparable(link, because):
+            case Incomparable(because=because):
                 gaps.append(Gap(host.state.name, "mtu.underlay", "degraded", f"could not compare: {because}"))
     return fits, gaps
 
@@ -77,12 +78,12 @@ def overlay_exceeds_underlay(host: HostNetwork, fits: Iterable[TunnelFit]) -> li
                 about=about_tunnel(link),
                 node=host.state.name,
                 stage=Stage.RISK,
-                statement=f"{link.name} is given packets of {fit.inner_mtu} bytes ({fit.inner_source}), with {fit.overhead} of "
-                f"{link.kind} they need {fit.needs}, and {fit.carrier.name} carries {fit.carrier_mtu}",
+                statement=f"{link.name} is given packets of {fit.inner_mtu} ({fit.inner_source}), with "
+                f"{fit.overhead} of {link.kind} they need {fit.needs}, and {fit.carrier.name} carries {fit.carrier_mtu}",
                 evidence=tuple(evidence),
                 remedies=(
-                    f"Set the overlay's MTU ({link.name} and the pods on it) to {most} or less in the CNI's configuration, "
-                    f"or raise {fit.carrier.name} and every hop between the nodes to {fit.needs} or more.",
+                    f"Set the MTU of {link.name} and the pods on it to {most} or less in the CNI's configuration.",
+                    f"Or raise {fit.carrier.name} and every hop between the nodes to {fit.needs} or more.",
                 ),
             )
         )
@@ -101,7 +102,7 @@ def misfits_on_node(host: HostNetwork, fits: Iterable[TunnelFit]) -> list[Misfit
 
 
 def _members(host: HostNetwork) -> list[Misfit]:
-    """A bridge or bond and its members. Open vSwitch ports are not compared: OVS never checks their MTU against its own device."""
+    """A bridge or bond and its members. Open vSwitch is left out: its own device's MTU says nothing of its ports."""
     found = []
     for ifindex, ports in sorted(host.ports.items()):
         top = host.links.get(ifindex)
@@ -119,7 +120,9 @@ def _members(host: HostNetwork) -> list[Misfit]:
                     about=("members", top.kind, top.name),
                     statement=f"{_AGGREGATES[top.kind]} {top.name} has MTU {top.mtu}, its port{_s(odd)} {named}",
                     links=(top, *odd),
-                    veths=tuple(port for port in (*ports,) if port.kind == "veth" and port.mtu > min(p.mtu for p in ports)),
+                    veths=tuple(
+                        port for port in (*ports,) if port.kind == "veth" and port.mtu > min(p.mtu for p in ports)
+                    ),
                 )
             )
     return found
@@ -151,11 +154,16 @@ def _stacked(host: HostNetwork) -> list[Misfit]:
     found = []
     for link in host.links.values():
         below = host.links.get(link.lower)
-        if link.kind in {"vlan", "macvlan", "macvtap", "ipvlan"} and below is not None and host.alive(link) and link.mtu > below.mtu:
+        if (
+            link.kind in {"vlan", "macvlan", "macvtap", "ipvlan"}
+            and below is not None
+            and host.alive(link)
+            and link.mtu > below.mtu
+        ):
             found.append(
                 Misfit(
                     about=("stacked", link.kind, link.name),
-                    statement=f"{link.kind} {link.name} ({link.mtu}) is larger than {below.name} ({below.mtu}) below it",
+                    statement=f"{link.kind} {link.name} ({link.mtu}) is larger than {below.name} ({below.mtu})",
                     links=(link, below),
                 )
             )
@@ -189,15 +197,16 @@ def _pods_above_veth(host: HostNetwork) -> list[Misfit]:
     """A pod's own interface larger or smaller than its host-side end."""
     by_name = {link.name: link for link in host.links.values()}
     odd: list[tuple[pb.PodLink, pb.Link]] = []
-    for item in host.state.items.values():
-        if item.WhichOneof("fact") == "pod_link":
-            veth = by_name.get(item.pod_link.host_interface)
-            if veth is not None and item.pod_link.mtu and item.pod_link.mtu != veth.mtu and host.alive(veth):
-                odd.append((item.pod_link, veth))
+    for item in host.state.of("pod_link"):
+        veth = by_name.get(item.pod_link.host_interface)
+        if veth is not None and item.pod_link.mtu and item.pod_link.mtu != veth.mtu and host.alive(veth):
+            odd.append((item.pod_link, veth))
     if not odd:
         return []
     odd.sort(key=lambda pair: pair[1].ifindex)
-    named = _listed(f"{inner.interface} of pod {inner.pod_uid} {inner.mtu}, {veth.name} {veth.mtu}" for inner, veth in odd)
+    named = _listed(
+        f"{inner.interface} of pod {inner.pod_uid} {inner.mtu}, {veth.name} {veth.mtu}" for inner, veth in odd
+    )
     return [
         Misfit(
             about=("pod interface",),
@@ -244,8 +253,8 @@ class _Member:
 def inconsistent_across_nodes(hosts: Mapping[str, HostNetwork]) -> list[Observation]:
     """The same interface role has different MTUs on nodes of one pool.
 
-    A role is what an interface does (carries the overlay, is on this IP network, is this overlay), never its name: names
-    differ between machines, and bond0 at 9000 beside bond1 at 1500 is how storage networks are. Where no pool is known,
+    A role is what an interface does (carries the overlay, is on this IP network, is this overlay), never its name:
+    names differ between machines, and bond0 at 9000 beside bond1 at 1500 is how storage networks are. Where no pool is known,
     only what must agree everywhere is compared: one IP network, one VNI.
     """
     roles: dict[tuple[str, ...], list[_Member]] = {}
@@ -256,7 +265,8 @@ def inconsistent_across_nodes(hosts: Mapping[str, HostNetwork]) -> list[Observat
             evidence = witness.level("link.mtu", link.name, link.mtu, "bytes", host.source("link"))
             roles.setdefault((pool or "", *role), []).append(_Member(name, link, evidence))
     found = []
-    for (pool_name, *role), members in sorted(roles.items()):
+    for key, members in sorted(roles.items()):
+        pool_name, role = key[0], key[1:]
         counts = Counter(member.link.mtu for member in members)
         if len(counts) < 2 or len({member.node for member in members}) < 2:
             continue
@@ -278,7 +288,7 @@ def inconsistent_across_nodes(hosts: Mapping[str, HostNetwork]) -> list[Observat
                     about=(pool_name, *role),
                     node=member.node,
                     stage=Stage.RISK,
-                    statement=f"{member.link.name} ({_role_words(tuple(role))}{where}) has MTU {member.link.mtu}, against {against}",
+                    statement=f"{member.link.name} ({_role_words(role)}{where}) has {member.link.mtu}, not {against}",
                     evidence=(member.evidence, *((majority.evidence,) if majority is not None else ())),
                 )
             )
@@ -312,12 +322,14 @@ def _roles(host: HostNetwork, pool_known: bool) -> list[tuple[tuple[str, ...], p
             (route for route in host.routes if route.destination in {"0.0.0.0/0", "::/0"} and route.ifindex),
             key=lambda route: (route.destination != "0.0.0.0/0", route.priority),
         )
-        if default:
-            link = host.links.get(default[0].ifindex)
-            if link is not None and link.kind not in TUNNEL_KINDS:
-                give(("default route",), link)
+        devices = [host.links[route.ifindex] for route in default if route.ifindex in host.links]
+        give(("default route",), next((link for link in devices if link.kind not in TUNNEL_KINDS), None))
     for link in sorted(host.links.values(), key=lambda link: link.ifindex):
-        if link.kind in TUNNEL_KINDS or link.kind == "veth" or any(p.kind == "veth" for p in host.ports.get(link.ifindex, ())):
+        if (
+            link.kind in TUNNEL_KINDS
+            or link.kind == "veth"
+            or any(p.kind == "veth" for p in host.ports.get(link.ifindex, ()))
+        ):
             continue
         shared = next((network for address in link.addresses if (network := subnet(address)) is not None), None)
         if shared is not None:

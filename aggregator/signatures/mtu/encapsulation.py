@@ -14,14 +14,14 @@ OVN_GENEVE_OPTIONS = 8
 """OVN carries its logical ports in one Geneve option: 4 bytes of option header, 4 of data."""
 
 _WIREGUARD = 32 + _UDP
-"""Message header 16, authentication tag 16, UDP 8. Padding to 16 bytes never exceeds the MTU (drivers/net/wireguard/send.c)."""
+"""Header 16, authentication tag 16, UDP 8. Padding never exceeds the MTU (drivers/net/wireguard/send.c)."""
 
 METADATA_KINDS = frozenset({"vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gretap", "ipip", "ip6tnl", "sit"})
 TUNNEL_KINDS = METADATA_KINDS | {"wireguard"}
 
 
-def overhead(link: pb.Link, *, geneve_options: int = 0) -> int | None:
-    """Bytes between the link's own MTU and the packet that the device below must carry. None: not a tunnel that we know.
+def overhead(link: pb.Link, *, geneve_options: int = 0) -> int | None:  # noqa: PLR0911 - one row per kind
+    """Bytes between the link's own MTU and the packet that the device below must carry. None: no tunnel we know.
 
     The outer IP header is IPv6 where `tunnel.outer_ipv6` says so. `geneve_options`: bytes of options on each packet.
     """

@@ -19,7 +19,7 @@ class Observation:
     node: str
     stage: Stage
     statement: str
-    """A clause with the numbers in it, true of this host: "flannel.1 (1500) + 50 of vxlan needs 1550, eth0 carries 1500"."""
+    """A clause with the numbers in it, true of this host."""
     evidence: tuple[Evidence, ...]
     ruled_out: tuple[RuledOut, ...] = ()
     causes: tuple[tuple[str, tuple[str, ...]], ...] = ()

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
 
+from nodetell.v1 import facts_pb2 as pb
+
 from aggregator.node_state import NodeState
 from aggregator.signatures.mtu.encapsulation import OVN_GENEVE_OPTIONS, TUNNEL_KINDS, overhead
 from aggregator.view import NodeObject
-from nodetell.v1 import facts_pb2 as pb
 
 _NOT_A_POD = frozenset({"cilium_host", "cilium_net"})
 """A veth pair whose both ends belong to the host: Cilium's router. Nothing but its name tells it from a pod's."""
@@ -77,7 +78,7 @@ class HostNetwork:
     # -- what is there -------------------------------------------------------------------------------------------------
 
     def alive(self, link: pb.Link) -> bool:
-        """Somebody's path: up, not loopback, and not without carrier. Tunnels report no carrier: their state is unknown."""
+        """Somebody's path: up, not loopback, not without carrier (tunnels tell of none: their state is unknown)."""
         return link.up and not link.loopback and link.operstate not in _DEAD
 
     def tunnels(self) -> Iterator[pb.Link]:
@@ -134,9 +135,7 @@ class HostNetwork:
         master = self.links.get(tunnel.master)
         if master is not None and any(port.kind == "veth" for port in self.ports.get(master.ifindex, ())):
             return True
-        through = [
-            _network(route.destination) for route in self.routes if route.ifindex == tunnel.ifindex
-        ]
+        through = [_network(route.destination) for route in self.routes if route.ifindex == tunnel.ifindex]
         destinations = [there for there in through if there is not None and not there.is_link_local]
         if tunnel.kind in {"vxlan", "geneve"} and any(there.prefixlen > 0 for there in destinations):
             return True
@@ -229,7 +228,7 @@ class HostNetwork:
         ]
 
     def _geneve_options(self, tunnel: pb.Link) -> int:
-        """OVN's option where OVN is: Open vSwitch names its Geneve device genev_sys_PORT, OVN adds devices of its own."""
+        """OVN's option where OVN is: Open vSwitch names the device genev_sys_PORT, OVN adds devices of its own."""
         ovn = any(link.name in _OVN_DEVICES for link in self.links.values())
         return OVN_GENEVE_OPTIONS if tunnel.tunnel.external and ovn and tunnel.name.startswith("genev_sys_") else 0
 

@@ -357,11 +357,11 @@ class PodLink(_message.Message):
     def __init__(self, pod_uid: _Optional[str] = ..., interface: _Optional[str] = ..., mtu: _Optional[int] = ..., host_interface: _Optional[str] = ...) -> None: ...
 
 class PathMtu(_message.Message):
-    __slots__ = ("peer", "via", "to", "interface", "interface_mtu", "path_mtu", "icmp_seen", "at_unix_ms", "rtt_us")
+    __slots__ = ("peer", "via", "from_address", "to_address", "interface", "interface_mtu", "path_mtu", "icmp_seen", "at_unix_ms", "rtt_us")
     PEER_FIELD_NUMBER: _ClassVar[int]
     VIA_FIELD_NUMBER: _ClassVar[int]
-    FROM_FIELD_NUMBER: _ClassVar[int]
-    TO_FIELD_NUMBER: _ClassVar[int]
+    FROM_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    TO_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     INTERFACE_FIELD_NUMBER: _ClassVar[int]
     INTERFACE_MTU_FIELD_NUMBER: _ClassVar[int]
     PATH_MTU_FIELD_NUMBER: _ClassVar[int]
@@ -370,14 +370,15 @@ class PathMtu(_message.Message):
     RTT_US_FIELD_NUMBER: _ClassVar[int]
     peer: str
     via: str
-    to: str
+    from_address: str
+    to_address: str
     interface: str
     interface_mtu: int
     path_mtu: int
     icmp_seen: bool
     at_unix_ms: int
     rtt_us: int
-    def __init__(self, peer: _Optional[str] = ..., via: _Optional[str] = ..., to: _Optional[str] = ..., interface: _Optional[str] = ..., interface_mtu: _Optional[int] = ..., path_mtu: _Optional[int] = ..., icmp_seen: _Optional[bool] = ..., at_unix_ms: _Optional[int] = ..., rtt_us: _Optional[int] = ..., **kwargs) -> None: ...
+    def __init__(self, peer: _Optional[str] = ..., via: _Optional[str] = ..., from_address: _Optional[str] = ..., to_address: _Optional[str] = ..., interface: _Optional[str] = ..., interface_mtu: _Optional[int] = ..., path_mtu: _Optional[int] = ..., icmp_seen: _Optional[bool] = ..., at_unix_ms: _Optional[int] = ..., rtt_us: _Optional[int] = ...) -> None: ...
 
 class Coverage(_message.Message):
     __slots__ = ("signal", "status", "because", "remedy")

@@ -1,0 +1,177 @@
+"""Incident 3, mtu_mismatch: what is too large for its way, by configuration, counters or probes, and look-alikes.
+
+A pure function of the joined view. Rules see one host (or compare hosts) and make observations; the same cause on
+several hosts becomes one finding; a finding that another explains carries its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from aggregator.model import Evidence, Finding, RuledOut, Severity, Stage, Verdict, finding_id
+from aggregator.signatures.mtu import configuration, counters, paths
+from aggregator.signatures.mtu.codes import CODES
+from aggregator.signatures.mtu.counters import HostCounters
+from aggregator.signatures.mtu.observation import Observation
+from aggregator.signatures.mtu.topology import HostNetwork, TunnelFit
+from aggregator.signatures.thresholds import Thresholds
+from aggregator.view import ClusterView
+
+CODES_COVERED = tuple(CODES)
+_MOST_EVIDENCE = 24
+"""Pieces of evidence in one finding; a hundred nodes with one cause need no thousand lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    network: HostNetwork
+    fits: list[TunnelFit]
+    misfits: list[configuration.Misfit]
+    counters: HostCounters
+
+
+def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
+    """Findings and gaps of the MTU incident and its look-alikes for the whole cluster."""
+    verdict = Verdict()
+    hosts: dict[str, _Host] = {}
+    for name, state in sorted(view.hosts.items()):
+        network = HostNetwork(state, view.nodes.get(name))
+        fits, gaps = configuration.overlays(network)
+        misfits = configuration.misfits_on_node(network, fits)
+        hosts[name] = _Host(network, fits, misfits, HostCounters(network, fits, misfits, thresholds))
+        verdict.gaps.extend(gaps)
+        verdict.gaps.extend(counters.unwatched(network, thresholds))
+    observations = [seen for host in hosts.values() for seen in _host_rules(host)]
+    every_node_seen = not view.nodes or set(view.nodes) <= set(view.hosts)
+    observations += counters.lost_between((host.counters for host in hosts.values()), every_node_seen)
+    observations += configuration.inconsistent_across_nodes({name: host.network for name, host in hosts.items()})
+    found = paths.probes((host.network for host in hosts.values()), thresholds)
+    observations += paths.path_rules(found)
+    observations = _settled(observations)
+    verdict.findings = _findings(view, observations)
+    return verdict
+
+
+def _host_rules(host: _Host) -> Iterable[Observation]:
+    yield from configuration.overlay_exceeds_underlay(host.network, host.fits)
+    for misfit, seen in zip(host.misfits, configuration.inconsistent_on_node(host.network, host.misfits), strict=True):
+        harm = host.counters.misfit_harm(misfit)
+        yield replace(seen, stage=Stage.ACTIVE, evidence=(*seen.evidence, *harm)) if harm else seen
+    yield from host.counters.drop_fingerprint()
+    yield from host.counters.icmp_blocked()
+    yield from host.counters.fragmenting()
+    yield from host.counters.fragments_unassembled()
+    yield from host.counters.nic_errors()
+    yield from host.counters.overlay_drops()
+    yield from host.counters.queue_drops()
+    yield from host.counters.conntrack_full()
+
+
+def _settled(observations: list[Observation]) -> list[Observation]:
+    """Let observations of one cause know of each other: harm makes a configuration active."""
+    lost = {
+        seen.node for seen in observations if seen.code == counters.FRAGMENTS_LOST and seen.about == ("on the way",)
+    }
+    kept = [seen for seen in observations if not (seen.code == counters.FRAGMENTING and seen.node in lost)]
+    harmed = {(seen.node, cause) for seen in kept if seen.stage is Stage.ACTIVE for cause in seen.causes}
+    black_holes = [seen for seen in kept if seen.code == paths.PATH_BLACK_HOLE and seen.about == ("overlay",)]
+    holes = {item.node: item for item in black_holes}
+    settled = []
+    for seen in kept:
+        if seen.code in {configuration.OVERLAY_EXCEEDS_UNDERLAY, configuration.INCONSISTENT_ON_NODE}:
+            hole = holes.get(seen.node) if _explains_path(seen) else None
+            if (seen.node, (seen.code, seen.about)) in harmed or hole is not None:
+                proof = _proof(seen, kept) + (hole.evidence if hole is not None else ())
+                seen = replace(seen, stage=Stage.ACTIVE, evidence=(*seen.evidence, *proof))  # noqa: PLW2901 - same observation, further on
+        settled.append(seen)
+    return [_with_path_causes(seen, settled) for seen in settled]
+
+
+def _explains_path(seen: Observation) -> bool:
+    """Configurations that make full-size packets vanish between nodes."""
+    return seen.code == configuration.OVERLAY_EXCEEDS_UNDERLAY or seen.about[0] in {"pods above", "members"}
+
+
+def _proof(seen: Observation, observations: list[Observation]) -> tuple[Evidence, ...]:
+    mark = (seen.code, seen.about)
+    return tuple(
+        evidence
+        for other in observations
+        if other.node == seen.node and mark in other.causes and other.stage is Stage.ACTIVE
+        for evidence in other.evidence
+    )
+
+
+def _with_path_causes(seen: Observation, observations: list[Observation]) -> Observation:
+    if seen.code not in {paths.PATH_BLACK_HOLE, counters.FRAGMENTS_LOST} or seen.causes or seen.about == ("underlay",):
+        return seen
+    causes = {
+        (other.code, other.about)
+        for other in observations
+        if other.code in {configuration.OVERLAY_EXCEEDS_UNDERLAY, configuration.INCONSISTENT_ON_NODE}
+        and other.node == seen.node
+        and _explains_path(other)
+        and (seen.code == paths.PATH_BLACK_HOLE or other.code == configuration.OVERLAY_EXCEEDS_UNDERLAY)
+    }
+    return replace(seen, causes=tuple(sorted(causes))) if causes else seen
+
+
+def _findings(view: ClusterView, observations: list[Observation]) -> list[Finding]:
+    groups: dict[tuple[str, tuple[str, ...]], list[Observation]] = {}
+    for seen in observations:
+        groups.setdefault((seen.code, seen.about), []).append(seen)
+    ids = {key: finding_id(key[0], view.cluster, *key[1]) for key in groups}
+    return [_finding(key, group, ids) for key, group in sorted(groups.items())]
+
+
+def _finding(
+    key: tuple[str, tuple[str, ...]], group: list[Observation], ids: dict[tuple[str, tuple[str, ...]], str]
+) -> Finding:
+    code = CODES[key[0]]
+    group = sorted(group, key=lambda seen: (seen.stage is Stage.RISK, seen.node))
+    active = [seen for seen in group if seen.stage is Stage.ACTIVE]
+    stage = Stage.ACTIVE if active else Stage.RISK
+    severity = code.active if active else code.risk
+    if code.spreads and len({seen.node for seen in active}) > 1:
+        severity = Severity.CRITICAL
+    nodes = tuple(sorted({seen.node for seen in group}))
+    causes = {ids[cause] for seen in group for cause in seen.causes if cause in ids}
+    return Finding(
+        id=ids[key],
+        code=code.code,
+        incident=code.incident,
+        stage=stage,
+        severity=severity,
+        summary=_summary(group, nodes),
+        nodes=nodes,
+        evidence=_fair_share([seen.evidence for seen in group]),
+        clears_when=code.clears_when,
+        ruled_out=_unique(rule for seen in group for rule in seen.ruled_out),
+        caused_by=tuple(sorted(causes - {ids[key]})),
+        remediation=(*dict.fromkeys(remedy for seen in group for remedy in seen.remedies), *code.remediation),
+    )
+
+
+def _summary(group: list[Observation], nodes: tuple[str, ...]) -> str:
+    first = group[0]
+    where = f"On {first.node}" if len(nodes) == 1 else f"On {len(nodes)} nodes, {first.node} for one"
+    more = len({seen.statement for seen in group if seen.node == first.node}) - 1
+    return f"{where}: {first.statement}{f' (and {more} more of the kind there)' if more > 0 else ''}."
+
+
+def _fair_share(lists: list[tuple[Evidence, ...]]) -> tuple[Evidence, ...]:
+    """Evidence of all hosts in order; where it is too much, whole hosts first, none cut in the middle."""
+    kept: list[Evidence] = []
+    for evidence in lists:
+        if kept and len(kept) + len(evidence) > _MOST_EVIDENCE:
+            break
+        kept.extend(piece for piece in evidence if piece not in kept)
+    return tuple(kept)
+
+
+def _unique(rules: Iterable[RuledOut]) -> tuple[RuledOut, ...]:
+    by_code: dict[str, RuledOut] = {}
+    for rule in rules:
+        by_code.setdefault(rule.code, rule)
+    return tuple(by_code.values())
