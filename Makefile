@@ -70,7 +70,7 @@ proto-check: $(has_dev) ## fails where the stubs are not what the .proto files s
 
 .PHONY: bench
 bench: $(has_dev) ## CPU and memory beside node_exporter's, in one run (root; ARGS goes to bench/sweep.py)
-	@$(py) bench/sweep.py $(ARGS)
+	@$(py) -m bench.sweep $(ARGS)
 
 .PHONY: lock
 lock: ## requirements/*.txt anew from pyproject.toml (needs uv)

@@ -1,0 +1,1 @@
+"""Benchmarks. Everything that is compared is measured on one machine, in one run."""

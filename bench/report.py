@@ -1,0 +1,114 @@
+"""What bench.sweep measured, as a table, with the numbers to beat beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NETWORK = ("netclass", "netdev")
+EVERYTHING = (*NETWORK, "diskstats", "filesystem")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A number to beat."""
+
+    name: str
+    interfaces: int
+    bound: float
+    at_least: bool
+
+
+TARGETS = (
+    Target("node_exporter netclass+netdev / sweep", 100, 100, at_least=True),
+    Target("node_exporter netclass+netdev / sweep", 1000, 100, at_least=True),
+    Target("agent, all counters moving, % of a core", 100, 0.25, at_least=False),
+    Target("agent, all counters moving, % of a core", 1000, 0.4, at_least=False),
+    Target("agent RSS, MiB", 100, 42 * 1e6 / 2**20, at_least=False),
+    Target("agent cgroup charge, MiB", 100, 18, at_least=False),
+)
+
+
+def ratio(result: dict[str, Any], collectors: Sequence[str] = NETWORK) -> float:
+    """How many sweeps of ours one scrape of theirs pays for."""
+    theirs = result["node_exporter"]["+".join(collectors)]["cpu_us"]["median"]
+    return float(theirs / result["sweep_us"]["interface counters"]["median"])
+
+
+def measured(target: Target, result: dict[str, Any]) -> float | None:
+    """What was measured of a number to beat; None: could not be."""
+    values: dict[str, float | None] = {
+        "node_exporter netclass+netdev / sweep": ratio(result),
+        "agent, all counters moving, % of a core": result["agent"]["moving_percent"]["median"],
+        "agent RSS, MiB": result["agent"]["memory"]["rss"],
+        "agent cgroup charge, MiB": result["agent"]["memory"]["cgroup"],
+    }
+    return values[target.name]
+
+
+def spread(value: dict[str, float], scale: float = 1.0, digits: int = 1) -> str:
+    """ "median (least-greatest)"."""
+    low, high = value["least"] * scale, value["greatest"] * scale
+    return f"{value['median'] * scale:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def mebibytes(value: dict[str, float | None]) -> str:
+    """ "RSS / PSS / control group"."""
+    return " / ".join("-" if part is None else f"{part:.1f}" for part in (value["rss"], value["pss"], value["cgroup"]))
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as they need to be, the first to the left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def report(results: dict[int, dict[str, Any]]) -> str:
+    """Everything, to read."""
+    counts = sorted(results)
+
+    def row(name: str, cell: Any) -> list[str]:
+        return [name, *(cell(results[count]) for count in counts)]
+
+    def theirs(collectors: Sequence[str], key: str) -> Any:
+        return lambda result: result["node_exporter"]["+".join(collectors)][key]
+
+    network, everything = theirs(NETWORK, "cpu_us"), theirs(EVERYTHING, "cpu_us")
+
+    def sweep(result: dict[str, Any]) -> str:
+        return spread(result["sweep_us"]["interface counters"], 1e-3, 3)
+
+    others = [name for name in results[counts[0]]["sweep_us"] if name != "interface counters"]
+    rows = [
+        ["interfaces", *map(str, counts)],
+        row("node_exporter netclass+netdev, ms a scrape", lambda r: spread(network(r), 1e-3)),
+        row("node_exporter, diskstats+filesystem too, ms a scrape", lambda r: spread(everything(r), 1e-3)),
+        row(
+            "agent, counters of all interfaces, ms a sweep",
+            lambda r: spread(r["sweep_us"]["interface counters"], 1e-3, 3),
+        ),
+        row("  node_exporter netclass+netdev / that", lambda r: f"{ratio(r):.0f} x"),
+        *(row(f"  collector {name}, ms a run", lambda r, n=name: spread(r["sweep_us"][n], 1e-3, 3)) for name in others),
+        row("agent running, quiet, % of a core", lambda r: spread(r["agent"]["quiet_percent"], 1, 2)),
+        row("agent running, all counters moving, % of a core", lambda r: spread(r["agent"]["moving_percent"], 1, 2)),
+        row("agent, MiB: RSS / PSS / control group", lambda r: mebibytes(r["agent"]["memory"])),
+        row("node_exporter, MiB: the same", lambda r: mebibytes(theirs(EVERYTHING, "memory")(r))),
+        row("aggregator, MiB: the same", lambda r: mebibytes(r["agent"]["aggregator_memory"])),
+    ]
+    lines = ["median (least-greatest); CPU is user and system time", "", table(rows), "", "numbers to beat"]
+    for target in TARGETS:
+        if target.interfaces in results:
+            value = measured(target, results[target.interfaces])
+            if value is None:
+                lines.append(f"  {target.name}, {target.interfaces} interfaces: could not be measured here")
+                continue
+            met = value >= target.bound if target.at_least else value <= target.bound
+            sign, verdict = (">=" if target.at_least else "<="), ("met" if met else "NOT MET")
+            bound = f"to be {sign} {target.bound:.4g}"
+            lines.append(f"  {target.name}, {target.interfaces} interfaces: {value:.4g} ({bound}): {verdict}")
+    return "\n".join(lines)

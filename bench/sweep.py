@@ -1,0 +1,253 @@
+"""CPU per sweep and memory of the agent, beside node_exporter's, at a growing number of interfaces.
+
+    python -m bench.sweep [--interfaces 10,100,500,1000] [--rounds 15] [--seconds 20] [--format json]
+
+For each number a network namespace is made with so many interfaces, and in it, in turns and while a frame goes through
+every interface twice a second:
+
+- node_exporter with netclass and netdev, and another with diskstats and filesystem too, scraped over HTTP, without
+  compression (which would cost it more);
+- the agent's collectors, in a process like the agent's.
+
+Then the agent itself, as it runs, streaming to an aggregator: quiet, and with all counters moving. CPU is the process's
+CPU clock. The agent's sweep is the counters of all interfaces; names, MTUs and kinds, which netclass reads each time,
+come by netlink events when they change. What turning it into messages and sending it costs is in the agent's own row.
+
+Exit status 3: something it needs is not here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.measure import Spread, cpu_seconds, memory, memory_group
+from bench.place import inside, populate, traffic
+from bench.report import EVERYTHING, NETWORK, report
+
+EXPORTERS = ("prometheus-node-exporter", "node_exporter")
+TRAFFIC_INTERVAL_S = 0.5
+SETTLE_S = 12.0
+"""Until start-up and the first full update are over: two batch intervals and some."""
+
+
+def exporter() -> str | None:
+    """Path of node_exporter, under either of its names."""
+    return next(filter(None, map(shutil.which, EXPORTERS)), None)
+
+
+def obstacle() -> str:
+    """Why this can't be measured here; empty: it can."""
+    if os.geteuid() != 0:
+        return "needs root: it makes network namespaces and interfaces in them"
+    if shutil.which("ip") is None:
+        return "needs ip: apt-get install iproute2"
+    if exporter() is None:
+        return (
+            "needs node_exporter to compare with: apt-get install prometheus-node-exporter "
+            "(and systemctl disable --now prometheus-node-exporter, for the package starts one)"
+        )
+    if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, check=False).returncode:
+        return "needs network and mount namespaces, and this kernel or container does not let it have them"
+    return ""
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], group: Path | None = None, log: Path | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """A process, in a control group from its beginning; its pid."""
+    if group is not None:
+        enter = ["sh", "-c", 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"', "sh", str(group)]
+        command = [*enter, *command]
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("wb")) if log else subprocess.DEVNULL
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(env or {})}
+        )
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def scrape(port: int) -> int:
+    """One scrape; bytes of the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", "/metrics", headers={"Accept-Encoding": "identity"})
+        response = connection.getresponse()
+        body = response.read()
+        assert response.status == 200, body[:200]
+        return len(body)
+    finally:
+        connection.close()
+
+
+def wait_for(port: int) -> None:
+    """Until something listens there."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            scrape(port)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+class Exporter:
+    """A node_exporter with these collectors only."""
+
+    def __init__(self, port: int, collectors: Sequence[str], stack: contextlib.ExitStack) -> None:
+        path = exporter()
+        assert path
+        self.port = port
+        self.group = stack.enter_context(memory_group(f"exporter-{port}"))
+        flags = [f"--collector.{name}" for name in collectors]
+        command = [path, "--collector.disable-defaults", *flags, "--web.disable-exporter-metrics"]
+        self.pid = stack.enter_context(running([*command, f"--web.listen-address=127.0.0.1:{port}"], self.group))
+        wait_for(port)
+        self.cpu_us: list[float] = []
+        self.bytes = 0
+
+    def measure(self) -> None:
+        """One scrape."""
+        before = cpu_seconds(self.pid)
+        self.bytes = scrape(self.port)
+        self.cpu_us.append((cpu_seconds(self.pid) - before) * 1e6)
+
+    def result(self) -> dict[str, Any]:
+        """What it has cost."""
+        return {
+            "cpu_us": asdict(Spread.of(self.cpu_us)),
+            "bytes": self.bytes,
+            "memory": asdict(memory(self.pid, self.group)),
+        }
+
+
+def measure_sweeps(rounds: int) -> dict[str, Any]:
+    """Scrapes and sweeps in turns, so that both meet the same machine."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(traffic(TRAFFIC_INTERVAL_S))
+        network = Exporter(19101, NETWORK, stack)
+        everything = Exporter(19102, EVERYTHING, stack)
+        sweeper = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-m", "bench.sweeper"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        )
+        assert sweeper.stdin
+        assert sweeper.stdout
+        sweeps: list[dict[str, float]] = []
+        for number in range(rounds + 2):
+            began = time.monotonic()
+            network.measure()
+            everything.measure()
+            sweeper.stdin.write("\n")
+            sweeper.stdin.flush()
+            sweeps.append(json.loads(sweeper.stdout.readline()))
+            if number == 1:  # the first two fill caches
+                for costs in (network.cpu_us, everything.cpu_us, sweeps):
+                    costs.clear()
+            time.sleep(max(0.0, 2 * TRAFFIC_INTERVAL_S - (time.monotonic() - began)))
+        sweeper.stdin.close()
+        return {
+            "node_exporter": {"+".join(NETWORK): network.result(), "+".join(EVERYTHING): everything.result()},
+            "sweep_us": {name: asdict(Spread.of([costs[name] for costs in sweeps])) for name in sweeps[0]},
+        }
+
+
+def share_of_core(pid: int, seconds: float, parts: int = 5) -> Spread:
+    """Per cent of one core that a process takes, measured in several parts."""
+    shares = []
+    for _ in range(parts):
+        began, before = time.monotonic(), cpu_seconds(pid)
+        time.sleep(seconds / parts)
+        shares.append(100 * (cpu_seconds(pid) - before) / (time.monotonic() - began))
+    return Spread.of(shares)
+
+
+def measure_agent(seconds: float) -> dict[str, Any]:
+    """The agent as it runs, with all its defaults, beside an aggregator that takes everything in."""
+    nodetell = str(Path(sys.executable).with_name("nodetell"))
+    address = "127.0.0.1:19103"
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nodetell-bench-")))
+        env = {"NODETELL_AGGREGATOR_LISTEN": address, "NODETELL_AGGREGATOR_STATE": str(scratch)}
+        aggregator = stack.enter_context(running([nodetell, "aggregator"], log=scratch / "aggregator", env=env))
+        group = stack.enter_context(memory_group("agent"))
+        env = {"NODETELL_AGENT_AGGREGATOR": address, "NODETELL_AGENT_NODE": "bench"}
+        agent = stack.enter_context(running([nodetell, "agent"], group, scratch / "agent", env))
+        time.sleep(SETTLE_S)
+        query = [nodetell, "nodes", "--aggregator", address, "--format", "json"]
+        nodes = subprocess.run(query, capture_output=True, text=True, check=False)
+        if '"bench"' not in nodes.stdout:
+            logs = (scratch / "agent").read_text() + (scratch / "aggregator").read_text()
+            raise RuntimeError(f"the agent did not reach the aggregator:\n{nodes.stderr}{logs}")
+        quiet = share_of_core(agent, seconds)
+        with traffic(TRAFFIC_INTERVAL_S):
+            time.sleep(2 * TRAFFIC_INTERVAL_S)
+            moving = share_of_core(agent, seconds)
+        return {
+            "quiet_percent": asdict(quiet),
+            "moving_percent": asdict(moving),
+            "memory": asdict(memory(agent, group)),
+            "aggregator_memory": asdict(memory(aggregator, None)),
+        }
+
+
+def main() -> int:
+    """Measures outside-in: this process starts itself again in each namespace."""
+    parser = argparse.ArgumentParser(description="CPU and memory of the agent beside node_exporter's")
+    parser.add_argument("--interfaces", default="10,100,500,1000", help="how many (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=15, help="scrapes and sweeps of each (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20, help="watching the agent (default: %(default)s)")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("--inside", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if reason := obstacle():
+        print(f"bench: {reason}", file=sys.stderr)
+        return 3
+    if options.inside:
+        populate(options.inside)
+        result = measure_sweeps(options.rounds)
+        result["agent"] = measure_agent(options.seconds)
+        options.result.write_text(json.dumps(result))
+        return 0
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="nodetell-bench-") as scratch:
+        for count in map(int, options.interfaces.split(",")):
+            print(f"bench: {count} interfaces", file=sys.stderr, flush=True)
+            file = Path(scratch) / f"{count}.json"
+            arguments = ["--inside", str(count), "--rounds", str(options.rounds), "--seconds", str(options.seconds)]
+            if inside("bench.sweep", [*arguments, "--result", str(file)]):
+                print(f"bench: failed at {count} interfaces", file=sys.stderr)
+                return 1
+            results[count] = json.loads(file.read_text())
+    print(json.dumps(results, indent=2) if options.format == "json" else report(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
