@@ -1,0 +1,163 @@
+"""The life of findings: they appear, change, resolve. A stable identity is the signatures' part (model.finding_id).
+
+A finding resolves as soon as its signature no longer makes it: configuration at once, counters when a whole window is
+clean, which the signature's own window sees to. Two things keep it instead, unconfirmed: a node of it that is silent,
+and a signature that failed. Pure: time is passed in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Container, Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from aggregator.engine import Judgement
+from aggregator.model import Finding, report_order
+
+KEPT_RESOLVED = 1_000
+"""Resolved findings that are kept at hand; the store has the rest."""
+CLEARED = "cleared"
+"""Why a finding resolved whose clear condition holds."""
+_NAMED_NODES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A finding and its life. Times are seconds since the epoch by the aggregator's clock."""
+
+    finding: Finding
+    origin: str
+    """Name of the signature that makes it."""
+    first_seen: float
+    last_seen: float
+    """When the facts last confirmed it."""
+    unconfirmed: str = ""
+    """Why the facts can't confirm it at present; empty: they do."""
+    resolved: float | None = None
+    because: str = ""
+    """Why it resolved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Which nodes can be heard. One that is in neither is not observed any more."""
+
+    heard: Container[str]
+    """Names of nodes whose facts are current."""
+    silent: Mapping[str, str]
+    """Why, by name of each node that is not heard at present and is still expected."""
+
+
+class Kind(StrEnum):
+    """What happened to a finding."""
+
+    APPEARED = "appeared"
+    CHANGED = "changed"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A step in the life of a finding, with all that was known at that moment."""
+
+    kind: Kind
+    record: Record
+    at: float
+
+
+class FindingBook:
+    """All findings that stand, and the latest that are over."""
+
+    def __init__(self, standing: Iterable[Record] = (), resolved: Iterable[Record] = ()) -> None:
+        """`resolved`: oldest first."""
+        self.standing: dict[str, Record] = {record.finding.id: record for record in standing}
+        self.resolved: deque[Record] = deque(resolved, maxlen=KEPT_RESOLVED)
+
+    def ordered(self) -> list[Record]:
+        """Standing ones in report order."""
+        return [self.standing[finding.id] for finding in report_order([r.finding for r in self.standing.values()])]
+
+    def update(self, judgement: Judgement, presence: Presence, now: float) -> list[Transition]:
+        """Take in what the signatures say at `now`."""
+        transitions = []
+        found = {finding.id: finding for finding in judgement.verdict.findings}
+        for key, finding in found.items():
+            transitions += self._seen(finding, judgement.origins[key], presence.silent, now)
+        for key in [key for key in self.standing if key not in found]:
+            transitions += self._missed(self.standing[key], judgement, presence, now)
+        return transitions
+
+    def _seen(self, finding: Finding, origin: str, silent: Mapping[str, str], now: float) -> list[Transition]:
+        before = self.standing.get(finding.id)
+        if before is not None:
+            finding = _with_silent_part(finding, before.finding, silent)
+        why = _silence(finding, silent)
+        if before is None:
+            record = Record(finding, origin, now, now, why)
+            return [self._keep(Kind.APPEARED, record, now)]
+        last_seen = before.last_seen if why else now
+        record = replace(before, finding=finding, origin=origin, last_seen=last_seen, unconfirmed=why)
+        return self._changed(before, record, now)
+
+    def _missed(self, before: Record, judgement: Judgement, presence: Presence, now: float) -> list[Transition]:
+        why = _silence(before.finding, presence.silent)
+        if not why and before.origin in judgement.failed:
+            why = f"signature {before.origin} could not be evaluated: {judgement.failed[before.origin]}"
+        if why:
+            return self._changed(before, replace(before, unconfirmed=why), now)
+        nodes = before.finding.nodes
+        observed = not nodes or any(node in presence.heard for node in nodes)
+        because = CLEARED if observed else f"not observed any more: {_listed(nodes)}"
+        record = replace(before, unconfirmed="", resolved=now, because=because)
+        del self.standing[before.finding.id]
+        self.resolved.append(record)
+        return [Transition(Kind.RESOLVED, record, now)]
+
+    def _changed(self, before: Record, record: Record, now: float) -> list[Transition]:
+        if before.unconfirmed == record.unconfirmed and material(before.finding) == material(record.finding):
+            self.standing[record.finding.id] = record
+            return []
+        return [self._keep(Kind.CHANGED, record, now)]
+
+    def _keep(self, kind: Kind, record: Record, now: float) -> Transition:
+        self.standing[record.finding.id] = record
+        return Transition(kind, record, now)
+
+
+def material(finding: Finding) -> Hashable:
+    """What an operator wants to be told of when it changes. Two findings that differ in anything else are the same.
+
+    Counters, and the sentences that quote them, are not in it: they move with every packet. Levels are: a finding over
+    an MTU of 1500 is news when the MTU becomes 1480.
+    """
+    levels = frozenset(
+        (fact.node, fact.signal, fact.subject, fact.value)
+        for fact in finding.evidence
+        if not fact.signal.startswith("counter.")
+    )
+    causes = frozenset(finding.caused_by)
+    return finding.stage, finding.severity, frozenset(finding.nodes), frozenset(finding.objects), causes, levels
+
+
+def _with_silent_part(finding: Finding, before: Finding, silent: Mapping[str, str]) -> Finding:
+    """A finding of several nodes keeps those that it had and that can't be asked now, with their evidence."""
+    missing = tuple(node for node in before.nodes if node in silent and node not in finding.nodes)
+    if not missing:
+        return finding
+    evidence = tuple(fact for fact in before.evidence if fact.node in missing)
+    return replace(finding, nodes=(*finding.nodes, *missing), evidence=(*finding.evidence, *evidence))
+
+
+def _silence(finding: Finding, silent: Mapping[str, str]) -> str:
+    waiting = [node for node in finding.nodes if node in silent]
+    if not waiting:
+        return ""
+    reasons = [f"{node}: {silent[node]}" for node in waiting[:_NAMED_NODES]]
+    more = len(waiting) - len(reasons)
+    return "; ".join(reasons) + (f"; and {more} more" if more else "")
+
+
+def _listed(nodes: tuple[str, ...]) -> str:
+    more = len(nodes) - _NAMED_NODES
+    return ", ".join(nodes[:_NAMED_NODES]) + (f" and {more} more" if more > 0 else "")
