@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.reading import Block, Reading
 from nodetell.v1 import agent_pb2, facts_pb2
+
+from agent.reading import Block, Reading
 
 
 @dataclass(slots=True)

@@ -1,0 +1,92 @@
+"""The agent's process: the host, its collectors, and the stream, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+
+from nodetell import __version__
+from nodetell.logs import configure, event
+from nodetell.names import node_name_from, node_name_problem
+
+from agent.collectors.base import Collector
+from agent.collectors.registry import collectors
+from agent.host import Host
+from agent.hosts.live import live_host
+from agent.runtime import Runtime
+from agent.settings import AgentSettings
+from agent.stream import Identity, Stream, set_within
+
+_log = logging.getLogger("nodetell.agent")
+
+FIRST_ROUND_S = 2.0
+"""How long the first update waits for collectors that have not read anything yet."""
+
+
+async def run(settings: AgentSettings, stop: asyncio.Event) -> int:
+    """Observe this host and inform the aggregator until `stop` is set. Returns the process's exit status.
+
+    Status 2: the settings cannot be used; the log says why.
+    """
+    configure(settings.log_level)
+    node = settings.node or node_name_from(socket.gethostname())
+    if problem := node_name_problem(node):
+        event(_log, logging.ERROR, "settings_refused", setting="node", reason=problem)
+        return 2
+    roots = settings.host
+    host = live_host(node, proc=roots.proc, sys=roots.sys, kubelet=roots.kubelet)
+    return await run_host(settings, host, collectors(settings.collectors), stop)
+
+
+async def run_host(settings: AgentSettings, host: Host, these: Sequence[Collector], stop: asyncio.Event) -> int:
+    """`run` for a given host and given collectors."""
+    loop = asyncio.get_running_loop()
+    identity = Identity(host.name, os.urandom(16), __version__)
+    news = asyncio.Event()
+    try:
+        runtime = Runtime(host, these, settings.collectors, _from_thread(loop, news.set))
+    except ValueError as error:
+        event(_log, logging.ERROR, "settings_refused", reason=error)
+        return 2
+    stream = Stream(settings.aggregator, settings.stream, identity, runtime, news)
+    event(_log, logging.INFO, "agent_start", node=host.name, version=__version__, aggregator=settings.aggregator)
+    runtime.start()
+    try:
+        await _first_round(runtime, stop)
+        await stream.run(stop)
+    finally:
+        runtime.stop()
+        event(
+            _log,
+            logging.INFO,
+            "agent_stop",
+            node=host.name,
+            updates=stream.ledger.last_acknowledged,
+            coalesced=stream.ledger.coalesced_updates,
+            dropped_samples=stream.ledger.dropped_samples,
+        )
+    return 0
+
+
+async def _first_round(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Give the collectors a moment, so that the first update has everything in it."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + FIRST_ROUND_S
+    while not runtime.complete and loop.time() < until:
+        if await set_within(stop, 0.02):
+            return
+
+
+def _from_thread(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> Callable[[], None]:
+    """`action` as something any thread may call, also when the loop has just been closed."""
+
+    def call() -> None:
+        try:
+            loop.call_soon_threadsafe(action)
+        except RuntimeError:
+            _log.debug("event=loop_closed")
+
+    return call

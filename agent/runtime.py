@@ -1,0 +1,372 @@
+"""Runs the collectors, each lane in a thread of its own, and holds what they read.
+
+A read can hang for ever (a dead NFS server, a device that does not answer), and a thread in it cannot be stopped. So
+lanes are daemon threads that share nothing but what they hand over, a lane that hangs delays only itself, and nobody
+ever waits for one. What was read last stays, and the coverage says how old it is and why.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from nodetell.logs import event
+from nodetell.v1 import facts_pb2 as pb
+
+from agent.collectors.base import NETWORK_LANE, Collector
+from agent.host import Host
+from agent.reading import Reading, merged
+from agent.settings import CollectorSettings
+from agent.urgency import items_changed, urgent_moves
+
+_log = logging.getLogger("nodetell.agent")
+
+URGENT_QUIET_S = 10.0
+"""An urgent counter that moved within this time is known to move; its next increments wait for the batch."""
+BUDGET_WINDOW_S = 60.0
+MAX_SLOWDOWN = 16
+_EVENT_SETTLE_S = 0.05
+"""The kernel tells of one change in several messages; they are waited for."""
+_EVENT_GAP_S = 0.2
+"""Time between two runs that network events cause."""
+_MIN_TIMEOUT_S = 5.0
+_STATUS_FLOOR_US = 500
+"""Below this, how long a run took says more about the scheduler than about the collector."""
+
+
+def time_out(interval_s: float) -> float:
+    """Seconds after which a run counts as hung."""
+    return max(_MIN_TIMEOUT_S, 3 * interval_s)
+
+
+def rounded(value: float) -> int:
+    """To two significant digits."""
+    number = max(0, int(value))
+    scale: int = 10 ** max(0, len(str(number)) - 2)
+    return (number + scale // 2) // scale * scale
+
+
+@dataclass(slots=True)
+class _Run:
+    """One collector and what has become of it. Its lane's thread writes; all reads and writes are under the lock."""
+
+    collector: Collector
+    base_interval_s: float
+    due: float
+    window_start: float
+    slowdown: int = 1
+    reading: Reading | None = None
+    """The last good one."""
+    read_at: float = 0.0
+    """When it was read, seconds since the epoch."""
+    started: float | None = None
+    """Monotonic time at which the run under way began."""
+    finished: bool = False
+    """At least one run has ended, well or not."""
+    error: str = ""
+    error_kind: str = ""
+    hung: bool = False
+    waits_for: str = ""
+    """Collector of the same lane that hangs."""
+    overruns: int = 0
+    duration_us: float = 0.0
+    cpu_us: float = 0.0
+    window_cpu_s: float = 0.0
+    share_percent: float = 0.0
+    """CPU of the last full window, percent of a core."""
+    status: pb.Item = field(default_factory=pb.Item)
+    """As told last."""
+
+    @property
+    def name(self) -> str:
+        return self.collector.name
+
+    @property
+    def interval_s(self) -> float:
+        return self.base_interval_s * self.slowdown
+
+
+class Runtime:
+    """The collectors of one host at work.
+
+    `changed` is called from a lane's thread, with no lock held, when something was read that should not wait.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        collectors: Sequence[Collector],
+        settings: CollectorSettings,
+        changed: Callable[[], None],
+        *,
+        budget_window_s: float = BUDGET_WINDOW_S,
+        time_out: Callable[[float], float] = time_out,
+    ) -> None:
+        """Raises ValueError, one line, if the settings name a collector that does not exist."""
+        overrides = settings.interval_overrides()
+        unknown = sorted({*settings.disabled, *overrides} - {each.name for each in collectors})
+        if unknown:
+            known = ", ".join(each.name for each in collectors)
+            raise ValueError(f"collectors: there is none named {', '.join(unknown)}; there are {known}")
+        self._host = host
+        self._changed = changed
+        self._budget_percent = settings.cpu_budget_percent
+        self._budget_window_s = budget_window_s
+        self._time_out = time_out
+        self._disabled = [each.name for each in collectors if each.name in settings.disabled]
+        now = time.monotonic()
+        self._runs = [
+            _Run(each, overrides.get(each.name, each.interval_s), now, now)
+            for each in collectors
+            if each.name not in settings.disabled
+        ]
+        self._last_urgent: dict[str, float] = {}
+        """When an urgent counter of a subject moved last, monotonic."""
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the lanes."""
+        lanes: dict[str, list[_Run]] = {}
+        for run in self._runs:
+            lanes.setdefault(run.collector.lane, []).append(run)
+        for lane, runs in lanes.items():
+            thread = threading.Thread(target=self._lane, args=(lane, runs), name=f"lane-{lane}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self, patience_s: float = 0.5) -> None:
+        """Stop the lanes, waiting for all of them `patience_s` at most; one that hangs is left behind."""
+        self._stop.set()
+        self._host.network.close()
+        until = time.monotonic() + patience_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    @property
+    def complete(self) -> bool:
+        """Every collector has ended its first run, or will not soon."""
+        with self._lock:
+            self._find_hung(time.monotonic())
+            return all(run.finished or run.hung or run.waits_for for run in self._runs)
+
+    def reading(self) -> Reading:
+        """All that is known now, as a Reading of the caller's own. Never waits for a collector."""
+        with self._lock:
+            self._find_hung(time.monotonic())
+            whole = merged({run.name: run.reading for run in self._runs if run.reading is not None})
+            for run in self._runs:
+                if run.finished or run.hung:
+                    run.status = _status(run)
+                    whole.add(run.status)
+                _tell_state(run, whole, self._budget_percent)
+            for name in self._disabled:
+                because = f"the collector {name} is switched off by collectors.disabled"
+                whole.gap(name, because, detail="disabled", remedy=f"take {name} out of collectors.disabled")
+            return whole
+
+    # -- lanes -----------------------------------------------------------------------------------------------------
+
+    def _lane(self, lane: str, runs: list[_Run]) -> None:
+        wait = self._wait_for_network if lane == NETWORK_LANE else self._wait
+        last_event = 0.0
+        while not self._stop.is_set():
+            for run in runs:
+                if run.due <= time.monotonic() and not self._stop.is_set():
+                    self._run_once(run)
+            happened = wait(max(0.0, min(run.due for run in runs) - time.monotonic()))
+            if happened and not self._stop.is_set():
+                gap = last_event + _EVENT_GAP_S * max(run.slowdown for run in runs) - time.monotonic()
+                self._stop.wait(max(_EVENT_SETTLE_S, gap))
+                last_event = time.monotonic()
+                for run in runs:
+                    run.due = last_event
+
+    def _wait(self, timeout_s: float) -> bool:
+        self._stop.wait(timeout_s)
+        return False
+
+    def _wait_for_network(self, timeout_s: float) -> bool:
+        try:
+            return self._host.network.wait(timeout_s)
+        except Exception as error:  # noqa: BLE001  # whatever it is, polling goes on and the collectors tell why
+            if not self._stop.is_set():
+                event(_log, logging.WARNING, "network_events_failed", error=_one_line(error))
+            return self._wait(max(timeout_s, _EVENT_GAP_S))
+
+    def _run_once(self, run: _Run) -> None:
+        began = time.monotonic()
+        with self._lock:
+            run.started = began
+        cpu_began = time.thread_time()
+        at = time.time()
+        reading, error = None, None
+        try:
+            reading = run.collector.collect(self._host, at)
+        except Exception as caught:  # noqa: BLE001  # a defect of one collector must not take the others along
+            error = caught
+        cpu_s = time.thread_time() - cpu_began
+        if self._stop.is_set():
+            return
+        with self._lock:
+            tell = self._finish(run, began, cpu_s)
+            tell |= self._take(run, reading, at) if reading is not None else self._take_error(run, error)
+            tell |= self._find_hung(time.monotonic())
+        if tell:
+            self._changed()
+
+    def _finish(self, run: _Run, began: float, cpu_s: float) -> bool:
+        """Book a run that ended. True: that should be told."""
+        now = time.monotonic()
+        came_back = run.hung
+        run.started, run.finished, run.hung = None, True, False
+        run.duration_us, run.cpu_us = (now - began) * 1e6, cpu_s * 1e6
+        due = run.due + run.interval_s
+        if due <= now:
+            run.overruns += int((now - due) / run.interval_s)
+            due = now + run.interval_s if run.duration_us / 1e6 > run.interval_s else now
+        run.due = due
+        if came_back:
+            event(_log, logging.INFO, "collector_came_back", collector=run.name, after_s=round(now - began, 1))
+        return self._account(run, now, cpu_s) or came_back
+
+    def _account(self, run: _Run, now: float, cpu_s: float) -> bool:
+        """Slow down a collector that exceeds its budget, speed one up again that has room. True: the pace changed."""
+        run.window_cpu_s += cpu_s
+        elapsed = now - run.window_start
+        if elapsed < self._budget_window_s:
+            return False
+        run.share_percent = 100 * run.window_cpu_s / elapsed
+        run.window_start, run.window_cpu_s = now, 0.0
+        before = run.slowdown
+        if run.share_percent > self._budget_percent:
+            run.slowdown = min(MAX_SLOWDOWN, run.slowdown * 2)
+        elif run.slowdown > 1 and run.share_percent * 4 < self._budget_percent:
+            run.slowdown //= 2
+        if run.slowdown == before:
+            return False
+        run.due = max(run.due, now + run.interval_s)
+        event(
+            _log,
+            logging.WARNING if run.slowdown > before else logging.INFO,
+            "collector_pace",
+            collector=run.name,
+            cpu_percent=round(run.share_percent, 1),
+            budget_percent=self._budget_percent,
+            interval_s=run.interval_s,
+        )
+        return True
+
+    def _take(self, run: _Run, reading: Reading, at: float) -> bool:
+        """Keep what was read. True: something in it should not wait."""
+        before, recovered = run.reading, bool(run.error)
+        run.reading, run.read_at, run.error, run.error_kind = reading, at, "", ""
+        if recovered:
+            event(_log, logging.INFO, "collector_works_again", collector=run.name)
+        if before is None:
+            return True
+        now = time.monotonic()
+        moved = [subject for subject in urgent_moves(before, reading) if self._was_quiet(subject, now)]
+        for subject in before.blocks.keys() - reading.blocks.keys():
+            self._last_urgent.pop(subject, None)
+        return bool(moved) or recovered or items_changed(before, reading)
+
+    def _was_quiet(self, subject: str, now: float) -> bool:
+        last = self._last_urgent.get(subject)
+        self._last_urgent[subject] = now
+        return last is None or now - last > URGENT_QUIET_S
+
+    def _take_error(self, run: _Run, error: Exception | None) -> bool:
+        """Note that a run failed. True: that is news. A failure that goes on keeps its first text: it is told once."""
+        kind = type(error).__name__
+        if run.error_kind == kind:
+            return False
+        run.error_kind, run.error = kind, _one_line(error)
+        event(_log, logging.ERROR, "collector_failed", collector=run.name, error=run.error)
+        _log.debug("event=traceback collector=%s", run.name, exc_info=error)
+        return True
+
+    def _find_hung(self, now: float) -> bool:
+        """Mark what hangs, and what waits for it. True: something newly hangs."""
+        news = False
+        hanging: dict[str, str] = {}
+        for run in self._runs:
+            if run.started is not None and now - run.started > self._time_out(run.interval_s):
+                hanging[run.collector.lane] = run.name
+                if not run.hung:
+                    run.hung = news = True
+                    event(
+                        _log,
+                        logging.WARNING,
+                        "collector_hangs",
+                        collector=run.name,
+                        after_s=round(now - run.started, 1),
+                    )
+        for run in self._runs:
+            culprit = hanging.get(run.collector.lane, "")
+            run.waits_for = culprit if culprit != run.name else ""
+        return news
+
+
+def _one_line(error: BaseException | None) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
+
+
+def _status(run: _Run) -> pb.Item:
+    """The collector's status: the one told last unless something in it matters."""
+    told = run.status.collector
+    status = pb.CollectorStatus(
+        name=run.name,
+        ok=run.finished and not run.error and not run.hung,
+        error=run.error,
+        duration_us=_steady(told.duration_us, run.duration_us),
+        cpu_us=_steady(told.cpu_us, run.cpu_us),
+        overruns=run.overruns,
+        hung=run.hung,
+        interval_ms=round(run.interval_s * 1000),
+    )
+    key = f"collector/{run.name}"
+    return run.status if run.status.key == key and status == told else pb.Item(key=key, collector=status)
+
+
+def _steady(told_us: int, now_us: float) -> int:
+    """What was told, unless it is wrong by more than a factor of two."""
+    a, b = max(told_us, _STATUS_FLOOR_US), max(now_us, _STATUS_FLOOR_US)
+    return told_us if told_us and a <= 2 * b and b <= 2 * a else rounded(now_us)
+
+
+def _tell_state(run: _Run, whole: Reading, budget_percent: float) -> None:
+    """Add to the coverage why what `run` read is not fresh."""
+    because = ""
+    if run.hung:
+        because = "its run has not returned: it hangs in a read"
+    elif run.waits_for:
+        because = f"its turn does not come: the collector {run.waits_for} hangs before it"
+    elif run.error:
+        because = f"it failed: {run.error}"
+    if because:
+        status = pb.COVERAGE_STATUS_DAMAGED if run.error else pb.COVERAGE_STATUS_MISSING
+        if run.reading is None:
+            because = f"collector {run.name}: {because}; nothing was read yet"
+        else:
+            status = pb.COVERAGE_STATUS_DEGRADED
+            because = f"collector {run.name}: {because}; what is shown was read at {_utc(run.read_at)}"
+        whole.gap(run.name, because, detail="collector", status=status)
+    if run.slowdown > 1:
+        because = (
+            f"collector {run.name}: took {run.share_percent:.1f} % of a core, over its budget of {budget_percent:g} %; "
+            f"runs every {run.interval_s:g} s instead of {run.base_interval_s:g} s"
+        )
+        remedy = "raise collectors.cpu_budget_percent, or find out what makes it dear on this host"
+        whole.gap(run.name, because, detail="pace", status=pb.COVERAGE_STATUS_DEGRADED, remedy=remedy)
+
+
+def _utc(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))

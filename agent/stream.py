@@ -1,0 +1,515 @@
+"""The agent's stream: says what changed until the aggregator has it, whatever the path and the aggregator do.
+
+The stream must get through a path that silently drops large packets, because that is one of the faults it reports.
+So messages are small, and one waits for the acknowledgement of the one before until the path has proved itself: TCP
+would put two of them into one segment that is too large, and repeat that segment for ever. A connection on which an
+acknowledgement is overdue is given up; nothing else tells a stalled connection from a quiet one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import grpc.aio
+from nodetell.limits import (
+    MAX_BATCH_INTERVAL_MS,
+    MIN_BATCH_INTERVAL_MS,
+    PATH_PROOF_BYTES,
+    PROTOCOL,
+    PROVEN_WINDOW_BYTES,
+)
+from nodetell.logs import event
+from nodetell.v1 import agent_pb2, agent_pb2_grpc
+from nodetell.v1 import facts_pb2 as pb
+
+from agent.connection import Proof, channel, prove_path
+from agent.ledger import Ledger
+from agent.pieces import UpdateTooLargeError, pieces
+from agent.reading import Reading
+from agent.settings import StreamSettings
+
+_log = logging.getLogger("nodetell.agent")
+
+FLUSH_GAP_S = 0.2
+"""Least time between two updates."""
+STABLE_S = 60.0
+"""A stream that stood so long clears the count of failures."""
+PROOF_RETRY_S = 60.0
+PROOF_RETRY_MAX_S = 900.0
+DISTRUST_S = 60.0
+DISTRUST_MAX_S = 3_600.0
+"""After a stall on a proven path, proofs are not believed for a time: another connection may take another way."""
+_FRAME_BYTES = 14
+"""gRPC's (5) and HTTP/2's (9) framing of a message."""
+_REFUSALS = frozenset(
+    {
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.ABORTED,
+    }
+)
+"""Answers that will be the same if asked again at once."""
+
+
+class Source(Protocol):
+    """Where readings come from."""
+
+    def reading(self) -> Reading:
+        """All that is known now, as an object of the caller's own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who speaks."""
+
+    node: str
+    instance: bytes
+    """16 random bytes, new with each process."""
+    version: str
+
+
+class StreamEndedError(Exception):
+    """This connection is over; the message says why. `refused`: the next one would end the same way for now."""
+
+    def __init__(self, reason: str, *, refused: bool = False, stalled: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
+        self.stalled = stalled
+
+
+@dataclass(slots=True)
+class _Link:
+    """One connection: what is to go out, what is out and not acknowledged."""
+
+    began: float
+    last_sent: float
+    seq: int = 1
+    """Of the last message sent; 1 is Hello."""
+    outgoing: deque[agent_pb2.Chunk] = field(default_factory=deque)
+    unacknowledged: deque[tuple[int, int, float]] = field(default_factory=deque)
+    """(seq, bytes, when sent)."""
+    unacknowledged_bytes: int = 0
+    last_of_update: int | None = None
+    """seq of the last piece of the update under way, once it is sent."""
+    proven: bool = False
+
+    def window_open(self, size: int) -> bool:
+        """A message of `size` bytes may be sent."""
+        if not self.unacknowledged:
+            return True
+        return self.proven and self.unacknowledged_bytes + size <= PROVEN_WINDOW_BYTES
+
+    def acknowledged(self, seq: int) -> None:
+        """Everything up to `seq` has arrived. Raises StreamEndedError if that was never sent."""
+        if seq > self.seq:
+            raise StreamEndedError(f"the aggregator acknowledges message {seq}, and {self.seq} was the last one sent")
+        while self.unacknowledged and self.unacknowledged[0][0] <= seq:
+            self.unacknowledged_bytes -= self.unacknowledged.popleft()[1]
+
+
+class Stream:
+    """Keeps the aggregator at `target` informed. One owner, one event loop.
+
+    Whoever sets `news` has something that is to be told at once, which means within FLUSH_GAP_S.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        settings: StreamSettings,
+        identity: Identity,
+        source: Source,
+        news: asyncio.Event,
+        *,
+        wall: Callable[[], float] = time.time,
+        uniform: Callable[[float, float], float] = random.uniform,
+        prove: Callable[[str], Coroutine[Any, Any, Proof]] = prove_path,
+    ) -> None:
+        self._target = target
+        self._settings = settings
+        self._identity = identity
+        self._source = source
+        self._wall = wall
+        self._uniform = uniform
+        self._prove = prove
+        self.ledger = Ledger()
+        self._link: _Link | None = None
+        self._batch_interval_s = settings.batch_interval_s
+        self._own = Reading()
+        """What the stream itself has to say."""
+        self._due = False
+        self._wake = news
+        self._signal = asyncio.Event()
+        """Something for the pump to do: an update is due, an acknowledgement came, the window opened."""
+        self._distrust_s = 0.0
+        self._distrust_until = 0.0
+        self._told_reason = ""
+
+    @property
+    def connected(self) -> bool:
+        """A stream stands."""
+        return self._link is not None
+
+    @property
+    def proven(self) -> bool:
+        """Full-size packets have been seen to pass, on the stream that stands."""
+        return self._link is not None and self._link.proven
+
+    # -- connecting, again and again -------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set."""
+        ticker = asyncio.create_task(self._tick(), name="stream-ticker")
+        stopping = asyncio.create_task(stop.wait(), name="stream-stop")
+        try:
+            failures = 0
+            while not stop.is_set():
+                began = asyncio.get_running_loop().time()
+                session = asyncio.create_task(self._session(stop), name="stream-session")
+                ended = await _first(session, ticker, stopping)
+                if ended is None:
+                    continue
+                if asyncio.get_running_loop().time() - began >= STABLE_S:
+                    failures = 0
+                failures += 1
+                delay = self._delay(failures, ended.refused)
+                self._log_end(ended, delay)
+                await asyncio.wait({stopping, ticker}, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (ticker, stopping):
+                task.cancel()
+            await asyncio.gather(ticker, stopping, return_exceptions=True)
+
+    def _delay(self, failures: int, refused: bool) -> float:
+        """Seconds until the next attempt: any time up to a bound that doubles, so that agents do not come in step."""
+        longest = self._settings.reconnect_max_s
+        if refused:
+            return self._uniform(longest / 2, longest)
+        return self._uniform(0.0, min(longest, self._settings.reconnect_min_s * 2 ** min(failures, 30)))
+
+    def _log_end(self, ended: StreamEndedError, delay: float) -> None:
+        """A reason that stays the same is logged once."""
+        reason = str(ended)
+        level = logging.DEBUG if reason == self._told_reason else logging.WARNING
+        self._told_reason = reason
+        what = "stream_refused" if ended.refused else "stream_ended"
+        event(_log, level, what, aggregator=self._target, reason=reason, retry_s=round(delay, 1))
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        """One connection, from Hello to its end. Raises StreamEndedError unless stopped."""
+        loop = asyncio.get_running_loop()
+        async with channel(self._target) as connection:
+            call = agent_pb2_grpc.AgentServiceStub(connection).Connect()  # type: ignore[no-untyped-call]  # generated
+            try:
+                welcome = await self._greet(call)
+                link = self._link = _Link(loop.time(), loop.time())
+                self._due = True
+                self._signal.set()
+                event(
+                    _log,
+                    logging.INFO,
+                    "stream_open",
+                    aggregator=self._target,
+                    version=welcome.version,
+                    protocol=welcome.protocol,
+                    resume=welcome.resume,
+                )
+                self._told_reason = ""
+                tasks = [
+                    asyncio.create_task(self._listen(call, link), name="stream-listen"),
+                    asyncio.create_task(self._pump(call, link), name="stream-pump"),
+                    asyncio.create_task(self._prove_path(link), name="stream-proof"),
+                ]
+                try:
+                    await _run_all(tasks)
+                except StreamEndedError as error:
+                    self._book_stall(link, error.stalled, loop.time())
+                    raise
+            except grpc.aio.AioRpcError as error:
+                raise _ended(error.code(), error.details()) from None
+            except asyncio.InvalidStateError:  # writing on a call that has ended; it knows why
+                raise _ended(await call.code(), await call.details()) from None
+            finally:
+                self._link = None
+                if self.ledger.under_way:
+                    self.ledger.lost()
+                if stop.is_set():
+                    await _say_goodbye(call)
+                call.cancel()
+
+    async def _greet(self, call: Any) -> agent_pb2.Welcome:
+        """Say Hello, and wait for Welcome before anything else goes out: both ends' HTTP/2 preambles need the room."""
+        hello = agent_pb2.Hello(
+            protocol=PROTOCOL,
+            node=self._identity.node,
+            instance=self._identity.instance,
+            version=self._identity.version,
+            last_update=self.ledger.last_acknowledged,
+            now_unix_ms=self._now_unix_ms(),
+        )
+        try:
+            async with asyncio.timeout(self._settings.ack_timeout_s):
+                await call.write(agent_pb2.AgentMessage(seq=1, hello=hello))
+                message = await call.read()
+        except TimeoutError:
+            raise StreamEndedError(f"no answer within {self._settings.ack_timeout_s:g} s") from None
+        if message is grpc.aio.EOF or message.WhichOneof("body") != "welcome":
+            raise StreamEndedError("the aggregator did not answer Hello with Welcome", refused=True)
+        welcome: agent_pb2.Welcome = message.welcome
+        if not 0 < welcome.protocol <= PROTOCOL:
+            raise StreamEndedError(
+                f"the aggregator speaks protocol {welcome.protocol}, this agent {PROTOCOL}", refused=True
+            )
+        if not welcome.resume:
+            self.ledger.tell_all()
+        return welcome
+
+    def _book_stall(self, link: _Link, stalled: bool, now: float) -> None:
+        if not link.proven:
+            return
+        if stalled:
+            self._distrust_s = min(max(DISTRUST_S, 2 * self._distrust_s), DISTRUST_MAX_S)
+            self._distrust_until = now + self._distrust_s
+        elif now - link.began > 2 * self._distrust_s:
+            self._distrust_s = 0.0
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        """See to it that an update is made when it is time, and that one which cannot be sent is counted."""
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        while True:
+            if await set_within(self._wake, last + self._batch_interval_s - loop.time()):
+                await asyncio.sleep(max(0.0, last + FLUSH_GAP_S - loop.time()))
+            self._wake.clear()
+            last = loop.time()
+            if self._link is not None and not self.ledger.under_way:
+                self._due = True
+                self._signal.set()
+            else:
+                self.ledger.missed(self._reading())
+
+    async def _pump(self, call: Any, link: _Link) -> None:
+        """Send what is due, as the window allows, and heartbeats when nothing is."""
+        loop = asyncio.get_running_loop()
+        settings = self._settings
+        while True:
+            self._signal.clear()
+            if self._due and not self.ledger.under_way:
+                self._due = False
+                self._make_update(link)
+            while link.outgoing:
+                message = agent_pb2.AgentMessage(seq=link.seq + 1, chunk=link.outgoing[0])
+                if not link.window_open(message.ByteSize() + _FRAME_BYTES):
+                    break
+                last = link.outgoing.popleft().last
+                await self._send(call, link, message)
+                if last:
+                    link.last_of_update = link.seq
+            now = loop.time()
+            if not link.unacknowledged and now - link.last_sent >= settings.heartbeat_interval_s:
+                heartbeat = agent_pb2.Heartbeat(now_unix_ms=self._now_unix_ms())
+                await self._send(call, link, agent_pb2.AgentMessage(seq=link.seq + 1, heartbeat=heartbeat))
+            if link.unacknowledged:
+                until = link.unacknowledged[0][2] + settings.ack_timeout_s
+            else:
+                until = link.last_sent + settings.heartbeat_interval_s
+            if not await set_within(self._signal, until - loop.time()) and self._overdue(link, loop.time()):
+                raise _no_acknowledgement(settings.ack_timeout_s)
+
+    def _overdue(self, link: _Link, now: float) -> bool:
+        return bool(link.unacknowledged) and now - link.unacknowledged[0][2] >= self._settings.ack_timeout_s
+
+    def _make_update(self, link: _Link) -> None:
+        made = self.ledger.next(self._reading(), self._now_unix_ms())
+        if made is None:
+            return
+        number, update = made
+        try:
+            link.outgoing.extend(pieces(number, update))
+        except UpdateTooLargeError as error:
+            raise StreamEndedError(str(error), refused=True) from None
+        link.last_of_update = None
+        event(_log, logging.DEBUG, "update", number=number, full=update.full, messages=len(link.outgoing))
+
+    async def _send(self, call: Any, link: _Link, message: agent_pb2.AgentMessage) -> None:
+        loop = asyncio.get_running_loop()
+        size = message.ByteSize() + _FRAME_BYTES
+        link.seq = message.seq
+        link.last_sent = loop.time()
+        link.unacknowledged.append((message.seq, size, link.last_sent))
+        link.unacknowledged_bytes += size
+        try:
+            async with asyncio.timeout(self._settings.ack_timeout_s):
+                await call.write(message)
+        except TimeoutError:
+            raise _no_acknowledgement(self._settings.ack_timeout_s) from None
+
+    def _reading(self) -> Reading:
+        reading = self._source.reading()
+        reading.items.update(self._own.items)
+        return reading
+
+    def _now_unix_ms(self) -> int:
+        return int(self._wall() * 1000)
+
+    # -- listening -------------------------------------------------------------------------------------------------
+
+    async def _listen(self, call: Any, link: _Link) -> None:
+        while True:
+            message = await call.read()
+            if message is grpc.aio.EOF:
+                raise _ended(await call.code(), await call.details())
+            body = message.WhichOneof("body")
+            if body == "ack":
+                self._take_ack(link, message.ack.seq)
+            elif body == "instruction":
+                self._take_instruction(link, message.instruction)
+            # Anything else is of a later version and not for us.
+
+    def _take_ack(self, link: _Link, seq: int) -> None:
+        link.acknowledged(seq)
+        if self.ledger.under_way and link.last_of_update is not None and seq >= link.last_of_update:
+            link.last_of_update = None
+            self.ledger.acknowledged()
+            self._due = self._due or self.ledger.owes
+        self._signal.set()
+
+    def _take_instruction(self, link: _Link, instruction: agent_pb2.Instruction) -> None:
+        body = instruction.WhichOneof("body")
+        if body == "resync":
+            event(_log, logging.WARNING, "resync", aggregator=self._target, reason=instruction.resync.reason)
+            link.outgoing.clear()
+            link.last_of_update = None
+            link.acknowledged(link.seq)
+            self.ledger.lost()
+            self._due = True
+            self._signal.set()
+        elif body == "pace":
+            wanted = instruction.pace.batch_interval_ms
+            fits = MIN_BATCH_INTERVAL_MS <= wanted <= MAX_BATCH_INTERVAL_MS
+            if fits:
+                self._batch_interval_s = wanted / 1000
+                self._wake.set()
+            level = logging.INFO if fits else logging.WARNING
+            event(_log, level, "pace" if fits else "pace_refused", batch_interval_ms=wanted)
+
+    # -- the path --------------------------------------------------------------------------------------------------
+
+    async def _prove_path(self, link: _Link) -> None:
+        """Open the window once full-size packets have been seen to pass; say so while they do not. Runs to success."""
+        await asyncio.sleep(max(0.0, self._distrust_until - asyncio.get_running_loop().time()))
+        retry = PROOF_RETRY_S
+        while True:
+            proof = await self._prove(self._target)
+            if proof is Proof.PASSED:
+                break
+            if proof is Proof.STALLED:
+                self._tell_stalled_path()
+            await asyncio.sleep(self._uniform(retry / 2, retry))
+            retry = min(PROOF_RETRY_MAX_S, 2 * retry)
+        event(_log, logging.INFO, "path_proven", aggregator=self._target, bytes=PATH_PROOF_BYTES)
+        link.proven = True
+        self._signal.set()
+        if self._own.items:
+            self._own.items.clear()
+            self._wake.set()
+
+    def _tell_stalled_path(self) -> None:
+        if self._own.items:
+            return
+        because = (
+            f"full-size packets do not reach the aggregator at {self._target}, or its answers do not come back: "
+            f"{PATH_PROOF_BYTES:,} bytes went unanswered; facts go one small message at a time"
+        )
+        event(_log, logging.WARNING, "path_unproven", aggregator=self._target, because=because)
+        remedy = "look for an MTU smaller than the interface's on the way to the aggregator"
+        self._own.gap("stream", because, status=pb.COVERAGE_STATUS_DEGRADED, remedy=remedy)
+        self._wake.set()
+
+
+def _no_acknowledgement(timeout_s: float) -> StreamEndedError:
+    return StreamEndedError(
+        f"no acknowledgement within {timeout_s:g} s: the connection is dead or stalled", stalled=True
+    )
+
+
+def _ended(code: grpc.StatusCode, details: str | None) -> StreamEndedError:
+    reason = " ".join((details or "").split())[:300]
+    if code is grpc.StatusCode.OK:
+        return StreamEndedError("the aggregator ended the stream")
+    return StreamEndedError(f"{code.name}: {reason}" if reason else code.name, refused=code in _REFUSALS)
+
+
+async def set_within(happened: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for an event; False: it did not come in time."""
+    if happened.is_set():
+        return True
+    if timeout_s <= 0:
+        return False
+    try:
+        async with asyncio.timeout(timeout_s):
+            await happened.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _run_all(tasks: list[asyncio.Task[None]]) -> None:
+    """Run tasks side by side until one fails; then end the others and raise its error.
+
+    A task that finds the call cancelled under it has not failed: the one that cancelled it knows why.
+    """
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        if not task.cancelled():
+            task.result()
+
+
+async def _first(
+    session: asyncio.Task[None], ticker: asyncio.Task[None], stopping: asyncio.Task[Any]
+) -> StreamEndedError | None:
+    """Wait for the session's end, or end it when it is time to stop. Returns why the session ended; None: stopped.
+
+    Any other error than the end of a stream is a defect and is raised.
+    """
+    try:
+        await asyncio.wait({session, ticker, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not session.done():
+            session.cancel()
+            await asyncio.wait({session})
+    if ticker.done():
+        ticker.result()
+    if session.cancelled() and stopping.done():
+        return None
+    error = StreamEndedError("the call was cancelled") if session.cancelled() else session.exception()
+    if error is None or isinstance(error, StreamEndedError):
+        return error
+    raise error
+
+
+async def _say_goodbye(call: Any) -> None:
+    """End our side in order, so that the aggregator need not take us for lost."""
+    try:
+        async with asyncio.timeout(0.3):
+            await call.done_writing()
+    except (TimeoutError, grpc.RpcError, asyncio.InvalidStateError):
+        return

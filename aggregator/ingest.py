@@ -1,0 +1,358 @@
+"""The service that agents speak to: who are you, is it in order, take it in, acknowledge.
+
+An acknowledgement means two things at once: the bytes arrived, and, for the last piece of an update, whatever it
+changed in a finding is on disk. So the last piece's waits for the sink, and nobody else's does: each stream is a task
+of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+import grpc.aio
+from nodetell import __version__
+from nodetell.limits import IDLE_TIMEOUT_S, MAX_PATH_PROOF_BYTES, PROTOCOL
+from nodetell.logs import event
+from nodetell.names import node_name_problem
+from nodetell.v1 import agent_pb2, agent_pb2_grpc
+
+from aggregator.node_state import UpdateError
+from aggregator.reassembly import ProtocolError, Reassembler
+
+_log = logging.getLogger("nodetell.aggregator")
+
+MAX_RESYNCS = 3
+"""Updates in a row that may be refused before the stream is ended."""
+MAX_CLOCK_OFFSET_MS = 60_000
+"""A host whose clock differs from ours by more is named in the log."""
+REPLACE_TIMEOUT_S = 5.0
+"""How long a new stream waits for the node's old one to finish what it is taking in."""
+_MAX_DETAILS = 300
+
+
+class Sink(Protocol):
+    """What becomes of what agents say."""
+
+    def connect(self, hello: agent_pb2.Hello, peer: str) -> bool:
+        """An agent is there. True: the state after hello.last_update of that instance is held, go on from there."""
+        ...
+
+    async def take(self, node: str, instance: bytes, number: int, update: agent_pb2.Update) -> None:
+        """Take an update in; returns when what it changed in findings is on disk. Never cancelled.
+
+        Raises UpdateError if it does not fit: the agent is then told to send everything.
+        """
+        ...
+
+    def heard(self, node: str, now_unix_ms: int) -> None:
+        """The agent is alive and nothing changed; `now_unix_ms` by its host's clock."""
+        ...
+
+    def disconnect(self, node: str, instance: bytes) -> None:
+        """The stream is gone."""
+        ...
+
+
+def server_options() -> list[tuple[str, int]]:
+    """Options for a grpc.aio server that agents connect to."""
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.http2.bdp_probe", 0),  # 100 backlogged connections take 73 MB without it, 0.3 to 1 GB with it
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.max_receive_message_length", 64 << 10),
+        ("grpc.max_metadata_size", 8 << 10),
+        ("grpc.max_concurrent_streams", 64),  # of one connection
+        ("grpc.server.max_pending_requests", 20_000),  # by default one agent in eight is refused when 4,000 come back
+        ("grpc.server.max_pending_requests_hard_limit", 40_000),
+    ]
+
+
+def add_agent_service(server: grpc.aio.Server, sink: Sink, clock: Callable[[], float]) -> None:
+    """Serve agents on `server`. `clock` gives seconds since the epoch."""
+    agent_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(sink, clock), server)  # type: ignore[no-untyped-call]  # generated
+
+
+class _EndError(Exception):
+    """The stream is to be ended with this status."""
+
+    def __init__(self, code: grpc.StatusCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One agent's stream. The newest stream of a node is the one that counts."""
+
+    hello: agent_pb2.Hello
+    peer: str
+    task: asyncio.Task[Any]
+    listening: bool = True
+    """Waiting for the agent, and so free to be interrupted."""
+    replaced_by: str = ""
+    """Peer of a newer stream of the same node."""
+
+    def replace(self, peer: str) -> None:
+        """End this stream because `peer` has opened a newer one."""
+        self.replaced_by = peer
+        if self.listening:
+            self.task.cancel()
+
+
+@dataclass(slots=True)
+class _Seat:
+    """A node's place: one stream at a time holds it, the newest one gets it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    newest: _Stream | None = None
+    users: int = 0
+
+
+class AgentService(agent_pb2_grpc.AgentServiceServicer):
+    """The two calls of AgentService."""
+
+    def __init__(self, sink: Sink, clock: Callable[[], float], *, idle_timeout_s: float = IDLE_TIMEOUT_S) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._idle_timeout_s = idle_timeout_s
+        self._instance = os.urandom(16)
+        self._seats: dict[str, _Seat] = {}
+        """By node."""
+
+    async def ProvePath(self, request: agent_pb2.PathProof, context: Any) -> agent_pb2.PathProof:  # noqa: N802  # the contract's name
+        """Send back what came, so that full-size packets cross in both directions."""
+        if not 0 < len(request.padding) <= MAX_PATH_PROOF_BYTES:
+            reason = f"a path proof of {len(request.padding):,} bytes: 1 to {MAX_PATH_PROOF_BYTES:,} are allowed"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, reason)
+        return request
+
+    async def Connect(self, request_iterator: object, context: Any) -> None:  # noqa: ARG002, N802  # the contract's name; messages are read through `context`
+        """One agent's stream, from Hello to its end."""
+        peer = unquote(context.peer())
+        try:
+            hello = await self._hello(context)
+        except _EndError as end:
+            event(_log, logging.WARNING, "stream_refused", peer=peer, reason=str(end))
+            await context.abort(end.code, str(end)[:_MAX_DETAILS])
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # a coroutine that runs has one
+        stream = _Stream(hello, peer, task)
+        try:
+            await self._serve(stream, context)
+        except asyncio.CancelledError:
+            if not stream.replaced_by:
+                self._log_end(stream, "the connection is gone")
+                raise
+            task.uncancel()
+            await self._abort(stream, context, _replaced(stream))
+        except _EndError as end:
+            await self._abort(stream, context, end)
+        else:
+            self._log_end(stream, "the agent ended it")
+
+    async def _abort(self, stream: _Stream, context: Any, end: _EndError) -> None:
+        self._log_end(stream, str(end))
+        await context.abort(end.code, str(end)[:_MAX_DETAILS])
+
+    @staticmethod
+    def _log_end(stream: _Stream, reason: str) -> None:
+        event(_log, logging.INFO, "stream_ended", node=stream.hello.node, peer=stream.peer, reason=reason)
+
+    # -- opening ---------------------------------------------------------------------------------------------------
+
+    async def _hello(self, context: Any) -> agent_pb2.Hello:
+        message = await self._read(context)
+        if message is None:
+            raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, "the stream ended before Hello")
+        if message.WhichOneof("body") != "hello" or message.seq != 1:
+            raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Hello with seq 1")
+        hello: agent_pb2.Hello = message.hello
+        if not hello.protocol:
+            raise _EndError(grpc.StatusCode.FAILED_PRECONDITION, f"protocol 0 is not spoken here, {PROTOCOL} is")
+        if problem := node_name_problem(hello.node):
+            raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, problem)
+        if len(hello.instance) != 16:
+            raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, f"an instance id of {len(hello.instance)} bytes, not 16")
+        return hello
+
+    async def _serve(self, stream: _Stream, context: Any) -> None:
+        node, instance = stream.hello.node, stream.hello.instance
+        seat = self._seats.setdefault(node, _Seat())
+        seat.users += 1
+        try:
+            await self._take_seat(seat, stream)
+            try:
+                resume = self._sink.connect(stream.hello, stream.peer)
+                try:
+                    await self._welcome(stream, context, resume)
+                    await self._listen(stream, context, resume)
+                finally:
+                    self._sink.disconnect(node, instance)
+            finally:
+                seat.lock.release()
+        finally:
+            seat.users -= 1
+            if seat.newest is stream:
+                seat.newest = None
+            if not seat.users:
+                del self._seats[node]
+
+    async def _take_seat(self, seat: _Seat, stream: _Stream) -> None:
+        """End the node's older stream, and wait until it has let go."""
+        older, seat.newest = seat.newest, stream
+        if older is not None:
+            another = older.hello.instance != stream.hello.instance
+            event(
+                _log,
+                logging.WARNING if another else logging.INFO,
+                "stream_replaced",
+                node=stream.hello.node,
+                peer=stream.peer,
+                older_peer=older.peer,
+                same_agent=not another,
+            )
+            older.replace(stream.peer)
+        try:
+            async with asyncio.timeout(REPLACE_TIMEOUT_S):
+                await seat.lock.acquire()
+        except TimeoutError:
+            reason = f"the older stream of node {stream.hello.node} is still being taken in; try again"
+            raise _EndError(grpc.StatusCode.UNAVAILABLE, reason) from None
+
+    async def _welcome(self, stream: _Stream, context: Any, resume: bool) -> None:
+        hello = stream.hello
+        offset_ms = hello.now_unix_ms - int(self._clock() * 1000)
+        event(
+            _log,
+            logging.INFO,
+            "stream_open",
+            node=hello.node,
+            peer=stream.peer,
+            version=hello.version[:80],
+            protocol=hello.protocol,
+            resume=resume,
+        )
+        if abs(offset_ms) > MAX_CLOCK_OFFSET_MS:
+            event(_log, logging.WARNING, "clock_differs", node=hello.node, offset_s=round(offset_ms / 1000))
+        welcome = agent_pb2.Welcome(
+            protocol=min(PROTOCOL, hello.protocol), resume=resume, instance=self._instance, version=__version__
+        )
+        await context.write(agent_pb2.AggregatorMessage(welcome=welcome))
+
+    # -- listening -------------------------------------------------------------------------------------------------
+
+    async def _read(self, context: Any) -> agent_pb2.AgentMessage | None:
+        """The next message; None: the agent has ended its side."""
+        try:
+            async with asyncio.timeout(self._idle_timeout_s):
+                message = await context.read()
+        except TimeoutError:
+            reason = f"nothing was heard for {self._idle_timeout_s:g} s"
+            raise _EndError(grpc.StatusCode.DEADLINE_EXCEEDED, reason) from None
+        return None if message is grpc.aio.EOF else message
+
+    async def _listen(self, stream: _Stream, context: Any, resume: bool) -> None:
+        order = _Order(stream.hello.last_update if resume else None)
+        pieces = Reassembler()
+        seq, resyncs = 1, 0
+        while True:
+            stream.listening = True
+            if stream.replaced_by:
+                raise _replaced(stream)
+            message = await self._read(context)
+            stream.listening = False
+            if message is None:
+                return
+            if message.seq != seq + 1:
+                raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, f"message {message.seq} after message {seq}")
+            seq = message.seq
+            body = message.WhichOneof("body")
+            if body == "chunk":
+                try:
+                    if await self._chunk(stream, order, pieces, message.chunk):
+                        resyncs = 0
+                except UpdateError as error:
+                    resyncs += 1
+                    await self._resync(stream, context, order, resyncs, str(error))
+                    continue
+            elif body == "heartbeat":
+                self._sink.heard(stream.hello.node, message.heartbeat.now_unix_ms)
+            elif body == "hello":
+                raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, "a second Hello")
+            # A body this version does not know is acknowledged like any other: a later agent may send it.
+            await context.write(agent_pb2.AggregatorMessage(ack=agent_pb2.Ack(seq=seq)))
+
+    async def _chunk(self, stream: _Stream, order: _Order, pieces: Reassembler, chunk: agent_pb2.Chunk) -> bool:
+        """Take a piece in. True: it completed an update, which the sink has taken. Raises UpdateError, _EndError."""
+        try:
+            whole = pieces.take(chunk)
+            if whole is None:
+                return False
+            number, update = whole
+            order.check(number, update.full)
+        except ProtocolError as error:
+            raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+        taking = asyncio.ensure_future(self._sink.take(stream.hello.node, stream.hello.instance, number, update))
+        try:
+            await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            await asyncio.wait({taking})
+            raise
+        except UpdateError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a full disk, say: this agent must hear that it has to come again
+            event(_log, logging.ERROR, "update_not_taken", node=stream.hello.node, number=number, error=repr(error))
+            _log.debug("event=traceback node=%s", stream.hello.node, exc_info=error)
+            reason = f"update {number} could not be taken in; the aggregator's log says why"
+            raise _EndError(grpc.StatusCode.UNAVAILABLE, reason) from None
+        order.taken(number)
+        return True
+
+    @staticmethod
+    async def _resync(stream: _Stream, context: Any, order: _Order, resyncs: int, reason: str) -> None:
+        """Ask for everything again; it stands for the acknowledgement of what was refused."""
+        event(_log, logging.WARNING, "resync", node=stream.hello.node, peer=stream.peer, reason=reason)
+        if resyncs > MAX_RESYNCS:
+            raise _EndError(grpc.StatusCode.FAILED_PRECONDITION, f"{resyncs} updates in a row were refused: {reason}")
+        order.last = None
+        resync = agent_pb2.Resync(reason=reason[:_MAX_DETAILS])
+        await context.write(agent_pb2.AggregatorMessage(instruction=agent_pb2.Instruction(resync=resync)))
+
+
+@dataclass(slots=True)
+class _Order:
+    """Whether updates come in order."""
+
+    last: int | None
+    """Number of the last update taken in; None: only a full one can come next."""
+    highest: int = 0
+
+    def check(self, number: int, full: bool) -> None:
+        """Raises UpdateError where something is missing before this one, ProtocolError where it was here before."""
+        if number <= max(self.highest, self.last or 0):
+            raise ProtocolError(f"update {number} after update {max(self.highest, self.last or 0)}: numbers must rise")
+        self.highest = number
+        if not full and self.last is None:
+            raise UpdateError(f"update {number} says only what changed, and what was before is not known here")
+        if not full and number != (self.last or 0) + 1:
+            raise UpdateError(f"update {number} says only what changed since {number - 1}, and {self.last} came last")
+
+    def taken(self, number: int) -> None:
+        """The sink has it."""
+        self.last = number
+
+
+def _replaced(stream: _Stream) -> _EndError:
+    reason = f"a newer stream of node {stream.hello.node} was opened by {stream.replaced_by}"
+    return _EndError(grpc.StatusCode.ABORTED, reason)
