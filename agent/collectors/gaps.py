@@ -1,0 +1,34 @@
+"""How what could not be read becomes a coverage entry: one rule for all collectors."""
+
+from __future__ import annotations
+
+from nodetell.v1 import facts_pb2 as pb
+
+from agent.host import Failure, ReadError
+from agent.reading import Reading
+
+
+def add(reading: Reading, signal: str, error: ReadError, *, detail: str = "", lost: str = "", remedy: str = "") -> None:
+    """Tell that `signal` is missing (or damaged), why, and what is lost by it; the error's own remedy comes first."""
+    damaged = error.failure is Failure.DAMAGED
+    reading.gap(
+        signal,
+        f"{error}; {lost}" if lost else str(error),
+        detail=detail,
+        status=pb.COVERAGE_STATUS_DAMAGED if damaged else pb.COVERAGE_STATUS_MISSING,
+        remedy=error.remedy or remedy,
+    )
+
+
+def damage(reading: Reading, signal: str, place: str, problems: list[str], *, detail: str = "") -> None:
+    """Tell of damaged parts of a source, if there are any: the first, and how many more."""
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        reading.gap(signal, f"{place}: {problems[0]}{more}", detail=detail, status=pb.COVERAGE_STATUS_DAMAGED)
+
+
+def excerpt(raw: bytes, limit: int = 60) -> str:
+    """A piece of a damaged line as part of a message: printable, and not endless."""
+    text = raw[: limit + 1].decode("utf-8", "replace")
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return f'"{text}"' if len(raw) <= limit else f'"{text[:limit]}..."'

@@ -1,0 +1,66 @@
+"""Reads of files and directories that cannot hang on a pipe, grow without bound, or fail without saying why."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from agent.host import Failure, ReadError
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_PIECE = 1 << 16
+
+# What errno says of a missing thing and of a forbidden one; all others (ENODEV and EINVAL of a device that is going
+# away, EIO of a device that fails, EISDIR where a driver has a directory) are failures of the read itself.
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EOPNOTSUPP, errno.ELOOP}
+_DENIED = {errno.EACCES, errno.EPERM}
+
+
+def read_bounded(path: str, limit: int) -> bytes:
+    """Contents of a regular file (those of proc and sysfs are).
+
+    Raises OSError; EFBIG if there are more than `limit` bytes, EINVAL if it is not a regular file.
+    """
+    descriptor = os.open(path, _FLAGS)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        pieces: list[bytes] = []
+        left = limit + 1
+        while left > 0:
+            piece = os.read(descriptor, min(left, _PIECE))
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+            left -= len(piece)
+        raise OSError(errno.EFBIG, f"more than {limit} bytes", path)
+    finally:
+        os.close(descriptor)
+
+
+def failure_of(error: OSError) -> Failure:
+    """What an errno means for a signal."""
+    if error.errno in _ABSENT:
+        return Failure.ABSENT
+    return Failure.DENIED if error.errno in _DENIED else Failure.FAILED
+
+
+def read_error(error: OSError, place: str, remedy: str = "") -> ReadError:
+    """The error as a collector gets it, one line."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return ReadError(failure_of(error), place, reason[:1].lower() + reason[1:], remedy)
+
+
+def components(path: str) -> list[str]:
+    """Parts of a host path. Raises ReadError for one that could leave its root.
+
+    Names in it come from the host's own files, and from bundles of strangers.
+    """
+    parts = path.split("/")
+    if not all(part not in {"", ".", ".."} and "\0" not in part for part in parts):
+        raise ReadError(Failure.FAILED, path, "not a path below its root")
+    return parts
