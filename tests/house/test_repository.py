@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import tomllib
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from agent.collectors import registry
+from aggregator.signatures.mtu.codes import CODES, Code
+from aggregator.signatures.thresholds import Thresholds
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -128,6 +131,29 @@ def test_every_collector_has_its_row() -> None:
     documented = {row[0] for row in table_rows("signals.md")}
     missing = [collector.name for collector in registry.collectors() if f"`{collector.name}`" not in documented]
     assert not missing, "docs/signals.md has no row for them"
+
+
+def section(document: str, heading: str) -> str:
+    """Text below a heading of the second level, in one line; empty: there is none."""
+    text = (ROOT / "docs" / document).read_text()
+    match = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    return " ".join(match[1].split()) if match else ""
+
+
+@pytest.mark.parametrize("code", CODES.values(), ids=lambda code: code.code)
+def test_every_finding_is_explained_as_it_is_made(code: Code) -> None:
+    text = section("findings.md", code.code)
+    assert f"**Clears when** {code.clears_when}." in text
+    assert code.headline.lower() in text.lower()
+    assert "**Not this:**" in text, "what looks like it, and is not?"
+
+
+def test_thresholds_that_are_explained_are_the_ones_there_are() -> None:
+    text = (ROOT / "docs" / "findings.md").read_text()
+    explained = dict(re.findall(r"`(\w+_(?:min|s))` \((\d+)", text))
+    defaults = {field.name: field.default for field in dataclasses.fields(Thresholds)}
+    assert explained
+    assert {name: defaults.get(name) for name in explained} == {name: float(value) for name, value in explained.items()}
 
 
 def test_every_direct_dependency_has_its_reason() -> None:
