@@ -79,7 +79,7 @@ def overlay_exceeds_underlay(host: HostNetwork, fits: Iterable[TunnelFit]) -> li
                 node=host.state.name,
                 stage=Stage.RISK,
                 statement=f"{link.name} is given packets of {fit.inner_mtu} ({fit.inner_source}), with "
-                f"{fit.overhead} of {link.kind} they need {fit.needs}, and {fit.carrier.name} carries {fit.carrier_mtu}",
+                f"{fit.overhead} of {link.kind} they need {fit.needs}, {fit.carrier.name} carries {fit.carrier_mtu}",
                 evidence=tuple(evidence),
                 remedies=(
                     f"Set the MTU of {link.name} and the pods on it to {most} or less in the CNI's configuration.",
@@ -254,8 +254,8 @@ def inconsistent_across_nodes(hosts: Mapping[str, HostNetwork]) -> list[Observat
     """The same interface role has different MTUs on nodes of one pool.
 
     A role is what an interface does (carries the overlay, is on this IP network, is this overlay), never its name:
-    names differ between machines, and bond0 at 9000 beside bond1 at 1500 is how storage networks are. Where no pool is known,
-    only what must agree everywhere is compared: one IP network, one VNI.
+    names differ between machines, and bond0 at 9000 beside bond1 at 1500 is how storage networks are. Where no pool
+    is known, only what must agree everywhere is compared: one IP network, one VNI.
     """
     roles: dict[tuple[str, ...], list[_Member]] = {}
     for name, host in sorted(hosts.items()):
