@@ -1,0 +1,198 @@
+"""`nodetell diagnose`: an evidence bundle through the very collectors, state and signatures of a live cluster.
+
+Nothing here asks what time it is: the snapshots' times drive everything, so a bundle says the same on every machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from agent.collectors.registry import collectors
+
+from agent.collectors.base import Collector
+from agent.collectors.sweep import sweep
+from agent.delta import DeltaEncoder
+from agent.host import Failure, ReadError
+from agent.hosts.bundle import Bundle, BundleError, BundleHost, Snapshot, open_bundle
+from aggregator.cluster.objects import parse_nodes
+from aggregator.convert import gap_from_coverage
+from aggregator.engine import evaluate
+from aggregator.findings import Record
+from aggregator.model import Gap
+from aggregator.node_state import NodeState, UpdateError
+from aggregator.signatures.thresholds import Thresholds
+from aggregator.view import ClusterView, NodeObject
+from cli.exits import UNREADABLE, CliError
+from cli.render import report_text
+from cli.report import Report, diagnosis_json
+from cli.terminal import emit, emit_json, look
+
+_NODE_FOLDER = re.compile(r"(?:^|/)nodes/([^/]+)/")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Diagnose a bundle and print what was found; the exit status is that of the contract."""
+    try:
+        with open_bundle(Path(arguments.bundle)) as bundle:
+            report = diagnose(bundle)
+    except BundleError as error:
+        raise CliError(UNREADABLE, str(error)) from error
+    if arguments.format == "json":
+        emit_json(diagnosis_json(report))
+    else:
+        emit(report_text(report, look(sys.stdout, os.environ), verbose=arguments.verbose))
+    return report.status
+
+
+def diagnose(
+    bundle: Bundle,
+    thresholds: Thresholds | None = None,
+    make_collectors: Callable[[], Sequence[Collector]] = collectors,
+) -> Report:
+    """Everything that can be said of a bundle."""
+    last = bundle.snapshots[-1]
+    nodes, gaps = _nodes(last)
+    gaps += [_problem_gap(problem) for problem in bundle.problems]
+    gaps += _damaged_lists(bundle.snapshots)
+    names, name_gaps = _node_names((name for snapshot in bundle.snapshots for name in snapshot.hosts), nodes)
+    gaps += name_gaps
+    history = _History(bundle.snapshots, names, make_collectors)
+    gaps += history.gaps
+    limits = thresholds or Thresholds()
+    verdict = evaluate(
+        ClusterView(bundle.cluster, history.states, nodes),
+        replace(limits, window_s=max(limits.window_s, history.last_interval_s)),
+    )
+    gaps += [gap_from_coverage(name, each) for name, state in history.states.items() for each in state.coverage()]
+    gaps += verdict.gaps
+    records = [Record(finding, "", last.at, last.at) for finding in verdict.findings]
+    unique = sorted(set(gaps), key=lambda gap: (gap.node, gap.signal, gap.status, gap.because))
+    return Report(bundle.cluster, last.at, records, unique)
+
+
+# -- hosts ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Recorded:
+    """What one host needs over all its snapshots: some collectors keep what they read before."""
+
+    state: NodeState
+    collectors: Sequence[Collector]
+    encoder: DeltaEncoder = field(default_factory=DeltaEncoder)
+    seen_at: list[float] = field(default_factory=list)
+
+
+class _History:
+    """All hosts of a bundle, taken through its snapshots in their order."""
+
+    def __init__(
+        self,
+        snapshots: Sequence[Snapshot],
+        names: Mapping[str, str],
+        make_collectors: Callable[[], Sequence[Collector]],
+    ) -> None:
+        self.gaps: list[Gap] = []
+        span = snapshots[-1].at - snapshots[0].at
+        self._hosts: dict[str, _Recorded] = {}
+        for snapshot in snapshots:
+            for folder, host in sorted(snapshot.hosts.items()):
+                name = names[folder]
+                if name not in self._hosts:
+                    self._hosts[name] = _Recorded(NodeState(name, history_s=span + 900.0), make_collectors())
+                self._take(self._hosts[name], host, snapshot)
+        for name, recorded in self._hosts.items():
+            if recorded.seen_at and recorded.seen_at[-1] < snapshots[-1].at:
+                because = f"not in the last snapshot ({snapshots[-1].name}): what is said of it is of an earlier one"
+                self.gaps.append(Gap(name, "snapshot", "degraded", because))
+
+    @property
+    def states(self) -> dict[str, NodeState]:
+        """By node name."""
+        return {name: recorded.state for name, recorded in sorted(self._hosts.items()) if recorded.seen_at}
+
+    @property
+    def last_interval_s(self) -> float:
+        """Time between the last two snapshots of a host, of all hosts the longest; 0 where there is only one."""
+        times = (recorded.seen_at for recorded in self._hosts.values())
+        return max((each[-1] - each[-2] for each in times if len(each) > 1), default=0.0)
+
+    def _take(self, recorded: _Recorded, host: BundleHost, snapshot: Snapshot) -> None:
+        reading = sweep(host, recorded.collectors, snapshot.at)
+        try:
+            recorded.state.apply(recorded.encoder.full(reading, round(snapshot.at * 1000)))
+        except UpdateError as error:
+            because = f"snapshot {snapshot.name} is refused: {error}"
+            self.gaps.append(Gap(recorded.state.name, "snapshot", "damaged", because))
+        else:
+            recorded.seen_at.append(snapshot.at)
+
+
+# -- cluster objects -----------------------------------------------------------------------------------------------
+
+
+def _nodes(snapshot: Snapshot) -> tuple[dict[str, NodeObject], list[Gap]]:
+    data = snapshot.kube.get("nodes")
+    if data is None:
+        return {}, []
+    nodes, problems = parse_nodes(data)
+    where = f"{snapshot.kube_from.get('nodes', snapshot.name)}/kube/"
+    return nodes, [Gap("", "kube/nodes", "damaged", where + problem) for problem in problems]
+
+
+def _damaged_lists(snapshots: Sequence[Snapshot]) -> list[Gap]:
+    """Object lists that are no JSON, each once, with line and offset. Half a list must not pass for a whole one."""
+    gaps = []
+    for snapshot in snapshots:
+        for resource, data in snapshot.kube.items():
+            own = snapshot.kube_from.get(resource, snapshot.name) == snapshot.name
+            if own and resource not in ("nodes", "apiserver.metrics"):
+                try:
+                    json.loads(data, object_pairs_hook=_nothing)  # keeps no objects: such a list can be large
+                except json.JSONDecodeError as error:
+                    reason = f"line {error.lineno}, column {error.colno} (offset {error.pos}): {error.msg}"
+                except (ValueError, RecursionError) as error:
+                    reason = f"not JSON: {error}"
+                else:
+                    continue
+                because = f"{snapshot.name}/kube/{resource}.json: {reason}"
+                gaps.append(Gap("", f"kube/{resource}", "damaged", because))
+    return gaps
+
+
+def _nothing(_pairs: list[tuple[str, object]]) -> None:
+    return None
+
+
+def _node_names(folders: Iterable[str], nodes: Mapping[str, NodeObject]) -> tuple[dict[str, str], list[Gap]]:
+    """Name of the node by name of the folder: its own, or that of the node with this Hostname address."""
+    by_hostname = {node.addresses["Hostname"]: node.name for node in nodes.values() if "Hostname" in node.addresses}
+    all_folders = sorted(set(folders))
+    names: dict[str, str] = {}
+    gaps = []
+    for folder in all_folders:
+        name = folder if folder in nodes else by_hostname.get(folder, folder)
+        if name != folder and name in all_folders:
+            name = folder
+            gaps.append(
+                Gap(folder, "kube/nodes", "degraded", f"the node of this host name has a folder of its own: {folder}")
+            )
+        elif nodes and name not in nodes:
+            because = "no Node has this name or Hostname address: taken as a host by itself"
+            gaps.append(Gap(folder, "kube/nodes", "degraded", because))
+        names[folder] = name
+    return names, gaps
+
+
+def _problem_gap(problem: ReadError) -> Gap:
+    """What was wrong with the bundle itself; the node is in the path of what was damaged."""
+    node = _NODE_FOLDER.search(problem.place)
+    status = "missing" if problem.failure in (Failure.ABSENT, Failure.DENIED) else "damaged"
+    return Gap(node[1] if node else "", "bundle", status, str(problem), problem.remedy)

@@ -1,0 +1,48 @@
+"""Exit statuses of the command, and the error that ends it with one. From 64 on they are those of sysexits.h."""
+
+from __future__ import annotations
+
+OK = 0
+WARNING = 1
+"""A finding of severity warning stands, none critical."""
+CRITICAL = 2
+"""A critical finding stands."""
+UNREADABLE = 3
+"""The bundle could not be read at all."""
+USAGE = 64
+"""The command line is wrong. Not 2, as argparse has it: that is a critical finding."""
+NOT_FOUND = 66
+"""No such node."""
+UNAVAILABLE = 69
+"""The aggregator could not be reached, or a part of `up` ended by itself."""
+CANNOT_CREATE = 73
+"""The place to write to is taken or not writable."""
+OUTPUT = 74
+"""Output could not be written."""
+CONFIG = 78
+"""The settings are wrong."""
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+HELP = """\
+exit status:
+  0    done; for findings and diagnose: nothing above info
+  1    a finding of severity warning stands (findings, diagnose)
+  2    a critical finding stands (findings, diagnose)
+  3    the bundle could not be read at all (diagnose)
+  64   the command line is wrong
+  66   no such node
+  69   the aggregator cannot be reached, or a part of `up` ended by itself
+  73   the place to write to is taken or not writable
+  74   the output could not be written
+  78   the settings are wrong
+  130  interrupted
+"""
+
+
+class CliError(Exception):
+    """Ends the command: one line on standard error for each line of the message, and an exit status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status

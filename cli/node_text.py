@@ -1,0 +1,330 @@
+"""One host on one page: interfaces and what carries them, drops, disks, volumes, clock, and what could not be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from nodetell.v1 import facts_pb2, operator_pb2
+
+from aggregator.convert import gap_from_coverage
+from aggregator.model import Gap
+from cli.facts import Change, HostFacts, quantile_us
+from cli.render import coverage_text
+from cli.report import iso
+from cli.terminal import Look, clean, table, wrap
+
+_TROUBLE = re.compile(
+    r"fail|drop|discard|timeout|retrans|unreach|toobig|err|frag|reasm|noroute|exc|squeeze|missed|collision|nohandler",
+    re.IGNORECASE,
+)
+"""Counters that tell of something lost, late or cut in pieces; the others count ordinary traffic."""
+_FOLD = 3
+"""So many veths that differ in nothing but their names become one line."""
+_MANY = 12
+"""Of long lists of lesser things, so many are named."""
+
+
+def nodes_text(nodes: Sequence[operator_pb2.NodeSummary], now: float, look: Look) -> str:
+    """All nodes as a table."""
+    if not nodes:
+        return "no agent has reported yet"
+    rows = [
+        (
+            node.node,
+            "connected" if node.connected else "silent",
+            _ago(now - node.heard_at_unix_ms / 1000) if node.heard_at_unix_ms else "never",
+            node.agent_version,
+            str(node.links),
+            str(node.disks),
+            str(node.volumes),
+            str(node.findings),
+            str(node.coverage_gaps),
+        )
+        for node in nodes
+    ]
+    headers = ("NODE", "AGENT", "HEARD", "VERSION", ">LINKS", ">DISKS", ">VOLUMES", ">FINDINGS", ">GAPS")
+    return "\n".join(table(headers, rows, look.width, ""))
+
+
+def node_text(facts: HostFacts, look: Look) -> str:
+    """Everything known of one host."""
+    sections = [
+        ("interfaces", _links(facts, look)),
+        ("drops and errors", _drops(facts, look)),
+        ("disks", _disks(facts, look)),
+        ("fsync latency", _latency(facts, look)),
+        ("volumes", _volumes(facts, look)),
+        ("host", _host(facts, look)),
+        ("not read, or not fully", _coverage(facts, look)),
+    ]
+    lines = _head(facts, look)
+    for title, body in sections:
+        if body:
+            lines += ["", look.style(title, "bold"), *body]
+    return "\n".join(lines)
+
+
+def _head(facts: HostFacts, look: Look) -> list[str]:
+    summary = facts.summary
+    agent = f"agent {summary.agent_version} {'connected' if summary.connected else 'silent'}"
+    parts = [agent, f"facts of {iso(facts.at)}" if facts.at else "no facts yet"]
+    if (host := facts.first("host")) is not None:
+        kernel = " ".join(word for word in (host.kernel_release, host.machine) if word)
+        parts += [f"Linux {kernel}"] if kernel else []
+        parts += [f"{host.cpus} CPU{'s' if host.cpus != 1 else ''}"] if host.cpus else []
+        parts += [f"up {_span(facts.at - host.boot_time_unix_ms / 1000)}"] if host.boot_time_unix_ms else []
+    return [look.style(clean(summary.node), "bold"), *wrap(", ".join(parts), look.width, "  ")]
+
+
+# -- network -------------------------------------------------------------------------------------------------------
+
+
+def _links(facts: HostFacts, look: Look) -> list[str]:
+    rows: list[tuple[str, ...]] = []
+    veths: dict[tuple[str, ...], list[str]] = {}
+    for link in sorted(facts.links.values(), key=lambda each: each.ifindex):
+        row = (_kind(link), str(link.mtu), _state(link), _carried_by(link, facts), ", ".join(link.addresses))
+        if link.kind == "veth" and not link.addresses:
+            veths.setdefault((*row[:3], _port_of(link, facts)), []).append(link.name)
+        else:
+            rows.append((link.name, *row))
+    for (kind, mtu, state, port), names in veths.items():
+        if len(names) < _FOLD:
+            by_name = {link.name: link for link in facts.links.values()}
+            rows += [(name, kind, mtu, state, _carried_by(by_name[name], facts), "") for name in names]
+        else:
+            rows.append((f"{names[0]} ... ({len(names)})", kind, mtu, state, port, ""))
+    return table(("NAME", "KIND", ">MTU", "STATE", "CARRIED BY", "ADDRESSES"), rows, look.width)
+
+
+def _kind(link: facts_pb2.Link) -> str:
+    if link.kind:
+        return link.kind
+    return "loopback" if link.loopback else "hardware" if link.hardware else ""
+
+
+def _state(link: facts_pb2.Link) -> str:
+    if not link.up:
+        return "off"
+    word = facts_pb2.OperState.Name(link.operstate).removeprefix("OPER_STATE_").lower().replace("_", " ")
+    return "up" if word == "unknown" else word
+
+
+def _carried_by(link: facts_pb2.Link, facts: HostFacts) -> str:
+    parts = []
+    if link.HasField("tunnel"):
+        parts.append(_underlay(link.tunnel, facts))
+    elif link.kind == "veth":
+        parts.append(_veth_peer(link, facts))
+    elif link.lower:
+        parts.append(f"over {_name(link.lower, facts)}")
+    if link.kind in ("bridge", "bond", "team"):
+        ports = [each for each in facts.links.values() if each.master == link.ifindex]
+        parts.append(f"{len(ports)} port{'' if len(ports) == 1 else 's'}")
+    parts.append(_port_of(link, facts))
+    return ", ".join(part for part in parts if part)
+
+
+def _underlay(tunnel: facts_pb2.Tunnel, facts: HostFacts) -> str:
+    number = f"id {tunnel.id} " if tunnel.id else ""
+    if tunnel.underlay in facts.links:
+        below = facts.links[tunnel.underlay]
+        return f"{number}over {below.name} (MTU {below.mtu})"
+    if tunnel.external:
+        return "decided for each packet (metadata mode)"
+    return f"{number}over a device that could not be told"
+
+
+def _veth_peer(link: facts_pb2.Link, facts: HostFacts) -> str:
+    if link.lower:
+        return f"pair with {_name(link.lower, facts)}"
+    return "pair into another namespace" if link.HasField("peer_ifindex") else ""
+
+
+def _port_of(link: facts_pb2.Link, facts: HostFacts) -> str:
+    return f"port of {_name(link.master, facts)}" if link.master else ""
+
+
+def _name(ifindex: int, facts: HostFacts) -> str:
+    link = facts.links.get(ifindex)
+    return link.name if link else f"interface {ifindex}"
+
+
+def _drops(facts: HostFacts, look: Look) -> list[str]:
+    """Counters that rose since the agent's first report, each by itself: a sum over interfaces would hide the one."""
+    rows = []
+    watched = 0.0
+    for subject, names in facts.changes.items():
+        prefix, _, rest = subject.partition("/")
+        for name, change in names.items():
+            watched = max(watched, change.over_s)
+            if change.increment and prefix in ("link", "protocol") and _TROUBLE.search(name):
+                of = _name(int(rest), facts) if prefix == "link" and rest.isdigit() else rest
+                rows.append((of, name, f"{change.increment:,}", _span(change.over_s)))
+    if not rows:
+        span = f" in {_span(watched)}" if watched else ""
+        return [f"  none counted{span}"] if facts.counters else []
+    return table(("OF", "COUNTER", ">ROSE BY", "IN"), rows, look.width)
+
+
+# -- storage -------------------------------------------------------------------------------------------------------
+
+
+def _disks(facts: HostFacts, look: Look) -> list[str]:
+    rows, idle = [], []
+    for item in facts.of("disk"):
+        disk, counters = item.disk, facts.counters.get(item.key, {})
+        if disk.whole_disk:
+            continue
+        if not counters.get("reads_completed") and not counters.get("writes_completed"):
+            idle.append(disk.name)
+            continue
+        size = _bytes(disk.size_bytes) if disk.HasField("size_bytes") else ""
+        what = disk.model or disk.backing_file or disk.serial
+        rows.append((disk.name, disk.dev, size, what, _flush(item, counters, facts)))
+    lines = table(("NAME", "DEVICE", ">SIZE", "WHAT", "FLUSH, MEAN"), rows, look.width) if rows else []
+    if idle:
+        named = ", ".join(idle[:_MANY]) + (", ..." if len(idle) > _MANY else "")
+        lines += wrap(f"without any I/O since boot: {len(idle)} ({named})", look.width, "  ", "    ")
+    return lines
+
+
+def _flush(item: facts_pb2.Item, counters: dict[str, int], facts: HostFacts) -> str:
+    if "flushes_completed" not in counters:
+        return "not counted by this kernel"
+    if item.disk.write_cache == "write through":
+        return "none: write through"
+    changes = facts.changes.get(item.key, {})
+    recent = changes.get("flushes_completed", Change(0, 0.0))
+    parts = []
+    if recent.increment:
+        mean = changes.get("flush_ms", Change(0, 0.0)).increment / recent.increment
+        parts.append(f"{mean:.1f} ms ({recent.increment:,} in {_span(recent.over_s)})")
+    if counters["flushes_completed"]:
+        mean = counters.get("flush_ms", 0) / counters["flushes_completed"]
+        parts.append(f"{mean:.1f} ms since boot ({counters['flushes_completed']:,})")
+    return ", ".join(parts) or "no flush since boot"
+
+
+def _latency(facts: HostFacts, look: Look) -> list[str]:
+    rows = []
+    for item in facts.of("latency"):
+        source = item.latency
+        counts = list(facts.counters.get(item.key, {}).values())
+        p50, p99 = (quantile_us(list(source.bounds_us), counts, share) for share in (0.5, 0.99))
+        method = "probe" if source.method == facts_pb2.LATENCY_METHOD_PROBE else "observed"
+        too_few = f"not enough calls ({sum(counts)})"
+        rows.append((source.process, source.mount or source.device, method, _ms(p50, too_few), _ms(p99, too_few)))
+    return table(("PROCESS", "WHERE", "HOW", ">P50", ">P99"), rows, look.width) if rows else []
+
+
+def _volumes(facts: HostFacts, look: Look) -> list[str]:
+    volumes = [item.volume for item in facts.of("volume")]
+    rows = [
+        (
+            volume.volume_name,
+            volume.driver or volume.plugin,
+            "mounted" if volume.mounted else "not mounted",
+            volume.dev,
+            f"pod {volume.pod_uid}" if volume.pod_uid else "staging",
+        )
+        for volume in sorted(volumes, key=lambda each: (each.volume_name, each.path))
+    ]
+    lines = table(("NAME", "DRIVER", "STATE", "DEVICE", "FOR"), rows, look.width) if rows else []
+    for item in facts.of("filesystem"):
+        fs = item.filesystem
+        if fs.HasField("errors") and fs.errors:
+            text = f"{fs.fs_type} on {fs.device}: {fs.errors:,} errors, the last {iso(fs.last_error_time)}"
+            lines += wrap(text, look.width, "  ", "    ")
+    for item in facts.of("mount"):
+        if item.mount.fs_read_only_word == "emergency_ro":
+            text = f"{item.mount.mount_point}: made read-only by the kernel after an error"
+            lines += wrap(text, look.width, "  ", "    ")
+    return lines
+
+
+# -- the rest ------------------------------------------------------------------------------------------------------
+
+
+def _host(facts: HostFacts, look: Look) -> list[str]:
+    lines = [*_usage(facts), *_clock(facts)]
+    for item in facts.of("pressure"):
+        pressure = item.pressure
+        if pressure.some_avg10_bp:
+            some, full = pressure.some_avg10_bp / 100, pressure.full_avg10_bp / 100
+            lines.append(f"{pressure.resource} pressure: some {some:g} %, full {full:g} % of the last 10 s")
+    if (conntrack := facts.first("conntrack")) is not None and conntrack.max:
+        lines.append(f"conntrack: {conntrack.count:,} of {conntrack.max:,} records")
+    return [line for text in lines for line in wrap(text, look.width, "  ", "    ")]
+
+
+def _usage(facts: HostFacts) -> list[str]:
+    usage = facts.first("usage")
+    if usage is None:
+        return []
+    lines = [f"CPU: {usage.cpu_busy_bp / 100:.0f} % busy"] if usage.HasField("cpu_busy_bp") else []
+    if usage.memory_total_bytes:
+        available, total = _bytes(usage.memory_available_bytes), _bytes(usage.memory_total_bytes)
+        lines.append(f"memory: {available} available of {total}")
+    return lines
+
+
+def _clock(facts: HostFacts) -> list[str]:
+    clock = facts.first("clock")
+    if clock is None:
+        return []
+    text = "clock: synchronized" if clock.synchronized else "clock: not synchronized"
+    if clock.HasField("offset_us"):
+        text += f", offset {clock.offset_us / 1000:g} ms"
+    if clock.HasField("max_error_us"):
+        text += f", error at most {clock.max_error_us / 1000:g} ms"
+    return [text]
+
+
+def _coverage(facts: HostFacts, look: Look) -> list[str]:
+    gaps = [gap_from_coverage("", item.coverage) for item in facts.of("coverage")]
+    for item in facts.of("collector"):
+        status = item.collector
+        if status.hung:
+            gaps.append(Gap("", status.name, "degraded", "a read hangs; what is shown of it is old"))
+        elif not status.ok and status.error:
+            gaps.append(Gap("", status.name, "degraded", status.error))
+    if facts.summary.dropped_samples:
+        lost = f"{facts.summary.dropped_samples:,} samples were merged because they could not be sent in time"
+        gaps.append(Gap("", "stream", "degraded", lost))
+    return coverage_text(sorted(gaps, key=lambda gap: (gap.signal, gap.because)), look)
+
+
+def _ms(microseconds: float | None, otherwise: str) -> str:
+    return otherwise if microseconds is None else f"{microseconds / 1000:.3g} ms"
+
+
+def _bytes(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.4g} {unit}" if value < 1024 else f"{value:,.0f} {unit}"
+
+
+def _span(seconds: float) -> str:
+    """A length of time in its two greatest units: "3 d 4 h", "12 s"."""
+    seconds = max(0.0, seconds)
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    rest = int(seconds)
+    parts: list[str] = []
+    for name, length in units:
+        count, rest = divmod(rest, length)
+        if count or parts:
+            parts.append(f"{count} {name}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(part for part in parts if part)
+
+
+def _ago(seconds: float) -> str:
+    return "now" if seconds < 1 else f"{_span(seconds)} ago"

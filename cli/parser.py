@@ -1,0 +1,314 @@
+"""The command line: commands, their flags and help. The flags of a role's settings come from its settings dataclass."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from cli.exits import HELP, USAGE
+from cli.terminal import complain, emit
+
+DEFAULT_AGGREGATOR = "127.0.0.1:7443"
+_RAW = "examples:"
+SETTING = "setting "
+"""Begins the name under which a setting's flag is kept; its dotted name follows."""
+
+_MODULES = {
+    "up": "cli.up",
+    "agent": "cli.roles",
+    "aggregator": "cli.roles",
+    "nodes": "cli.commands",
+    "node": "cli.commands",
+    "findings": "cli.commands",
+    "diagnose": "cli.diagnose",
+    "collect": "cli.collect",
+    "version": "cli.version",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse's, but a wrong command line exits with 64 and help goes through the checked output."""
+
+    def error(self, message: str) -> NoReturn:
+        complain(f"{message}\n{self.prog} --help tells more")
+        raise SystemExit(USAGE)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message and file in (None, sys.stdout):
+            emit(message.rstrip("\n"))
+        elif message:
+            complain(message.rstrip("\n"))
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments, or SystemExit with 0 after help and 64 after a mistake."""
+    wanted = next((argument for argument in argv if not argument.startswith("-")), "")
+    parser = _build(wanted)
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.error(f"which command? {', '.join(_MODULES)}")
+    return arguments
+
+
+def command(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """What runs the command that was asked for."""
+    module = importlib.import_module(_MODULES[arguments.command])
+    run: Callable[[argparse.Namespace], int] = module.run
+    return run
+
+
+def _build(wanted: str) -> argparse.ArgumentParser:
+    parser = _new(
+        _Parser,
+        prog="nodetell",
+        description="Names Kubernetes day-2 incidents from the evidence that only the host has.",
+        epilog=_EXAMPLES + "\n" + HELP,
+    )
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    for add in (_up, _agent, _aggregator, _nodes, _node, _findings, _diagnose, _collect, _version):
+        add(commands, wanted)
+    return parser
+
+
+class _Formatter(argparse.HelpFormatter):
+    """argparse's, but examples and exit statuses keep their lines."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_RAW):
+            return text
+        return super()._fill_text(text, width, indent)
+
+
+def _new(make: Callable[..., argparse.ArgumentParser], *args: str, **more: Any) -> argparse.ArgumentParser:
+    return make(*args, formatter_class=_Formatter, allow_abbrev=False, **more)
+
+
+def _add(commands: Any, name: str, summary: str, description: str, examples: str) -> argparse.ArgumentParser:
+    epilog = f"{_RAW}\n{examples}\n\n{HELP}"
+    parser = _new(commands.add_parser, name, help=summary, description=description, epilog=epilog)
+    parser.set_defaults(command=name)
+    parser.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        help="what to print: text to read, or JSON (default: text)",
+    )
+    return parser
+
+
+_EXAMPLES = """\
+examples:
+  nodetell up                          an aggregator and an agent of this host, and what they find
+  nodetell diagnose prod-a.tar.gz      a diagnosis of an evidence bundle, without any server
+  nodetell collect prod-a.tar.gz       an evidence bundle of this host
+  nodetell findings --watch            what an aggregator finds, as it happens
+"""
+
+
+def _up(commands: Any, _wanted: str) -> None:
+    parser = _add(
+        commands,
+        "up",
+        "run an aggregator and an agent of this host, and show what they find",
+        "Runs an aggregator and an agent of this very host on loopback, prints a summary of the host, then findings "
+        "as they appear, change and resolve. Ctrl-C stops both. Nothing is kept unless --state-directory is given. "
+        "As root it sees more; what it cannot read, it says, with what would enable it.",
+        "  nodetell up\n  nodetell up --listen 127.0.0.1:17443 --state-directory ~/.local/state/nodetell\n"
+        "  nodetell up --probe-directory /var/lib/etcd      also measure fdatasync there",
+    )
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        help=f"where the aggregator listens (default: {DEFAULT_AGGREGATOR}, or a free port if that one is taken)",
+    )
+    parser.add_argument(
+        "--state-directory", metavar="PATH", help="keep the history of findings here (default: nowhere)"
+    )
+    parser.add_argument(
+        "--probe-directory",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="measure the latency of fdatasync in this directory, by writing there once a second; may be repeated",
+    )
+    parser.add_argument("--agent-config", metavar="FILE", help="configuration file of the agent (TOML)")
+    parser.add_argument("--aggregator-config", metavar="FILE", help="configuration file of the aggregator (TOML)")
+    # For a parent that dies of Ctrl-C, as make does: take the terminal, so that only this command gets the signal.
+    parser.add_argument("--own-terminal", action="store_true", help=argparse.SUPPRESS)
+
+
+def _agent(commands: Any, wanted: str) -> None:
+    parser = _add(
+        commands,
+        "agent",
+        "run the agent: read this host, stream what changed to an aggregator",
+        "Reads this host's interfaces, counters, disks, volumes and clock, and streams what changed to an aggregator. "
+        "Settings come from --config, then NODETELL_AGENT_... variables, then flags; the last one wins.",
+        "  nodetell agent --aggregator nodetell-aggregator:7443 --node $(hostname)\n"
+        "  nodetell agent --config agent.toml --check-config\n  nodetell agent --print-config > agent.toml",
+    )
+    _role(parser, "agent", wanted)
+
+
+def _aggregator(commands: Any, wanted: str) -> None:
+    parser = _add(
+        commands,
+        "aggregator",
+        "run the aggregator: join what agents report, diagnose, remember, answer",
+        "Joins what the agents of a cluster report, names incidents, remembers them and answers operators. "
+        "Settings come from --config, then NODETELL_AGGREGATOR_... variables, then flags; the last one wins.",
+        "  nodetell aggregator --listen 127.0.0.1:7443\n"
+        "  nodetell aggregator --config aggregator.toml --check-config\n"
+        "  nodetell aggregator --print-config > aggregator.toml",
+    )
+    _role(parser, "aggregator", wanted)
+
+
+def _role(parser: argparse.ArgumentParser, role: str, wanted: str) -> None:
+    parser.add_argument("--config", metavar="FILE", help="configuration file (TOML)")
+    parser.add_argument(
+        "--check-config", action="store_true", help="check the settings, say all that is wrong, and exit"
+    )
+    parser.add_argument("--print-config", action="store_true", help="print the settings as an annotated file, and exit")
+    parser.add_argument("--die-with", type=int, metavar="PID", help=argparse.SUPPRESS)
+    if role != wanted:
+        return
+    from nodetell.setting import settings_of  # noqa: PLC0415
+
+    from cli.role_settings import settings_class  # noqa: PLC0415  # other commands need no settings
+
+    group = parser.add_argument_group("settings")
+    for setting in settings_of(settings_class(role)):
+        facts = "; ".join(fact for fact in (setting.limits, f"default: {_default(setting.default)}") if fact)
+        group.add_argument(
+            setting.flag,
+            dest=SETTING + setting.dotted,
+            metavar="LIST" if setting.is_list else setting.kind.__name__.upper(),
+            nargs="?" if setting.kind is bool else None,
+            const="true" if setting.kind is bool else None,
+            help=f"{setting.doc.split('. ')[0].rstrip('.')} ({facts})".replace("%", "%%"),
+        )
+
+
+def _default(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(str(each) for each in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None or value == "" else str(value)
+
+
+def _client(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--aggregator",
+        metavar="HOST:PORT",
+        default=os.environ.get("NODETELL_AGGREGATOR") or DEFAULT_AGGREGATOR,
+        help=f"which aggregator to ask (default: $NODETELL_AGGREGATOR, or else {DEFAULT_AGGREGATOR})",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_positive,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long to wait for an answer (default: 10)",
+    )
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 86_400:
+        raise argparse.ArgumentTypeError(f'"{text}" is no time in seconds')
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number from 1 to 1000')
+    return int(text)
+
+
+def _nodes(commands: Any, _wanted: str) -> None:
+    parser = _add(
+        commands,
+        "nodes",
+        "list the nodes that an aggregator knows",
+        "Lists all nodes that an aggregator knows, with the state of their agents.",
+        "  nodetell nodes\n  nodetell nodes --format json | jq -r '.nodes[] | select(.connected | not) | .node'",
+    )
+    _client(parser)
+
+
+def _node(commands: Any, _wanted: str) -> None:
+    parser = _add(
+        commands,
+        "node",
+        "show everything known of one node",
+        "Shows one node: interfaces and what carries them, drops, disks, volumes, clock, and what could not be read.",
+        "  nodetell node worker-3\n  nodetell node worker-3 --format json",
+    )
+    parser.add_argument("name", metavar="NAME", help="name of the node")
+    _client(parser)
+
+
+def _findings(commands: Any, _wanted: str) -> None:
+    parser = _add(
+        commands,
+        "findings",
+        "show what an aggregator finds",
+        "Shows the findings that stand: causes first, what follows from them below, and what limits the diagnosis. "
+        "The exit status tells the worst of them.",
+        "  nodetell findings\n  nodetell findings --watch --format json",
+    )
+    parser.add_argument("--watch", action="store_true", help="go on with each that appears, changes or resolves")
+    parser.add_argument("--all", action="store_true", help="also those that are resolved")
+    parser.add_argument("--verbose", action="store_true", help="what follows from another finding in full, too")
+    _client(parser)
+
+
+def _diagnose(commands: Any, _wanted: str) -> None:
+    parser = _add(
+        commands,
+        "diagnose",
+        "diagnose an evidence bundle; needs no server",
+        "Diagnoses an evidence bundle: a directory, or a .tar.gz of one. Needs no server and no network, and says the "
+        "same on every machine. What is missing or damaged in the bundle narrows the diagnosis, and is said.",
+        "  nodetell diagnose prod-a.tar.gz\n  nodetell diagnose prod-a --format json | jq '.findings[].summary'",
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle: a directory or a .tar.gz")
+    parser.add_argument("--verbose", action="store_true", help="what follows from another finding in full, too")
+
+
+def _collect(commands: Any, _wanted: str) -> None:
+    parser = _add(
+        commands,
+        "collect",
+        "record an evidence bundle of this host; needs no server",
+        "Records an evidence bundle of this host, for `nodetell diagnose` here or elsewhere: a directory, or one "
+        ".tar.gz if PATH ends so. Two snapshots some seconds apart, so that counters have rates. Where a kubeconfig "
+        "or a service account is at hand, the cluster's objects too: pods with what stands in their environment, of "
+        "secrets only names and times.",
+        "  nodetell collect /tmp/evidence.tar.gz\n  nodetell collect evidence --snapshots 3 --interval 60 --no-kube",
+    )
+    parser.add_argument("path", metavar="PATH", help="where to write: a new or empty directory, or a new .tar.gz")
+    parser.add_argument("--node", metavar="NAME", help="name of this node in the cluster (default: the host name)")
+    parser.add_argument(
+        "--cluster", metavar="NAME", help="name of the cluster (default: the kubeconfig's, or the node's)"
+    )
+    parser.add_argument("--snapshots", type=_count, default=2, metavar="N", help="how many snapshots (default: 2)")
+    parser.add_argument(
+        "--interval", type=_positive, default=10.0, metavar="SECONDS", help="time between snapshots (default: 10)"
+    )
+    parser.add_argument("--kubeconfig", metavar="FILE", help="kubeconfig to use (default: as kubectl finds it)")
+    parser.add_argument("--no-kube", action="store_true", help="leave the cluster's objects out")
+
+
+def _version(commands: Any, _wanted: str) -> None:
+    _add(commands, "version", "print the version", "Prints the version.", "  nodetell version --format json")

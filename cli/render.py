@@ -1,0 +1,203 @@
+"""Findings and coverage as text to be read at 3 a.m.: the worst first, its cause above it, what to do, when it ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from aggregator.findings import Record
+from aggregator.model import Evidence, Gap, Severity
+from cli.report import Report, iso
+from cli.terminal import Look, clean, table, wrap
+
+_NAMED = 6
+"""So many nodes or objects are named; of the others, the number is said."""
+
+
+def report_text(report: Report, look: Look, *, verbose: bool = False) -> str:
+    """All findings, roots first with their consequences below them, then what limits the diagnosis."""
+    standing = [record for record in report.records if record.resolved is None]
+    over = [record for record in report.records if record.resolved is not None]
+    where = f"cluster {clean(report.cluster)}, " if report.cluster else ""
+    lines = wrap(f"{where}{iso(report.at)}: {_counts(standing)}", look.width)
+    for record, below in _chains(standing):
+        lines += ["", *finding_text(record, look)]
+        for depth, consequence in below:
+            lines += ["", *_consequence_text(consequence, depth, look, verbose=verbose)]
+    if over:
+        lines += ["", look.style("Resolved", "bold")]
+        lines += [line for record in over for line in resolved_text(record, look)]
+    if report.gaps:
+        lines += ["", look.style("What limits this diagnosis", "bold"), *coverage_text(report.gaps, look)]
+    return "\n".join(lines)
+
+
+def _counts(standing: Sequence[Record]) -> str:
+    if not standing:
+        return "no findings"
+    by_word = {severity.word: 0 for severity in reversed(Severity)}
+    for record in standing:
+        by_word[record.finding.severity.word] += 1
+    parts = ", ".join(f"{count} {word}" for word, count in by_word.items() if count)
+    return f"{_number(len(standing), 'finding')} ({parts})"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _chains(records: Sequence[Record]) -> Iterable[tuple[Record, list[tuple[int, Record]]]]:
+    """Each root with what follows from it, as (depth, record); what has several causes stands below the first."""
+    known = {record.finding.id for record in records}
+    effects: dict[str, list[Record]] = {}
+    roots = []
+    for record in records:
+        causes = [cause for cause in record.finding.caused_by if cause in known and cause != record.finding.id]
+        if causes:
+            effects.setdefault(causes[0], []).append(record)
+        else:
+            roots.append(record)
+    shown: set[str] = set()
+
+    def below(cause: str, depth: int) -> Iterable[tuple[int, Record]]:
+        for effect in effects.get(cause, ()):
+            if effect.finding.id not in shown:
+                shown.add(effect.finding.id)
+                yield depth, effect
+                yield from below(effect.finding.id, depth + 1)
+
+    for root in roots:
+        yield root, list(below(root.finding.id, 1))
+    # Findings that name each other as their cause have no root; none may be lost for that.
+    for record in records:
+        if record not in roots and record.finding.id not in shown:
+            shown.add(record.finding.id)
+            yield record, list(below(record.finding.id, 1))
+
+
+def finding_text(record: Record, look: Look, indent: str = "") -> list[str]:
+    """One finding in full."""
+    finding = record.finding
+    inner = indent + "  "
+    lines = [_head(record, look, indent), *wrap(finding.summary, look.width, inner)]
+    lines += _life(record, look, inner)
+    if finding.objects:
+        lines += wrap(f"concerns {_some(finding.objects)}", look.width, inner, inner + "  ")
+    lines += _section("evidence", _evidence(finding.evidence, look, inner + "  "), look, inner)
+    ruled_out = [f"{each.code}: {each.because}" for each in finding.ruled_out]
+    lines += _section("ruled out", _bullets(ruled_out, look, inner + "  ", numbered=False), look, inner)
+    steps = _bullets(finding.remediation, look, inner + "  ", numbered=True)
+    lines += _section("what to do first", steps, look, inner)
+    if finding.clears_when:
+        lines += _section("clears when", wrap(finding.clears_when, look.width, inner + "  "), look, inner)
+    return lines
+
+
+def _consequence_text(record: Record, depth: int, look: Look, *, verbose: bool) -> list[str]:
+    indent = "  " * depth
+    if verbose:
+        return [f"{indent}which causes", *finding_text(record, look, indent)]
+    lines = [f"{indent}which causes", _head(record, look, indent)]
+    lines += wrap(record.finding.summary, look.width, indent + "  ")
+    folded = f"{_number(len(record.finding.evidence), 'fact')} as evidence: --verbose shows them"
+    return [*lines, *wrap(folded, look.width, indent + "  ")]
+
+
+def _head(record: Record, look: Look, indent: str) -> str:
+    """Severity, code and nodes: the line the eye looks for."""
+    finding = record.finding
+    word = look.style(finding.severity.word.upper(), finding.severity.word)
+    nodes = f" on {clean(_some(finding.nodes))}" if finding.nodes else ""
+    return f"{indent}{word} {look.style(clean(finding.code), 'bold')} ({finding.stage.value}){nodes}"
+
+
+def _life(record: Record, look: Look, indent: str) -> list[str]:
+    lines = []
+    if record.first_seen:
+        lines += wrap(f"since {iso(record.first_seen)}, id {record.finding.id}", look.width, indent)
+    if record.unconfirmed:
+        lines += wrap(f"cannot be confirmed at present: {record.unconfirmed}", look.width, indent)
+    return lines
+
+
+def resolved_text(record: Record, look: Look) -> list[str]:
+    """One line on a finding that is over."""
+    finding = record.finding
+    because = f" ({record.because})" if record.because else ""
+    text = f"{iso(record.resolved or 0.0)} {finding.code} on {_some(finding.nodes)}: {finding.summary}{because}"
+    return wrap(text, look.width, "  ", "    ")
+
+
+def event_text(kind: str, at: float, record: Record, look: Look) -> str:
+    """What became of a finding: in full when it is new, its head and summary otherwise."""
+    stamp = look.style(iso(at), "dim")
+    if kind == "resolved":
+        what = f"{clean(record.finding.code)} on {clean(_some(record.finding.nodes))}"
+        lines = [f"{stamp} {look.style('resolved', 'good')} {what}"]
+    elif kind == "changed":
+        lines = [f"{stamp} changed", _head(record, look, ""), *wrap(record.finding.summary, look.width, "  ")]
+        lines += _life(record, look, "  ") if record.unconfirmed else []
+    else:
+        lines = [f"{stamp} {kind}", *finding_text(record, look)]
+    return "\n".join(lines)
+
+
+def _section(title: str, body: list[str], look: Look, indent: str) -> list[str]:
+    return [indent + look.style(title, "dim"), *body] if body else []
+
+
+def _bullets(texts: Sequence[str], look: Look, indent: str, *, numbered: bool) -> list[str]:
+    lines = []
+    for number, text in enumerate(texts, 1):
+        mark = f"{number}. " if numbered else "- "
+        lines += wrap(mark + text, look.width, indent, indent + " " * len(mark))
+    return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[: _NAMED - 1])} and {len(names) - _NAMED + 1:,} more"
+
+
+def _evidence(evidence: Sequence[Evidence], look: Look, indent: str) -> list[str]:
+    rows = [(each.node, each.signal, each.subject, value_text(each), each.source, iso(each.at)) for each in evidence]
+    return table(("NODE", "SIGNAL", "SUBJECT", ">VALUE", "SOURCE", "AT"), rows, look.width, indent) if rows else []
+
+
+def value_text(evidence: Evidence) -> str:
+    """A value with its unit, thousands kept apart."""
+    value = evidence.value
+    if isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, int):
+        text = f"{value:,}"
+    elif isinstance(value, float):
+        text = f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    else:
+        text = value
+    return f"{text} {evidence.unit}".rstrip()
+
+
+# -- coverage ------------------------------------------------------------------------------------------------------
+
+
+def coverage_text(gaps: Sequence[Gap], look: Look) -> list[str]:
+    """Gaps of the diagnosis, one paragraph for what is the same on many nodes."""
+    groups: dict[tuple[str, str, str, str], list[Gap]] = {}
+    for gap in gaps:
+        groups.setdefault((gap.signal, gap.status, _general(gap), gap.remedy), []).append(gap)
+    lines = []
+    for (signal, status, because, remedy), same in groups.items():
+        nodes = sorted({gap.node for gap in same if gap.node})
+        where = "" if not nodes else f" on {_some(nodes)}" if len(nodes) <= _NAMED else f" on {len(nodes):,} nodes"
+        reason = because if len(nodes) > 1 else same[0].because
+        lines += wrap(f"{signal} {status}{where}: {reason}", look.width, "  ", "    ")
+        if remedy:
+            lines += wrap(f"to enable it: {remedy}", look.width, "    ", "      ")
+    return lines
+
+
+def _general(gap: Gap) -> str:
+    """The reason without the node's own name in it (paths in a bundle have it), so that equal ones meet."""
+    return re.sub(rf"(?<![\w.-]){re.escape(gap.node)}(?![\w-])", "NODE", gap.because) if gap.node else gap.because
