@@ -193,7 +193,7 @@ def measure_agent(seconds: float) -> dict[str, Any]:
     address = "127.0.0.1:19103"
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nodetell-bench-")))
-        env = {"NODETELL_AGGREGATOR_LISTEN": address, "NODETELL_AGGREGATOR_STATE": str(scratch)}
+        env = {"NODETELL_AGGREGATOR_LISTEN": address, "NODETELL_AGGREGATOR_STATE_DIRECTORY": str(scratch)}
         aggregator = stack.enter_context(running([nodetell, "aggregator"], log=scratch / "aggregator", env=env))
         group = stack.enter_context(memory_group("agent"))
         env = {"NODETELL_AGENT_AGGREGATOR": address, "NODETELL_AGENT_NODE": "bench"}

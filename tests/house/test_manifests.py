@@ -1,0 +1,60 @@
+"""The manifests parse, ask for no more than they say, and set settings that exist."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # comes with lightkube; its types do not
+from nodetell.setting import settings_of
+
+from agent.settings import AgentSettings
+from aggregator.settings import AggregatorSettings
+
+BASE = Path(__file__).resolve().parents[2] / "manifests" / "base"
+
+
+def objects() -> list[dict[str, Any]]:
+    """Everything that the kustomization lists."""
+    listed = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
+    assert {*listed, "kustomization.yaml"} == {path.name for path in BASE.glob("*.yaml")}
+    return [document for name in listed for document in yaml.safe_load_all((BASE / name).read_text())]
+
+
+WORKLOADS = [item for item in objects() if item["kind"] in {"DaemonSet", "Deployment"}]
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda item: item["kind"])
+def test_a_workload_has_no_more_than_tier_1(workload: dict[str, Any]) -> None:
+    pod = workload["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 65534
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    for container in pod["containers"]:
+        context = container["securityContext"]
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        read_only = {mount["name"] for mount in container["volumeMounts"] if mount.get("readOnly")}
+        host_paths = {volume["name"]: volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume}
+        assert set(host_paths) <= read_only
+        assert set(host_paths.values()) <= {"/proc", "/sys"}
+
+
+def test_nothing_is_granted_at_the_api_server() -> None:
+    assert not {item["kind"] for item in objects()} & {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda item: item["kind"])
+def test_every_variable_is_a_setting(workload: dict[str, Any]) -> None:
+    role = workload["metadata"]["labels"]["app.kubernetes.io/component"]
+    settings = {"agent": AgentSettings, "aggregator": AggregatorSettings}[role]
+    assert dataclasses.is_dataclass(settings)
+    prefix = f"NODETELL_{role.upper()}_"
+    known = {setting.variable(prefix) for setting in settings_of(settings)}
+    for container in workload["spec"]["template"]["spec"]["containers"]:
+        assert {variable["name"] for variable in container["env"]} <= known
