@@ -52,6 +52,7 @@ class HostInfoCollector:
             kernel_release=_text(host, "proc/sys/kernel/osrelease"),
             # /proc/sys/kernel/arch is there since Linux 6.1.
             machine=os.uname().machine if host.live else _text(host, "proc/sys/kernel/arch"),
+            recorded=not host.live,
         )
         try:
             boot, info.cpus = parse_stat(host.read("proc/stat"))
