@@ -25,6 +25,8 @@ TARGETS = (
     Target("node_exporter netclass+netdev / sweep", 1000, 100, at_least=True),
     Target("agent, all counters moving, % of a core", 100, 0.25, at_least=False),
     Target("agent, all counters moving, % of a core", 1000, 0.4, at_least=False),
+    Target("wire, quiet, kB a minute", 100, 5, at_least=False),
+    Target("wire, all counters moving, kB a minute", 100, 25, at_least=False),
     Target("agent RSS, MiB", 100, 42 * 1e6 / 2**20, at_least=False),
     Target("agent cgroup charge, MiB", 100, 18, at_least=False),
 )
@@ -40,7 +42,9 @@ def measured(target: Target, result: dict[str, Any]) -> float | None:
     """What was measured of a number to beat; None: could not be."""
     values: dict[str, float | None] = {
         "node_exporter netclass+netdev / sweep": ratio(result),
-        "agent, all counters moving, % of a core": result["agent"]["moving_percent"]["median"],
+        "agent, all counters moving, % of a core": result["agent"]["moving"]["percent"]["median"],
+        "wire, quiet, kB a minute": result["agent"]["quiet"]["bytes_per_minute"] / 1e3,
+        "wire, all counters moving, kB a minute": result["agent"]["moving"]["bytes_per_minute"] / 1e3,
         "agent RSS, MiB": result["agent"]["memory"]["rss"],
         "agent cgroup charge, MiB": result["agent"]["memory"]["cgroup"],
     }
@@ -51,6 +55,11 @@ def spread(value: dict[str, float], scale: float = 1.0, digits: int = 1) -> str:
     """ "median (least-greatest)"."""
     low, high = value["least"] * scale, value["greatest"] * scale
     return f"{value['median'] * scale:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def kilobytes(value: dict[str, float]) -> str:
+    """Bytes a minute, in kB."""
+    return f"{value['bytes_per_minute'] / 1e3:.1f}"
 
 
 def mebibytes(value: dict[str, float | None]) -> str:
@@ -94,8 +103,14 @@ def report(results: dict[int, dict[str, Any]]) -> str:
         ),
         row("  node_exporter netclass+netdev / that", lambda r: f"{ratio(r):.0f} x"),
         *(row(f"  collector {name}, ms a run", lambda r, n=name: spread(r["sweep_us"][n], 1e-3, 3)) for name in others),
-        row("agent running, quiet, % of a core", lambda r: spread(r["agent"]["quiet_percent"], 1, 2)),
-        row("agent running, all counters moving, % of a core", lambda r: spread(r["agent"]["moving_percent"], 1, 2)),
+        row("agent running, quiet, % of a core", lambda r: spread(r["agent"]["quiet"]["percent"], 1, 2)),
+        row("agent running, all counters moving, % of a core", lambda r: spread(r["agent"]["moving"]["percent"], 1, 2)),
+        row("agent on the wire, quiet, kB a minute with TCP/IP", lambda r: kilobytes(r["agent"]["quiet"])),
+        row("agent on the wire, all counters moving, the same", lambda r: kilobytes(r["agent"]["moving"])),
+        row(
+            "node_exporter, four collectors, one exposition, kB",
+            lambda r: f"{theirs(EVERYTHING, 'bytes')(r) / 1e3:.0f}",
+        ),
         row("agent, MiB: RSS / PSS / control group", lambda r: mebibytes(r["agent"]["memory"])),
         row("node_exporter, MiB: the same", lambda r: mebibytes(theirs(EVERYTHING, "memory")(r))),
         row("aggregator, MiB: the same", lambda r: mebibytes(r["agent"]["aggregator_memory"])),

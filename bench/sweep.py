@@ -1,6 +1,6 @@
 """CPU per sweep and memory of the agent, beside node_exporter's, at a growing number of interfaces.
 
-    python -m bench.sweep [--interfaces 10,100,500,1000] [--rounds 15] [--seconds 20] [--format json]
+    python -m bench.sweep [--interfaces 10,100,500,1000] [--rounds 15] [--seconds 30] [--format json]
 
 For each number a network namespace is made with so many interfaces, and in it, in turns and while a frame goes through
 every interface twice a second:
@@ -9,7 +9,8 @@ every interface twice a second:
   compression (which would cost it more);
 - the agent's collectors, in a process like the agent's.
 
-Then the agent itself, as it runs, streaming to an aggregator: quiet, and with all counters moving. CPU is the process's
+Then the agent itself, as it runs, streaming to an aggregator over loopback, where nothing else passes: quiet, and with
+all counters moving. CPU is the process's
 CPU clock. The agent's sweep is the counters of all interfaces; names, MTUs and kinds, which netclass reads each time,
 come by netlink events when they change. What turning it into messages and sending it costs is in the agent's own row.
 
@@ -177,14 +178,24 @@ def measure_sweeps(rounds: int) -> dict[str, Any]:
         }
 
 
-def share_of_core(pid: int, seconds: float, parts: int = 5) -> Spread:
-    """Per cent of one core that a process takes, measured in several parts."""
+def watched(pid: int, seconds: float, parts: int = 5) -> dict[str, Any]:
+    """Per cent of one core that a process takes, in several parts, and what passes loopback meanwhile."""
     shares = []
+    before_bytes = loopback_bytes()
+    start = time.monotonic()
     for _ in range(parts):
         began, before = time.monotonic(), cpu_seconds(pid)
         time.sleep(seconds / parts)
         shares.append(100 * (cpu_seconds(pid) - before) / (time.monotonic() - began))
-    return Spread.of(shares)
+    per_minute = (loopback_bytes() - before_bytes) / (time.monotonic() - start) * 60
+    return {"percent": asdict(Spread.of(shares)), "bytes_per_minute": per_minute}
+
+
+def loopback_bytes() -> int:
+    """Bytes that passed loopback so far, TCP and IP headers included, Ethernet's (14) not."""
+    statistics = Path("/sys/class/net/lo/statistics")
+    length, packets = (int((statistics / name).read_text()) for name in ("rx_bytes", "rx_packets"))
+    return length - 14 * packets
 
 
 def measure_agent(seconds: float) -> dict[str, Any]:
@@ -204,13 +215,13 @@ def measure_agent(seconds: float) -> dict[str, Any]:
         if '"bench"' not in nodes.stdout:
             logs = (scratch / "agent").read_text() + (scratch / "aggregator").read_text()
             raise RuntimeError(f"the agent did not reach the aggregator:\n{nodes.stderr}{logs}")
-        quiet = share_of_core(agent, seconds)
+        quiet = watched(agent, seconds)
         with traffic(TRAFFIC_INTERVAL_S):
             time.sleep(2 * TRAFFIC_INTERVAL_S)
-            moving = share_of_core(agent, seconds)
+            moving = watched(agent, seconds)
         return {
-            "quiet_percent": asdict(quiet),
-            "moving_percent": asdict(moving),
+            "quiet": quiet,
+            "moving": moving,
             "memory": asdict(memory(agent, group)),
             "aggregator_memory": asdict(memory(aggregator, None)),
         }
@@ -221,7 +232,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="CPU and memory of the agent beside node_exporter's")
     parser.add_argument("--interfaces", default="10,100,500,1000", help="how many (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=15, help="scrapes and sweeps of each (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=20, help="watching the agent (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=30, help="watching the agent (default: %(default)s)")
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.add_argument("--inside", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
