@@ -244,7 +244,7 @@ class Stream:
                 self._link = None
                 if self.ledger.under_way:
                     self.ledger.lost()
-                if stop.is_set():
+                if stop.is_set() and not call.done():
                     await _say_goodbye(call)
                 call.cancel()
 
@@ -511,5 +511,5 @@ async def _say_goodbye(call: Any) -> None:
     try:
         async with asyncio.timeout(0.3):
             await call.done_writing()
-    except (TimeoutError, grpc.RpcError, asyncio.InvalidStateError):
-        return
+    except (TimeoutError, grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
+        return  # it is gone already
