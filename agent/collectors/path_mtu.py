@@ -29,9 +29,7 @@ def parse_path_mtu(document: object) -> tuple[list[pb.Item], list[str]]:
             problems.append(f"entry {number}: {odd}")
             continue
         before = items.get(item.key)
-        if (
-            before is None or before.path_mtu.at_unix_ms <= item.path_mtu.at_unix_ms
-        ):  # the newest result of a path counts
+        if before is None or before.path_mtu.at_unix_ms <= item.path_mtu.at_unix_ms:  # the newest counts
             items[item.key] = item
     return list(items.values()), problems
 

@@ -1,0 +1,38 @@
+"""All collectors there are. Adding one is a row here."""
+
+from __future__ import annotations
+
+from agent.collectors.base import Collector
+from agent.collectors.clock import ClockCollector
+from agent.collectors.disks import DisksCollector
+from agent.collectors.fsync import FsyncCollector
+from agent.collectors.host_info import HostInfoCollector
+from agent.collectors.links import LinksCollector
+from agent.collectors.path_mtu import PathMtuCollector
+from agent.collectors.pod_links import PodLinksCollector
+from agent.collectors.protocols import ProtocolsCollector
+from agent.collectors.routes import RoutesCollector
+from agent.collectors.usage import UsageCollector
+from agent.collectors.volumes import VolumesCollector
+from agent.settings import CollectorSettings
+
+
+def collectors(settings: CollectorSettings | None = None) -> list[Collector]:
+    """New collectors for one host, in report order. They keep state between runs: no two hosts share them.
+
+    Which of them run, and how often if not at their own interval, is for whoever runs them.
+    """
+    settings = settings or CollectorSettings()
+    return [
+        HostInfoCollector(),
+        LinksCollector(),
+        RoutesCollector(),
+        ProtocolsCollector(),
+        DisksCollector(),
+        FsyncCollector(settings.probe_directories, settings.probe_interval_s),
+        VolumesCollector(),
+        UsageCollector(),
+        ClockCollector(),
+        PathMtuCollector(),
+        PodLinksCollector(),
+    ]
