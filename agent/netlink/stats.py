@@ -39,7 +39,7 @@ _record_of_length: dict[int, Struct] = {}
 
 
 def counters_of(raw: bytes) -> Counters:
-    """Names and values of a struct rtnl_link_stats64, whichever kernel's. Raises DecodeError for a length that cannot be."""
+    """Names and values of a struct rtnl_link_stats64, whichever kernel's. Raises DecodeError for an odd length."""
     if not raw or len(raw) % 8:
         raise DecodeError(f"counters of {len(raw)} bytes")
     count = min(len(raw) // 8, len(COUNTER_NAMES))

@@ -29,11 +29,13 @@ def outer_df(value: int | None) -> int:
     return pb.OUTER_DF_UNKNOWN if value is None or value > 2 else pb.OUTER_DF_UNSET + value
 
 
-def outer_df_of_ip_tunnel(kind: str, pmtudisc: bool, ignore_df: bool) -> int:
-    """OuterDf of IPIP, GRE and SIT.
+def outer_df_of_ip_tunnel(kind: str, pmtudisc: bool | None, ignore_df: bool) -> int:
+    """OuterDf of a tunnel by its `pmtudisc`; IPv6 outside has no DF.
 
     Without pmtudisc, ip_tunnel_xmit() copies the inner DF; SIT carries IPv6, which has none to copy.
     """
+    if pmtudisc is None or kind in IPV6_KINDS:
+        return pb.OUTER_DF_UNKNOWN
     if pmtudisc:
         return pb.OUTER_DF_SET
     return pb.OUTER_DF_UNSET if ignore_df or kind == "sit" else pb.OUTER_DF_INHERIT
@@ -45,6 +47,11 @@ def finish(tunnel: pb.Tunnel, kind: str, df: int) -> pb.Tunnel:
     tunnel.outer_ipv6 = ":" in given if given else kind in IPV6_KINDS
     tunnel.df = pb.OUTER_DF_UNKNOWN if tunnel.external else df  # type: ignore[assignment]  # see Reading.gap
     return tunnel
+
+
+def _flag(data: wire.Attributes, kind: int) -> bool | None:
+    value = wire.u8(data, kind)
+    return None if value is None else bool(value)
 
 
 def _vxlan(kind: str, data: wire.Attributes) -> DecodedTunnel:
@@ -76,9 +83,7 @@ def _gre(kind: str, data: wire.Attributes) -> DecodedTunnel:
         gre_flags=flags,
         encap_type=wire.u16(data, 14) or 0,
     )
-    df: int = pb.OUTER_DF_UNKNOWN
-    if kind not in IPV6_KINDS:
-        df = outer_df_of_ip_tunnel(kind, bool(wire.u8(data, 10)), bool(wire.u8(data, 19)))
+    df = outer_df_of_ip_tunnel(kind, _flag(data, 10), bool(wire.u8(data, 19)))
     return DecodedTunnel(finish(tunnel, kind, df), wire.u32(data, 1) or 0)
 
 
@@ -89,9 +94,7 @@ def _ip_tunnel(kind: str, data: wire.Attributes) -> DecodedTunnel:
         external=19 in data,
         encap_type=wire.u16(data, 15) or 0,
     )
-    df: int = pb.OUTER_DF_UNKNOWN
-    if kind not in IPV6_KINDS:
-        df = outer_df_of_ip_tunnel(kind, bool(wire.u8(data, 10)), ignore_df=False)
+    df = outer_df_of_ip_tunnel(kind, _flag(data, 10), ignore_df=False)
     return DecodedTunnel(finish(tunnel, kind, df), wire.u32(data, 1) or 0)
 
 
