@@ -16,7 +16,7 @@ from cli.exits import NOT_FOUND, UNAVAILABLE, CliError
 from cli.terminal import clean
 
 _MAX_ANSWER_BYTES = 64 << 20
-_CHANNEL_OPTIONS = [
+CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
     ("grpc.enable_http_proxy", 0),
     ("grpc.keepalive_time_ms", 20_000),
@@ -27,7 +27,7 @@ _CHANNEL_OPTIONS = [
 @contextmanager
 def operator(address: str, timeout_s: float) -> Iterator[Operator]:
     """The operators' service of the aggregator at "host:port". Raises CliError for whatever goes wrong with it."""
-    with grpc.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
+    with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         try:
             yield Operator(channel, timeout_s)
         except grpc.RpcError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 OK = 0
 WARNING = 1
 """A finding of severity warning stands, none critical."""
+ENDED = 1
+"""A part of `up` ended by itself."""
 CRITICAL = 2
 """A critical finding stands."""
 UNREADABLE = 3
@@ -14,7 +16,7 @@ USAGE = 64
 NOT_FOUND = 66
 """No such node."""
 UNAVAILABLE = 69
-"""The aggregator could not be reached, or a part of `up` ended by itself."""
+"""The aggregator could not be reached or started."""
 CANNOT_CREATE = 73
 """The place to write to is taken or not writable."""
 OUTPUT = 74
@@ -27,12 +29,12 @@ BROKEN_PIPE = 141
 HELP = """\
 exit status:
   0    done; for findings and diagnose: nothing above info
-  1    a finding of severity warning stands (findings, diagnose)
+  1    a finding of severity warning stands (findings, diagnose); a part ended by itself (up)
   2    a critical finding stands (findings, diagnose)
   3    the bundle could not be read at all (diagnose)
   64   the command line is wrong
   66   no such node
-  69   the aggregator cannot be reached, or a part of `up` ended by itself
+  69   the aggregator cannot be reached or started
   73   the place to write to is taken or not writable
   74   the output could not be written
   78   the settings are wrong

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from nodetell.logs import configure, use_json
 from nodetell.settings import SettingsError, load, render
 
 from cli import exits
@@ -39,7 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             emit(f"{arguments.config or 'settings'}: ok")
         return exits.OK
-    return asyncio.run(_until_stopped(_role_main(role, settings, arguments.format)))
+    if arguments.format == "json":
+        use_json()
+    configure(settings.log_level)
+    status = asyncio.run(_until_stopped(_role_main(role, settings, arguments.format)))
+    return {0: exits.OK, 2: exits.CONFIG}.get(status, exits.UNAVAILABLE)  # a role's own: 2 refuses the settings
 
 
 def load_settings(arguments: argparse.Namespace) -> Any:

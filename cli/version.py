@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import PackageNotFoundError, version
+
+from nodetell import __version__
 
 from cli import exits
 from cli.terminal import emit, emit_json
@@ -11,12 +12,8 @@ from cli.terminal import emit, emit_json
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the version."""
-    try:
-        text = version("nodetell")
-    except PackageNotFoundError:
-        text = "unknown (run from a source tree that is not installed)"
     if arguments.format == "json":
-        emit_json({"version": text})
+        emit_json({"version": __version__})
     else:
-        emit(f"nodetell {text}")
+        emit(f"nodetell {__version__}")
     return exits.OK

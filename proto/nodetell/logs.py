@@ -1,6 +1,7 @@
 """One line per event on standard error, "key=value" throughout (logfmt), the same for both roles.
 
 Values are quoted where they need it, so that nothing a host or a peer says can break a line or forge another.
+On request each line is a JSON object with the same keys instead.
 """
 
 from __future__ import annotations
@@ -10,16 +11,26 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@%+,\[\]-]+")
 _MAX_VALUE = 1_000
 
 
+_form: Callable[[], logging.Formatter]
+
+
+def use_json() -> None:
+    """From the next `configure` on, lines are JSON objects."""
+    global _form  # noqa: PLW0603  # the form of a process's log is one for all of it
+    _form = _JsonFormatter
+
+
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Send this software's events of at least `level` ("debug", "info", "warning", "error") to `stream` (stderr)."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_Formatter())
+    handler.setFormatter(_form())
     logger = logging.getLogger("nodetell")
     logger.handlers[:] = [handler]
     logger.propagate = False
@@ -30,7 +41,7 @@ def event(logger: logging.Logger, level: int, what: str, **fields: object) -> No
     """Log that `what` happened, with its particulars; fields that are None or empty are left out."""
     if logger.isEnabledFor(level):
         pairs = [f"{key}={_value(value)}" for key, value in fields.items() if value is not None and value != ""]
-        logger.log(level, "%s", " ".join([f"event={_value(what)}", *pairs]))
+        logger.log(level, "%s", " ".join([f"event={_value(what)}", *pairs]), extra={"keys": {"event": what} | fields})
 
 
 def _value(value: object) -> str:
@@ -42,9 +53,27 @@ def _value(value: object) -> str:
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         role = record.name.removeprefix("nodetell.")
-        line = f"at={at}.{int(record.msecs):03d}Z level={record.levelname.lower()} role={role} {record.getMessage()}"
+        line = f"at={_at(record)} level={record.levelname.lower()} role={role} {record.getMessage()}"
         if record.exc_info:
             line += f" exception={_value(self.formatException(record.exc_info))}"
         return line
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        role = record.name.removeprefix("nodetell.")
+        line: dict[str, object] = {"at": _at(record), "level": record.levelname.lower(), "role": role}
+        keys: dict[str, object] = getattr(record, "keys", {"event": record.getMessage()})
+        line |= {key: value for key, value in keys.items() if value is not None and value != ""}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def _at(record: logging.LogRecord) -> str:
+    at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{at}.{int(record.msecs):03d}Z"
+
+
+_form = _Formatter

@@ -1,0 +1,42 @@
+"""Following an aggregator from within an event loop: the host's first report, then findings as they come."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+from nodetell.v1 import operator_pb2, operator_pb2_grpc
+
+from cli.client import CHANNEL_OPTIONS, as_cli_error
+from cli.commands import show_event
+from cli.facts import HostFacts
+from cli.terminal import Look
+
+_CALL_S = 10.0
+
+
+async def first_host(address: str, poll_s: float) -> HostFacts:
+    """The first host that has reported. Raises CliError."""
+    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+        stub = operator_pb2_grpc.OperatorServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        try:
+            while True:
+                answer = await stub.ListNodes(operator_pb2.ListNodesRequest(), timeout=_CALL_S)
+                reported = [node.node for node in answer.nodes if node.facts_at_unix_ms]
+                if reported:
+                    request = operator_pb2.GetNodeRequest(node=reported[0])
+                    return HostFacts(await stub.GetNode(request, timeout=_CALL_S))
+                await asyncio.sleep(poll_s)
+        except grpc.RpcError as error:
+            raise as_cli_error(error, address) from error
+
+
+async def follow(address: str, shape: Look, *, as_json: bool) -> None:
+    """Print standing findings, then what becomes of them, for ever. Raises CliError."""
+    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+        stub = operator_pb2_grpc.OperatorServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        try:
+            async for event in stub.WatchFindings(operator_pb2.WatchFindingsRequest()):
+                show_event(event, shape, as_json=as_json)
+        except grpc.RpcError as error:
+            raise as_cli_error(error, address) from error
