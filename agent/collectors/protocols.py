@@ -200,7 +200,7 @@ class ProtocolsCollector:
         reading = Reading()
         _file(reading, host, "snmp", parse_pairs)
         _file(reading, host, "netstat", parse_pairs)
-        _file(reading, host, "snmp6", parse_snmp6, remedy="none is needed where IPv6 is switched off")
+        _file(reading, host, "snmp6", parse_snmp6, lost="IPv6 counters are not known, if it is in use")
         self._softnet(reading, host)
         _conntrack(reading, host)
         _pressure(reading, host)
@@ -224,12 +224,12 @@ class ProtocolsCollector:
 
 
 def _file(
-    reading: Reading, host: Host, name: str, parse: Callable[[bytes], tuple[Blocks, list[str]]], remedy: str = ""
+    reading: Reading, host: Host, name: str, parse: Callable[[bytes], tuple[Blocks, list[str]]], lost: str = ""
 ) -> None:
     try:
         blocks, problems = parse(host.read(f"proc/net/{name}"))
     except ReadError as error:
-        gaps.add(reading, "protocols", error, detail=name, remedy=remedy)
+        gaps.add(reading, "protocols", error, detail=name, lost=lost)
         return
     for subject, block in blocks.items():
         reading.blocks.setdefault(subject, block)

@@ -221,7 +221,8 @@ def _volumes(reading: Reading, mounts: list[MountLine], kubelet: _Kubelet) -> No
         if item.key in reading.items:  # the same name under two plugins
             item.key += f"/{volume.plugin}"
         reading.add(item)
-    if kubelet.error is not None and (mounted or kubelet.volumes or kubelet.error.failure is not Failure.ABSENT):
+    lacks_some = bool(mounted) and not kubelet.volumes
+    if kubelet.error is not None and (lacks_some or kubelet.error.failure is not Failure.ABSENT):
         lost = "CSI handles and attachments are not known, and volumes only by the paths of their mounts"
         gaps.add(reading, "volume_data", kubelet.error, lost=lost)
     gaps.damage(reading, "volume_data", "kubelet", kubelet.damaged, detail="damaged")

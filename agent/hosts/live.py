@@ -121,7 +121,6 @@ def live_host(name: str, proc: str = "/proc", sys: str = "/sys", kubelet: str = 
 def _network(host: LiveHost, sys: str) -> tuple[Network, bool]:
     """The way to the host's interfaces, and whether this process shares its network namespace."""
     from agent.network.live import NetlinkNetwork  # noqa: PLC0415  # a bundle is read without netlink
-    from agent.network.sysfs import SysfsNetwork  # noqa: PLC0415  # same
 
     if host.proc == "/proc" and sys == "/sys":
         return NetlinkNetwork(), True  # nothing of another namespace is in sight
@@ -131,6 +130,8 @@ def _network(host: LiveHost, sys: str) -> tuple[Network, bool]:
         if _same_interfaces(netlink, host):
             undo.pop_all()
             return netlink, True
+    from agent.network.sysfs import SysfsNetwork  # noqa: PLC0415  # most hosts never need it
+
     return SysfsNetwork(host.read, host.entries, host.link_target), False
 
 
