@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from agent.collectors.registry import collectors
-
 from agent.collectors.base import Collector
+from agent.collectors.registry import collectors
 from agent.collectors.sweep import sweep
 from agent.delta import DeltaEncoder
 from agent.host import Failure, ReadError
@@ -72,7 +71,7 @@ def diagnose(
     )
     gaps += [gap_from_coverage(name, each) for name, state in history.states.items() for each in state.coverage()]
     gaps += verdict.gaps
-    records = [Record(finding, "", last.at, last.at) for finding in verdict.findings]
+    records = [Record(finding, "", 0.0, 0.0) for finding in verdict.findings]
     unique = sorted(set(gaps), key=lambda gap: (gap.node, gap.signal, gap.status, gap.because))
     return Report(bundle.cluster, last.at, records, unique)
 

@@ -22,7 +22,7 @@ _TROUBLE = re.compile(
 _FOLD = 3
 """So many veths that differ in nothing but their names become one line."""
 _MANY = 12
-"""Of long lists of lesser things, so many are named."""
+"""Of long lists, so many are shown."""
 
 
 def nodes_text(nodes: Sequence[operator_pb2.NodeSummary], now: float, look: Look) -> str:
@@ -152,20 +152,25 @@ def _name(ifindex: int, facts: HostFacts) -> str:
 
 
 def _drops(facts: HostFacts, look: Look) -> list[str]:
-    """Counters that rose since the agent's first report, each by itself: a sum over interfaces would hide the one."""
+    """Counters of trouble, each by itself: a sum over interfaces would hide the one. Those that move come first."""
     rows = []
-    watched = 0.0
-    for subject, names in facts.changes.items():
+    for subject, counters in facts.counters.items():
         prefix, _, rest = subject.partition("/")
-        for name, change in names.items():
-            watched = max(watched, change.over_s)
-            if change.increment and prefix in ("link", "protocol") and _TROUBLE.search(name):
-                of = _name(int(rest), facts) if prefix == "link" and rest.isdigit() else rest
-                rows.append((of, name, f"{change.increment:,}", _span(change.over_s)))
+        if prefix not in ("link", "protocol"):
+            continue
+        of = _name(int(rest), facts) if prefix == "link" and rest.isdigit() else rest
+        for name, value in counters.items():
+            if value and _TROUBLE.search(name):
+                change = facts.changes.get(subject, {}).get(name, Change(0, 0.0))
+                rose = f"{change.increment:,} in {_span(change.over_s)}" if change.increment else ""
+                rows.append((not change.increment, prefix, (of, name, rose, f"{value:,}")))
     if not rows:
-        span = f" in {_span(watched)}" if watched else ""
-        return [f"  none counted{span}"] if facts.counters else []
-    return table(("OF", "COUNTER", ">ROSE BY", "IN"), rows, look.width)
+        return ["  none counted since boot"] if facts.counters else []
+    rows.sort(key=lambda row: row[:2])
+    shown = [row for _, _, row in rows[:_MANY]]
+    lines = table(("OF", "COUNTER", ">SINCE THE AGENT BEGAN", ">SINCE BOOT"), shown, look.width)
+    more = f"and {len(rows) - len(shown)} more counters: --format json shows them"
+    return lines + (wrap(more, look.width, "  ") if len(rows) > len(shown) else [])
 
 
 # -- storage -------------------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from aggregator.model import Evidence, Gap, Severity
 from cli.report import Report, iso
 from cli.terminal import Look, clean, table, wrap
 
+_FACTS = 24
+"""So many facts are shown as evidence of one finding."""
 _NAMED = 6
 """So many nodes or objects are named; of the others, the number is said."""
 
@@ -21,7 +23,7 @@ def report_text(report: Report, look: Look, *, verbose: bool = False) -> str:
     where = f"cluster {clean(report.cluster)}, " if report.cluster else ""
     lines = wrap(f"{where}{iso(report.at)}: {_counts(standing)}", look.width)
     for record, below in _chains(standing):
-        lines += ["", *finding_text(record, look)]
+        lines += ["", *finding_text(record, look, verbose=verbose)]
         for depth, consequence in below:
             lines += ["", *_consequence_text(consequence, depth, look, verbose=verbose)]
     if over:
@@ -75,15 +77,20 @@ def _chains(records: Sequence[Record]) -> Iterable[tuple[Record, list[tuple[int,
             yield record, list(below(record.finding.id, 1))
 
 
-def finding_text(record: Record, look: Look, indent: str = "") -> list[str]:
-    """One finding in full."""
+def finding_text(record: Record, look: Look, indent: str = "", *, verbose: bool = False) -> list[str]:
+    """One finding in full; of many facts the first ones, unless `verbose`."""
     finding = record.finding
     inner = indent + "  "
     lines = [_head(record, look, indent), *wrap(finding.summary, look.width, inner)]
     lines += _life(record, look, inner)
     if finding.objects:
         lines += wrap(f"concerns {_some(finding.objects)}", look.width, inner, inner + "  ")
-    lines += _section("evidence", _evidence(finding.evidence, look, inner + "  "), look, inner)
+    facts = finding.evidence if verbose else finding.evidence[:_FACTS]
+    rows = _evidence(facts, look, inner + "  ")
+    if len(facts) < len(finding.evidence):
+        more = f"and {_number(len(finding.evidence) - len(facts), 'more fact')}: --verbose shows them"
+        rows += wrap(more, look.width, inner + "  ")
+    lines += _section("evidence", rows, look, inner)
     ruled_out = [f"{each.code}: {each.because}" for each in finding.ruled_out]
     lines += _section("ruled out", _bullets(ruled_out, look, inner + "  ", numbered=False), look, inner)
     steps = _bullets(finding.remediation, look, inner + "  ", numbered=True)
@@ -96,10 +103,10 @@ def finding_text(record: Record, look: Look, indent: str = "") -> list[str]:
 def _consequence_text(record: Record, depth: int, look: Look, *, verbose: bool) -> list[str]:
     indent = "  " * depth
     if verbose:
-        return [f"{indent}which causes", *finding_text(record, look, indent)]
+        return [f"{indent}which causes", *finding_text(record, look, indent, verbose=True)]
     lines = [f"{indent}which causes", _head(record, look, indent)]
     lines += wrap(record.finding.summary, look.width, indent + "  ")
-    folded = f"{_number(len(record.finding.evidence), 'fact')} as evidence: --verbose shows them"
+    folded = f"{_number(len(record.finding.evidence), 'fact')}: --verbose shows more"
     return [*lines, *wrap(folded, look.width, indent + "  ")]
 
 
@@ -112,9 +119,8 @@ def _head(record: Record, look: Look, indent: str) -> str:
 
 
 def _life(record: Record, look: Look, indent: str) -> list[str]:
-    lines = []
-    if record.first_seen:
-        lines += wrap(f"since {iso(record.first_seen)}, id {record.finding.id}", look.width, indent)
+    since = f"since {iso(record.first_seen)}, " if record.first_seen else ""
+    lines = wrap(f"{since}id {record.finding.id}", look.width, indent)
     if record.unconfirmed:
         lines += wrap(f"cannot be confirmed at present: {record.unconfirmed}", look.width, indent)
     return lines
