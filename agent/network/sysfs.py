@@ -1,7 +1,7 @@
 """The host's interfaces as a mounted /sys shows them, for an agent without the host's network namespace.
 
-It is the second choice: no kinds, no tunnel parameters, no addresses, no routes, no events, and thirty times the cost of
-rtnetlink. Source: Documentation/ABI/testing/sysfs-class-net and sysfs-class-net-statistics.
+It is the second choice: no tunnel parameters, hardly a kind, no addresses, no routes, no events, and a hundred times the
+cost of rtnetlink. Source: Documentation/ABI/testing/sysfs-class-net and sysfs-class-net-statistics.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _REFRESH_S = 5.0
 _NOT_LINKS = frozenset({"bonding_masters"})
 """Files that a driver puts beside the links."""
 _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
+_KINDS = frozenset({"bond", "bridge", "geneve", "macvlan", "vlan", "vxlan", "wireguard"})
+"""Kinds that DEVTYPE of a link can be. It can also be no kind ("wlan")."""
 _COUNTER_FILES = tuple(name for name in COUNTER_NAMES if name != "rx_otherhost_dropped")
 """sysfs has no file for that one."""
 
@@ -48,7 +50,7 @@ class SysfsNetwork:
         self._closed = threading.Event()
 
     def inventory(self) -> Inventory:
-        """Links without what sysfs does not tell. The same object again as long as nothing changed. Raises ReadError."""
+        """Links, without what sysfs does not tell. The same object as long as nothing changed. Raises ReadError."""
         names = tuple(name for name in self._entries(_ROOT) if name not in _NOT_LINKS)
         now = time.monotonic()
         if names != self._names or now - self._read_at >= self._refresh_s:
@@ -89,7 +91,7 @@ class SysfsNetwork:
             try:
                 link = self._read_link(name)
             except ReadError as error:
-                if not self._is_gone(name):
+                if error.failure is not Failure.ABSENT and not self._is_gone(name):
                     inventory.problems.append(error)
                 continue
             indexes[name] = link.ifindex
@@ -101,7 +103,7 @@ class SysfsNetwork:
         return inventory
 
     def _is_gone(self, name: str) -> bool:
-        """Whether a link has vanished meanwhile: its files then fail with ENOENT, ENODEV or EINVAL, whichever comes first."""
+        """Whether a link has vanished meanwhile: its files then fail with ENOENT, ENODEV or EINVAL, as it happens."""
         try:
             return name not in self._entries(_ROOT)
         except ReadError:
@@ -139,11 +141,11 @@ class SysfsNetwork:
         return link
 
     def _device_type(self, name: str) -> str:
-        """DEVTYPE of the uevent, which some drivers set to their kind (bridge, bond, vlan, vxlan, geneve, wlan, ...)."""
+        """The kind, where the driver says it as DEVTYPE of the uevent."""
         for line in self._text(name, "uevent").splitlines():
             key, _, value = line.partition("=")
             if key == "DEVTYPE":
-                return value
+                return value if value in _KINDS else ""
         return ""
 
     def _has_device(self, name: str) -> bool:
