@@ -1,0 +1,313 @@
+"""State of every node, and the one task that evaluates it. Agents' streams deliver here (ingest.Sink).
+
+An update is applied at once and judged a moment later, together with all others that came meanwhile; `take` returns
+when what that judgement changed in findings is on disk. Once a second everything is judged in any case: windows slide,
+nodes fall silent. One event loop owns all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from nodetell.logs import event
+from nodetell.v1 import agent_pb2, operator_pb2
+
+from aggregator import engine
+from aggregator.convert import gap_from_coverage, iso_time, milliseconds
+from aggregator.findings import FindingBook, Presence, Transition
+from aggregator.model import Gap
+from aggregator.node_state import NodeState, UpdateError
+from aggregator.settings import FleetSettings
+from aggregator.signatures.thresholds import Thresholds
+from aggregator.store import Store
+from aggregator.view import ClusterView
+
+_log = logging.getLogger("nodetell.aggregator")
+
+GATHER_S = 0.05
+"""An update is judged so much later, with all that came meanwhile."""
+SLIDE_S = 1.0
+"""Without updates, all is judged this often."""
+REST = 2.0
+"""After a judgement the task rests so many times as long as it took, so that others get to run."""
+STORE_WAIT_S = 5.0
+"""An update whose findings are not on disk by then is given back to its agent, which waits for 10 s."""
+CLOSE_S = 0.3
+"""When the fleet is closed, agents wait so long for the disk."""
+
+Judge = Callable[[ClusterView, Thresholds], engine.Judgement]
+
+
+class NotStoredError(Exception):
+    """What an update changed in findings could not be stored in time. The update itself was taken in."""
+
+
+@dataclass(slots=True)
+class Node:
+    """A node that an agent has reported for."""
+
+    state: NodeState
+    instance: bytes
+    """Of the agent that reported last."""
+    version: str
+    heard_at: float
+    """Seconds since the epoch by the aggregator's clock."""
+    heard_mono: float
+    """The same by its monotonic clock."""
+    last_update: int = 0
+    """Number of the last update of this instance that was taken in."""
+    connected: bool = True
+
+
+class Fleet:
+    """All nodes, and the findings about them."""
+
+    def __init__(
+        self,
+        store: Store,
+        book: FindingBook,
+        *,
+        cluster: str = "default",
+        settings: FleetSettings | None = None,
+        thresholds: Thresholds | None = None,
+        judge: Judge = engine.judge,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.book = book
+        self.listeners: list[Callable[[Transition], None]] = []
+        """Called with each transition, in order, before it is on disk."""
+        self._store, self._judge, self._clock, self._monotonic = store, judge, clock, monotonic
+        self._settings, self._thresholds = settings or FleetSettings(), thresholds or Thresholds()
+        self._cluster = cluster
+        self._hosts: dict[str, NodeState] = {}
+        """Nodes whose facts are known."""
+        self._judgement = engine.Judgement()
+        self._started, self._started_mono = clock(), monotonic()
+        self._awaited = {node for record in book.standing.values() for node in record.finding.nodes}
+        """Nodes that findings of an earlier life name and that were not heard in this one."""
+        self._changed = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+        """Of updates that the next judgement includes."""
+        self._unstored: set[asyncio.Future[None]] = set()
+        """Of updates whose agents wait."""
+        self._commits: set[asyncio.Task[None]] = set()
+        self._refused: set[str] = set()
+
+    # -- what agents say (ingest.Sink) -------------------------------------------------------------------------------
+
+    def connect(self, hello: agent_pb2.Hello, peer: str) -> bool:
+        """An agent is there. True: the state after hello.last_update of that instance is held."""
+        node = self.nodes.get(hello.node)
+        if node is None:
+            if len(self.nodes) >= self._settings.max_nodes:
+                self._refuse(hello.node, peer)
+                return False
+            state = NodeState(hello.node, self._settings.history_s)
+            node = self.nodes[hello.node] = Node(state, hello.instance, "", 0.0, 0.0)
+        if node.instance != hello.instance:
+            node.instance, node.last_update = hello.instance, 0
+        node.version, node.connected = hello.version[:80], True
+        self._hear(node)
+        return 0 < node.last_update == hello.last_update
+
+    async def take(self, node: str, instance: bytes, number: int, update: agent_pb2.Update) -> None:
+        """Take an update in; returns when what it changed in findings is on disk.
+
+        Raises UpdateError if it does not fit, and NotStoredError if the disk does not take the findings in time: the
+        agent comes again and says everything, which changes no finding any more and is acknowledged.
+        """
+        known = self.nodes.get(node)
+        if known is None:
+            raise UpdateError(self._limit())
+        if known.instance != instance:
+            raise UpdateError(f"another agent reports for node {node}")
+        known.state.apply(update)
+        known.last_update = number
+        self._hosts[node] = known.state
+        self._awaited.discard(node)
+        self._hear(known)
+        judged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(judged)
+        self._unstored.add(judged)
+        self._changed.set()
+        try:
+            async with asyncio.timeout(STORE_WAIT_S):
+                await judged
+        except TimeoutError:
+            raise NotStoredError(self._store.problem or "the findings were not stored in time") from None
+        finally:
+            self._unstored.discard(judged)
+
+    def heard(self, node: str, now_unix_ms: int) -> None:
+        """The agent is alive and nothing changed; `now_unix_ms` by its host's clock."""
+        known = self.nodes.get(node)
+        if known is not None:
+            known.state.touch(now_unix_ms / 1000)
+            self._hear(known)
+
+    def disconnect(self, node: str, instance: bytes) -> None:
+        """The stream is gone."""
+        known = self.nodes.get(node)
+        if known is not None and known.instance == instance:
+            known.connected = False
+
+    def _hear(self, node: Node) -> None:
+        node.heard_at, node.heard_mono = self._clock(), self._monotonic()
+
+    def _limit(self) -> str:
+        return f"fleet.max_nodes: {self._settings.max_nodes} nodes are known already, and no more are taken"
+
+    def _refuse(self, node: str, peer: str) -> None:
+        if len(self._refused) < self._settings.max_nodes and node not in self._refused:
+            self._refused.add(node)
+            event(_log, logging.ERROR, "node_refused", node=node, peer=peer, reason=self._limit())
+
+    # -- judging -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Judge, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(SLIDE_S):
+                    await self._changed.wait()
+                await asyncio.sleep(GATHER_S)
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            begun = time.monotonic()
+            self.evaluate()
+            await asyncio.sleep(REST * (time.monotonic() - begun))
+
+    async def close(self) -> None:
+        """Judge what has come and let it get to the disk if that takes no time; nobody waits for it afterwards."""
+        self.evaluate()
+        if self._commits:
+            await asyncio.wait(self._commits, timeout=CLOSE_S)
+        _give_back(list(self._unstored), "the aggregator stops")
+
+    def evaluate(self) -> None:
+        """Judge everything now, tell the listeners, send what changed to the store."""
+        waiting, self._waiting = self._waiting, []
+        try:
+            transitions = self._evaluate()
+        except Exception as error:  # noqa: BLE001  # a defect: the agents concerned come again, the task goes on
+            _log.exception("event=evaluation_failed")
+            _give_back(waiting, f"the findings could not be evaluated: {error}")
+            return
+        if transitions:
+            commit = asyncio.get_running_loop().create_task(self._commit(transitions, waiting))
+            self._commits.add(commit)
+            commit.add_done_callback(self._commits.discard)
+        else:
+            _release(waiting)
+
+    def _evaluate(self) -> list[Transition]:
+        now = self._clock()
+        presence = self._presence()
+        judgement = self._judge(ClusterView(self._cluster, self._hosts), self._thresholds)
+        for name, reason in judgement.failed.items():
+            if self._judgement.failed.get(name) != reason:
+                event(_log, logging.ERROR, "signature_failed", signature=name, reason=reason)
+        self._judgement = judgement
+        transitions = self.book.update(judgement, presence, now)
+        for transition in transitions:
+            finding = transition.record.finding
+            event(
+                _log,
+                logging.INFO,
+                f"finding_{transition.kind.value}",
+                id=finding.id,
+                stage=finding.stage.value,
+                severity=finding.severity.word,
+                summary=finding.summary,
+                unconfirmed=transition.record.unconfirmed,
+                because=transition.record.because,
+            )
+            for listener in self.listeners:
+                listener(transition)
+        return transitions
+
+    async def _commit(self, transitions: list[Transition], waiting: list[asyncio.Future[None]]) -> None:
+        await self._store.commit(transitions)
+        _release(waiting)
+
+    def _presence(self) -> Presence:
+        """Who is heard. Drops nodes that have been silent for too long."""
+        now, settings = self._monotonic(), self._settings
+        silent: dict[str, str] = {}
+        for name, node in list(self.nodes.items()):
+            quiet = now - node.heard_mono
+            if quiet > settings.forget_after_s:
+                event(_log, logging.WARNING, "node_forgotten", node=name, heard=iso_time(node.heard_at))
+                del self.nodes[name]
+                self._hosts.pop(name, None)
+            elif quiet > settings.silent_after_s:
+                silent[name] = f"not heard since {iso_time(node.heard_at)}"
+        if now - self._started_mono > settings.forget_after_s:
+            self._awaited.clear()
+        for name in self._awaited:
+            silent[name] = f"not heard since the aggregator started at {iso_time(self._started)}"
+        return Presence({name for name in self._hosts if name not in silent}, silent)
+
+    # -- what operators ask ------------------------------------------------------------------------------------------
+
+    def gaps(self) -> list[Gap]:
+        """What limits the diagnosis: the store, the signatures, then each node's own coverage."""
+        gaps = []
+        if self._store.problem:
+            gaps.append(Gap("", "store", "missing", f"findings can't be stored: {self._store.problem}"))
+        if self._store.notice:
+            gaps.append(Gap("", "store", "damaged", self._store.notice))
+        gaps += self._judgement.verdict.gaps
+        for name in sorted(self._hosts):
+            gaps += [gap_from_coverage(name, coverage) for coverage in self._hosts[name].coverage()]
+        return gaps
+
+    def summaries(self) -> list[operator_pb2.NodeSummary]:
+        """All nodes, by name."""
+        findings = self._findings_by_node()
+        return [self._summary(name, self.nodes[name], findings) for name in sorted(self.nodes)]
+
+    def summary(self, name: str) -> operator_pb2.NodeSummary:
+        """One node. Raises KeyError if it is not known."""
+        return self._summary(name, self.nodes[name], self._findings_by_node())
+
+    def _findings_by_node(self) -> Mapping[str, int]:
+        return Counter(node for record in self.book.standing.values() for node in set(record.finding.nodes))
+
+    @staticmethod
+    def _summary(name: str, node: Node, findings: Mapping[str, int]) -> operator_pb2.NodeSummary:
+        state = node.state
+        return operator_pb2.NodeSummary(
+            node=name,
+            connected=node.connected,
+            agent_version=node.version,
+            facts_at_unix_ms=milliseconds(state.at),
+            heard_at_unix_ms=milliseconds(node.heard_at),
+            links=len(state.of("link")),
+            disks=len(state.of("disk")),
+            volumes=len(state.of("volume")),
+            coverage_gaps=len(state.of("coverage")),
+            coalesced_updates=state.coalesced_updates,
+            dropped_samples=state.dropped_samples,
+            findings=findings.get(name, 0),
+        )
+
+
+def _release(waiting: list[asyncio.Future[None]]) -> None:
+    for judged in waiting:
+        if not judged.done():
+            judged.set_result(None)
+
+
+def _give_back(waiting: list[asyncio.Future[None]], reason: str) -> None:
+    for judged in waiting:
+        if not judged.done():
+            judged.set_exception(NotStoredError(reason))

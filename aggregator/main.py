@@ -1,0 +1,94 @@
+"""The aggregator's process: opens the store, serves agents and operators on one port, stops cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+
+import grpc.aio
+from nodetell import __version__
+from nodetell.logs import configure, event
+
+from aggregator.findings import FindingBook
+from aggregator.fleet import Fleet
+from aggregator.ingest import add_agent_service, server_options
+from aggregator.query import add_operator_service
+from aggregator.settings import AggregatorSettings, is_loopback, state_directory
+from aggregator.store import Store, StoreError
+
+_log = logging.getLogger("nodetell.aggregator")
+
+STOP_GRACE_S = 0.3
+"""Calls that are under way have so long to end."""
+FAILED = 1
+"""Exit status of an aggregator that could not start."""
+
+
+async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable[[str], None] | None = None) -> int:
+    """Serve until `stop` is set; returns the exit status. `ready` gets the address once connections are taken."""
+    configure(settings.log_level)
+    directory = state_directory(settings.state_directory, root=os.geteuid() == 0, env=os.environ)
+    store = Store(directory, retention_s=settings.store.retention_days * 86_400, max_bytes=settings.store.max_mib << 20)
+    try:
+        standing, resolved = await asyncio.to_thread(store.open)
+    except StoreError as error:
+        event(_log, logging.ERROR, "not_started", reason=error)
+        return FAILED
+    try:
+        fleet = Fleet(
+            store,
+            FindingBook(standing, resolved),
+            cluster=settings.cluster,
+            settings=settings.fleet,
+            thresholds=settings.thresholds,
+        )
+        return await _serve(settings, fleet, stop, ready, "memory" if directory is None else str(directory))
+    finally:
+        await asyncio.to_thread(store.close)
+
+
+async def _serve(
+    settings: AggregatorSettings,
+    fleet: Fleet,
+    stop: asyncio.Event,
+    ready: Callable[[str], None] | None,
+    state: str,
+) -> int:
+    server = grpc.aio.server(options=server_options())
+    add_agent_service(server, fleet, time.time)
+    add_operator_service(server, fleet, time.time)
+    try:
+        port = server.add_insecure_port(settings.listen)
+    except RuntimeError as error:
+        event(_log, logging.ERROR, "not_started", listen=settings.listen, reason=f"can't listen there: {error}")
+        return FAILED
+    await server.start()
+    evaluation = asyncio.create_task(fleet.run(), name="evaluation")
+    address = f"{settings.listen.rpartition(':')[0]}:{port}"
+    event(
+        _log,
+        logging.INFO,
+        "listening",
+        listen=address,
+        version=__version__,
+        state=state,
+        standing_findings=len(fleet.book.standing),
+    )
+    if not is_loopback(settings.listen):
+        event(_log, logging.WARNING, "insecure", listen=address, reason="nothing is encrypted, and nobody is asked who")
+    try:
+        if ready is not None:
+            ready(address)
+        await stop.wait()
+    finally:
+        evaluation.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await evaluation
+        await fleet.close()
+        await server.stop(STOP_GRACE_S)
+    event(_log, logging.INFO, "stopped", listen=address)
+    return 0

@@ -1,0 +1,127 @@
+"""The service that operators' clients speak to: nodes, facts, findings, and a watch over findings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import grpc.aio
+from nodetell import __version__
+from nodetell.v1 import operator_pb2, operator_pb2_grpc
+
+from aggregator.convert import changes, gap_to_message, milliseconds, node_facts, record_to_message
+from aggregator.findings import Kind, Transition
+from aggregator.fleet import Fleet
+
+MAX_WATCHERS = 200
+"""Watches at a time; one more is refused."""
+WATCH_QUEUE = 1_000
+"""Events that wait for one watcher; with more it is too slow, and is told so."""
+DEFAULT_LIMIT = 100
+"""Resolved findings in an answer unless asked otherwise."""
+
+_KINDS = {
+    Kind.APPEARED: operator_pb2.FindingEvent.KIND_APPEARED,
+    Kind.CHANGED: operator_pb2.FindingEvent.KIND_CHANGED,
+    Kind.RESOLVED: operator_pb2.FindingEvent.KIND_RESOLVED,
+}
+
+
+def add_operator_service(server: grpc.aio.Server, fleet: Fleet, clock: Callable[[], float]) -> None:
+    """Serve operators on `server`. `clock` gives seconds since the epoch."""
+    service = OperatorService(fleet, clock)
+    operator_pb2_grpc.add_OperatorServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """One client that watches."""
+
+    events: asyncio.Queue[Transition] = field(default_factory=lambda: asyncio.Queue(WATCH_QUEUE))
+    missed: bool = False
+    """It was too slow: an event found no place."""
+
+
+class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
+    """The calls of OperatorService."""
+
+    def __init__(self, fleet: Fleet, clock: Callable[[], float]) -> None:
+        self._fleet = fleet
+        self._clock = clock
+        self._watches: set[_Watch] = set()
+        fleet.listeners.append(self._tell)
+
+    async def ListNodes(  # noqa: N802  # the contract's name
+        self,
+        request: operator_pb2.ListNodesRequest,  # noqa: ARG002
+        context: Any,  # noqa: ARG002
+    ) -> operator_pb2.ListNodesResponse:
+        """All nodes that are known."""
+        return operator_pb2.ListNodesResponse(nodes=self._fleet.summaries(), aggregator_version=__version__)
+
+    async def GetNode(  # noqa: N802
+        self, request: operator_pb2.GetNodeRequest, context: Any
+    ) -> operator_pb2.GetNodeResponse:
+        """Everything known of one node."""
+        node = self._fleet.nodes.get(request.node)
+        if node is None:
+            reason = f"no agent has reported for node {request.node[:253]!r}"
+            await context.abort(grpc.StatusCode.NOT_FOUND, reason)
+            raise LookupError(reason)  # abort has raised already; this is for the type checker
+        return operator_pb2.GetNodeResponse(
+            summary=self._fleet.summary(request.node), facts=node_facts(node.state), changes=changes(node.state)
+        )
+
+    async def ListFindings(  # noqa: N802
+        self,
+        request: operator_pb2.ListFindingsRequest,
+        context: Any,  # noqa: ARG002
+    ) -> operator_pb2.ListFindingsResponse:
+        """Findings that stand in report order, then those that are over, newest first."""
+        records = self._fleet.book.ordered()
+        if request.include_resolved:
+            records += islice(reversed(self._fleet.book.resolved), request.limit or DEFAULT_LIMIT)
+        return operator_pb2.ListFindingsResponse(
+            findings=[record_to_message(record) for record in records],
+            coverage=[gap_to_message(gap) for gap in self._fleet.gaps()],
+        )
+
+    async def WatchFindings(  # noqa: N802
+        self,
+        request: operator_pb2.WatchFindingsRequest,  # noqa: ARG002
+        context: Any,
+    ) -> AsyncIterator[operator_pb2.FindingEvent]:
+        """Findings that stand, then each that appears, changes or resolves."""
+        if len(self._watches) >= MAX_WATCHERS:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MAX_WATCHERS} clients are watching already")
+        watch = _Watch()
+        standing = self._fleet.book.ordered()
+        self._watches.add(watch)
+        try:
+            now = milliseconds(self._clock())
+            for record in standing:
+                kind = operator_pb2.FindingEvent.KIND_STANDING
+                yield operator_pb2.FindingEvent(kind=kind, finding=record_to_message(record), at_unix_ms=now)
+            yield operator_pb2.FindingEvent(kind=operator_pb2.FindingEvent.KIND_SYNCED, at_unix_ms=now)
+            while not watch.missed:
+                transition = await watch.events.get()
+                yield operator_pb2.FindingEvent(
+                    kind=_KINDS[transition.kind],
+                    finding=record_to_message(transition.record),
+                    at_unix_ms=milliseconds(transition.at),
+                )
+        finally:
+            self._watches.discard(watch)
+        reason = f"more than {WATCH_QUEUE} events waited for this client; watch again to see what stands"
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
+
+    def _tell(self, transition: Transition) -> None:
+        for watch in list(self._watches):
+            try:
+                watch.events.put_nowait(transition)
+            except asyncio.QueueFull:
+                watch.missed = True
+                self._watches.discard(watch)

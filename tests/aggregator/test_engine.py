@@ -1,0 +1,58 @@
+"""Signatures behind their fence: one that fails, and two that collide."""
+
+from __future__ import annotations
+
+from aggregator.engine import SIGNATURES, Signature, evaluate, judge
+from aggregator.model import Finding, Gap, Severity, Stage, Verdict
+from aggregator.signatures.thresholds import Thresholds
+from aggregator.view import ClusterView
+
+VIEW, THRESHOLDS = ClusterView("c", {}), Thresholds()
+
+
+def finding(key: str, severity: Severity = Severity.WARNING, caused_by: tuple[str, ...] = ()) -> Finding:
+    return Finding(key, "x.y", "node", Stage.RISK, severity, key, ("a",), (), "never", caused_by=caused_by)
+
+
+def making(*findings: Finding, gap: Gap | None = None) -> Signature:
+    return lambda _view, _thresholds: Verdict(list(findings), [gap] if gap else [])
+
+
+def failing(_view: ClusterView, _thresholds: Thresholds) -> Verdict:
+    raise KeyError("a\nkey")
+
+
+def test_one_that_fails_becomes_a_gap_and_the_others_are_heard() -> None:
+    gap = Gap("a", "links", "missing", "denied")
+    judgement = judge(VIEW, THRESHOLDS, (("one", making(finding("f"), gap=gap)), ("two", failing)))
+    assert [each.id for each in judgement.verdict.findings] == ["f"]
+    assert judgement.origins == {"f": "one"}
+    assert list(judgement.failed) == ["two"]
+    assert judgement.verdict.gaps[0] == gap
+    assert judgement.verdict.gaps[1].signal == "diagnosis/two"
+    assert judgement.verdict.gaps[1].because.startswith(
+        r"signature two could not be evaluated: KeyError: 'a\nkey' (test_"
+    )
+
+
+def test_two_findings_of_one_id_are_told_of_and_the_worse_one_stands() -> None:
+    mild, bad = finding("f", Severity.INFO), finding("f", Severity.CRITICAL)
+    for order in ((mild, bad), (bad, mild)):
+        judgement = judge(VIEW, THRESHOLDS, (("one", making(order[0])), ("two", making(order[1]))))
+        assert judgement.verdict.findings == [bad]
+        assert judgement.origins == {"f": "one" if order[0] is bad else "two"}
+        assert [gap.because for gap in judgement.verdict.gaps] == [
+            "two findings share the id f (from one and two); one is shown"
+        ]
+
+
+def test_findings_of_all_signatures_come_in_report_order() -> None:
+    late = finding("a", Severity.CRITICAL, caused_by=("z",))
+    judgement = judge(VIEW, THRESHOLDS, (("one", making(late, finding("b"))), ("two", making(finding("z")))))
+    assert [each.id for each in judgement.verdict.findings] == ["z", "a", "b"]
+
+
+def test_the_registry_says_nothing_of_nothing() -> None:
+    assert evaluate(VIEW, THRESHOLDS).findings == []
+    names = [name for name, _ in SIGNATURES]
+    assert len(set(names)) == len(names)
