@@ -15,6 +15,7 @@ import os
 import stat
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -262,6 +263,8 @@ class FsyncCollector:
         self.interval_s = interval_s if directories else 300.0
         self._probes = [Probe(directory) for directory in dict.fromkeys(directories)]
         self._kept = Kept()
+        # Also at the end of the process: whoever runs collectors need not know of this one's files.
+        weakref.finalize(self, _close_all, self._probes)
 
     def collect(self, host: Host, now: float) -> Reading:  # noqa: ARG002  # latencies are measured on a clock of their own
         """Counts so far."""
@@ -274,8 +277,7 @@ class FsyncCollector:
 
     def close(self) -> None:
         """Remove the probe's files."""
-        for probe in self._probes:
-            probe.close()
+        _close_all(self._probes)
 
     def _probe(self, reading: Reading) -> None:
         if not self._probes:
@@ -296,6 +298,11 @@ class FsyncCollector:
                 "and is blind to throttling of their cgroups"
             )
             reading.gap("fsync", because, status=pb.COVERAGE_STATUS_DEGRADED)
+
+
+def _close_all(probes: Sequence[Probe]) -> None:
+    for probe in probes:
+        probe.close()
 
 
 def _recorded(reading: Reading, host: Host) -> None:
