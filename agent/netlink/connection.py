@@ -48,12 +48,24 @@ def _open(groups: int, receive_buffer: int) -> socket.socket:
     return opened
 
 
+def _open_for_dumps() -> socket.socket:
+    opened = _open(0, 0)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, Struct("@ll").pack(_SILENCE_S, 0))
+        opened.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)  # filters in requests, since 4.20
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            opened.close()
+            raise
+    return opened
+
+
 class DumpConnection:
     """Asks for dumps, one at a time."""
 
     def __init__(self) -> None:
         self._buffer = bytearray(_BUFFER_BYTES)
-        self._socket: socket.socket | None = None
+        self._socket = _open_for_dumps()
 
     def dump(self, kind: int, body: bytes, take: Callable[[memoryview], Batch], restart: Callable[[], None]) -> bool:
         """Ask for a dump and hand each datagram to `take`. Raises NetlinkError.
@@ -67,21 +79,19 @@ class DumpConnection:
             try:
                 if self._dump_once(kind, body, take):
                     return True
+            except NetlinkError:  # the kernel's own answer, which ends the dump
+                raise
             except OSError as error:
-                self.close()  # what is left of this dump must not be taken for the next one's
+                # What is left of this dump must not be taken for the next one's.
+                self._socket.close()
+                self._socket = _open_for_dumps()
+                if error.errno == errno.EAGAIN:
+                    raise NetlinkError(errno.ETIMEDOUT, f"the kernel did not answer within {_SILENCE_S} s") from error
                 if error.errno != errno.ENOBUFS or attempt == _ATTEMPTS - 1:
                     raise NetlinkError(error.errno, error.strerror or str(error)) from error
         return False
 
     def _dump_once(self, kind: int, body: bytes, take: Callable[[memoryview], Batch]) -> bool:
-        if self._socket is None:
-            self._socket = _open(0, 0)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, Struct("@ll").pack(_SILENCE_S, 0))
-            try:  # filters in requests, since 4.20; without it they are ignored
-                self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
-            except OSError as error:
-                if error.errno != errno.ENOPROTOOPT:
-                    raise
         self._socket.send(wire.request(kind, body))
         view = memoryview(self._buffer)
         whole = True
@@ -93,14 +103,12 @@ class DumpConnection:
             whole = whole and not batch.interrupted and not batch.overrun
             if batch.done:
                 if batch.error:
-                    raise OSError(batch.error, wire.error_text(batch.error))
+                    raise NetlinkError(batch.error, wire.error_text(batch.error))
                 return whole
 
     def close(self) -> None:
-        """Close the socket; the next dump opens one again."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        """Close the socket."""
+        self._socket.close()
 
 
 class EventConnection:

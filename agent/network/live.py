@@ -46,9 +46,9 @@ class NetlinkNetwork:
         try:
             self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self._events = EventConnection(receive_buffer=receive_buffer)
+            self._dumps = DumpConnection()
         except OSError as error:
             raise _read_error("rtnetlink", error) from error
-        self._dumps = DumpConnection()
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
         self._poll.register(self._events, select.POLLIN)

@@ -1,7 +1,7 @@
 """The host's interfaces as a mounted /sys shows them, for an agent without the host's network namespace.
 
-It is the second choice: no tunnel parameters, hardly a kind, no addresses, no routes, no events, and a hundred times the
-cost of rtnetlink. Source: Documentation/ABI/testing/sysfs-class-net and sysfs-class-net-statistics.
+It is the second choice: no tunnel parameters, hardly a kind, no addresses, no routes, no events, and at a
+hundred times the cost of rtnetlink. Source: Documentation/ABI/testing/sysfs-class-net and sysfs-class-net-statistics.
 """
 
 from __future__ import annotations
