@@ -188,7 +188,7 @@ def _disks(facts: HostFacts, look: Look) -> list[str]:
         size = _bytes(disk.size_bytes) if disk.HasField("size_bytes") else ""
         what = disk.model or disk.backing_file or disk.serial
         rows.append((disk.name, disk.dev, size, what, _flush(item, counters, facts)))
-    lines = table(("NAME", "DEVICE", ">SIZE", "WHAT", "FLUSH, MEAN"), rows, look.width) if rows else []
+    lines = table(("NAME", "DEVICE", ">SIZE", "WHAT", "MEAN FLUSH"), rows, look.width) if rows else []
     if idle:
         named = ", ".join(idle[:_MANY]) + (", ..." if len(idle) > _MANY else "")
         lines += wrap(f"without any I/O since boot: {len(idle)} ({named})", look.width, "  ", "    ")
@@ -260,7 +260,7 @@ def _host(facts: HostFacts, look: Look) -> list[str]:
             some, full = pressure.some_avg10_bp / 100, pressure.full_avg10_bp / 100
             lines.append(f"{pressure.resource} pressure: some {some:g} %, full {full:g} % of the last 10 s")
     if (conntrack := facts.first("conntrack")) is not None and conntrack.max:
-        lines.append(f"conntrack: {conntrack.count:,} of {conntrack.max:,} records")
+        lines.append(f"conntrack: {conntrack.count:,} of {conntrack.max:,} entries")
     return [line for text in lines for line in wrap(text, look.width, "  ", "    ")]
 
 
