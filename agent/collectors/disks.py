@@ -161,10 +161,23 @@ class DisksCollector:
             item = pb.Item(key=f"disk/{disk.dev}", disk=_disk(host, disk, directory if blocks is not None else ""))
             item.disk.whole_disk = dev_of.get(whole, "")
             reading.add(item)
+        _flush_gaps(reading, [item.disk for item in reading.items.values() if item.HasField("disk")])
         for fs_type in ("ext4", "xfs"):
             _filesystems(reading, host, fs_type)
         self._items = {key: item for key, item in reading.items.items() if not item.HasField("coverage")}
         self._gaps = {key: item for key, item in reading.items.items() if item.HasField("coverage")}
+
+
+def _flush_gaps(reading: Reading, disks: list[pb.Disk]) -> None:
+    """Say where a device's own flush figures are not there, or mean nothing."""
+    old = [disk.name for disk in disks if disk.columns < _WIDTHS[-1]]
+    if old:
+        because = f"{', '.join(old)}: no flush figures, which /proc/diskstats has since Linux 5.5"
+        reading.gap("disks", because, detail="flush", status=pb.COVERAGE_STATUS_DEGRADED)
+    through = [disk.name for disk in disks if disk.write_cache == "write through"]
+    if through:
+        because = f"{', '.join(through)}: flushes are not counted, the cache is write through; 0 is not fast"
+        reading.gap("disks", because, detail="write_through", status=pb.COVERAGE_STATUS_DEGRADED)
 
 
 def _disk(host: Host, stats: DiskStats, directory: str) -> pb.Disk:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.signatures.mtu.codes import CODES
-from aggregator.model import Severity
 from agent.hosts.bundle import open_bundle
+from aggregator.model import Severity
+from aggregator.signatures.mtu.codes import CODES
 from cli.diagnose import diagnose
 
 _SHARED = os.environ.get("NODETELL_SHARED", "")
@@ -48,8 +48,12 @@ def test_scenario(path: Path) -> None:
         assert candidates, f"{want} is not among {sorted(codes)}: {expected['why']}"
         cause = want.get("caused_by")
         if cause in CODES:
-            assert any(by_id[above].code == cause for found in candidates for above in found.caused_by if above in by_id)
-    surplus = {
-        finding.code for finding in findings if finding.severity >= Severity.WARNING
-    } - wanted_codes - set(expected["allow"])
+            assert any(
+                by_id[above].code == cause for found in candidates for above in found.caused_by if above in by_id
+            )
+    surplus = (
+        {finding.code for finding in findings if finding.severity >= Severity.WARNING}
+        - wanted_codes
+        - set(expected["allow"])
+    )
     assert not surplus, expected["why"]
