@@ -346,6 +346,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             )
         connection.set_progress_handler(lambda: time.monotonic() > end, 100_000)
         rows = connection.execute("PRAGMA quick_check(1)").fetchall()
+        if not connection.execute("PRAGMA page_count").fetchone()[0] and path.stat().st_size:
+            rows = [("less than a page of it is left",)]
     except sqlite3.OperationalError as error:
         if str(error) != "interrupted":
             raise
