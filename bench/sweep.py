@@ -1,9 +1,9 @@
 """CPU per sweep and memory of the agent, beside node_exporter's, at a growing number of interfaces.
 
-    python -m bench.sweep [--interfaces 10,100,500,1000] [--rounds 15] [--seconds 30] [--format json]
+    python -m bench.sweep [--interfaces 10,100,500,1000] [--rounds 10] [--seconds 30] [--format json]
 
-For each number a network namespace is made with so many interfaces, and in it, in turns and while a frame goes through
-every interface twice a second:
+For each number a network namespace is made with so many interfaces, and in it, in turns, first quiet and then while a
+frame goes through every interface twice a second, so that all their counters have moved:
 
 - node_exporter with netclass and netdev, and another with diskstats and filesystem too, scraped over HTTP, without
   compression (which would cost it more);
@@ -147,9 +147,8 @@ class Exporter:
 
 
 def measure_sweeps(rounds: int) -> dict[str, Any]:
-    """Scrapes and sweeps in turns, so that both meet the same machine."""
+    """Scrapes and sweeps in turns, so that both meet the same machine; quiet first, then with all counters moving."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(traffic(TRAFFIC_INTERVAL_S))
         network = Exporter(19101, NETWORK, stack)
         everything = Exporter(19102, EVERYTHING, stack)
         sweeper = stack.enter_context(
@@ -157,25 +156,37 @@ def measure_sweeps(rounds: int) -> dict[str, Any]:
                 [sys.executable, "-m", "bench.sweeper"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
         )
-        assert sweeper.stdin
-        assert sweeper.stdout
-        sweeps: list[dict[str, float]] = []
-        for number in range(rounds + 2):
+
+        def turn() -> dict[str, float]:
+            assert sweeper.stdin
+            assert sweeper.stdout
             began = time.monotonic()
             network.measure()
             everything.measure()
             sweeper.stdin.write("\n")
             sweeper.stdin.flush()
-            sweeps.append(json.loads(sweeper.stdout.readline()))
-            if number == 1:  # the first two fill caches
-                for costs in (network.cpu_us, everything.cpu_us, sweeps):
-                    costs.clear()
+            costs: dict[str, float] = json.loads(sweeper.stdout.readline())
             time.sleep(max(0.0, 2 * TRAFFIC_INTERVAL_S - (time.monotonic() - began)))
-        sweeper.stdin.close()
+            return costs
+
+        for _ in range(2):  # caches fill
+            turn()
+        network.cpu_us.clear()
+        everything.cpu_us.clear()
+        quiet = [turn() for _ in range(rounds)]
+        with traffic(TRAFFIC_INTERVAL_S):
+            turn()
+            moving = [turn() for _ in range(rounds)]
+        sweeper.communicate()
         return {
             "node_exporter": {"+".join(NETWORK): network.result(), "+".join(EVERYTHING): everything.result()},
-            "sweep_us": {name: asdict(Spread.of([costs[name] for costs in sweeps])) for name in sweeps[0]},
+            "sweep_us": {"quiet": spreads(quiet), "moving": spreads(moving)},
         }
+
+
+def spreads(runs: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Of each named cost."""
+    return {name: asdict(Spread.of([costs[name] for costs in runs])) for name in runs[0]}
 
 
 def watched(pid: int, seconds: float, parts: int = 5) -> dict[str, Any]:
@@ -231,7 +242,7 @@ def main() -> int:
     """Measures outside-in: this process starts itself again in each namespace."""
     parser = argparse.ArgumentParser(description="CPU and memory of the agent beside node_exporter's")
     parser.add_argument("--interfaces", default="10,100,500,1000", help="how many (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=15, help="scrapes and sweeps of each (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=10, help="scrapes and sweeps of each (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=30, help="watching the agent (default: %(default)s)")
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.add_argument("--inside", type=int, help=argparse.SUPPRESS)

@@ -24,23 +24,27 @@ def result(ours_us: float, share: float, cgroup: float | None = 10.0) -> dict[st
     running = {"percent": spread(share), "bytes_per_minute": 3_900}
     return {
         "node_exporter": {"netclass+netdev": exporter, "netclass+netdev+diskstats+filesystem": exporter},
-        "sweep_us": {"interface counters": spread(ours_us), "links": spread(80)},
+        "sweep_us": {
+            "quiet": {"interface counters": spread(ours_us / 2), "links": spread(40)},
+            "moving": {"interface counters": spread(ours_us), "links": spread(80)},
+        },
         "agent": {"quiet": running, "moving": running, "memory": used, "aggregator_memory": used},
     }
 
 
 def test_the_ratio_is_theirs_by_ours() -> None:
-    assert ratio(result(100, 0.1)) == 200
+    assert ratio(result(100, 0.1), "moving") == 200
+    assert ratio(result(100, 0.1), "quiet") == 400
 
 
 def test_the_report_says_what_is_met_and_what_is_not() -> None:
     text = report({100: result(100, 0.1), 1000: result(400, 0.5)})
     lines = text.splitlines()
     verdicts = [
-        line.rpartition(": ")[2] for line in lines if line.startswith("  node_exporter netclass+netdev / sweep")
+        line.rpartition(": ")[2] for line in lines if line.startswith("  node_exporter netclass+netdev / sweep,")
     ]
     assert verdicts == ["met", "NOT MET"]
-    shares = [line.rpartition(": ")[2] for line in lines if "% of a core," in line]
+    shares = [line.rpartition(": ")[2] for line in lines if "moving, % of a core, " in line]
     assert shares == ["met", "NOT MET"]
 
 
