@@ -1,0 +1,174 @@
+"""`nodetell collect`: an evidence bundle of this host, and of the cluster's objects where credentials are at hand."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nodetell.names import node_name_from, node_name_problem
+from nodetell.settings import SettingsError, load
+
+from agent.bundle_writer import pack, write_host
+from agent.hosts.live import live_host
+from agent.settings import AgentSettings
+from cli import exits
+from cli.report import iso
+from cli.role_settings import env_prefix
+from cli.terminal import clean, complain, emit, emit_json
+
+if TYPE_CHECKING:
+    from lightkube.config.kubeconfig import SingleConfig
+
+FORMAT = 1
+"""Of bundle.json."""
+_ARCHIVES = (".tar.gz", ".tgz")
+
+
+@dataclass(slots=True)
+class _Collection:
+    """What is collected, where to, and what could not be."""
+
+    node: str
+    cluster: str
+    roots: AgentSettings
+    directory: Path
+    kube: SingleConfig | None
+    snapshots: list[dict[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def say(self, problem: str) -> None:
+        """Tell of something that could not be collected, once."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+            complain(f"not collected: {clean(problem)}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Collect and say where it is; what could not be read is told and never fatal."""
+    path = Path(arguments.path)
+    try:
+        with _destination(path) as directory:
+            collection = _prepare(arguments, directory)
+            _take_snapshots(collection, arguments.snapshots, arguments.interval)
+            if path.name.endswith(_ARCHIVES):
+                pack(directory, path)
+    except OSError as error:
+        raise exits.CliError(exits.OUTPUT, f"{error.filename or path}: {error.strerror or error}") from error
+    _tell(collection, path, as_json=arguments.format == "json")
+    return exits.OK
+
+
+@contextlib.contextmanager
+def _destination(path: Path) -> Iterator[Path]:
+    """The directory to write to: PATH itself, or one that is packed into it and removed. Only its owner may read it."""
+    if path.name.endswith(_ARCHIVES):
+        if path.exists():
+            raise exits.CliError(exits.CANNOT_CREATE, f"{path}: exists already")
+        if not path.absolute().parent.is_dir():
+            raise exits.CliError(exits.CANNOT_CREATE, f"{path}: there is no directory {path.parent}")
+        with tempfile.TemporaryDirectory(prefix="nodetell-collect-") as directory:
+            yield Path(directory)
+        return
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        empty = not any(path.iterdir())
+    except OSError as error:
+        raise exits.CliError(exits.CANNOT_CREATE, f"{path}: {error.strerror}") from error
+    if not empty:
+        raise exits.CliError(exits.CANNOT_CREATE, f"{path}: is not empty")
+    yield path
+
+
+def _prepare(arguments: argparse.Namespace, directory: Path) -> _Collection:
+    """Names and credentials. The agent's environment counts, so that in an agent's container it sees the same host."""
+    try:
+        roots = load(AgentSettings, None, os.environ, {}, env_prefix("agent"))
+    except SettingsError as error:
+        raise exits.CliError(exits.CONFIG, str(error)) from error
+    node = arguments.node or roots.node or node_name_from(socket.gethostname())
+    if problem := node_name_problem(node):
+        raise exits.CliError(exits.USAGE, f"--node: {problem}")
+    collection = _Collection(node, arguments.cluster or node, roots, directory, None)
+    if not arguments.no_kube:
+        collection.kube = _credentials(arguments.kubeconfig, collection)
+        if collection.kube is not None and not arguments.cluster:
+            collection.cluster = collection.kube.context.cluster
+    return collection
+
+
+def _credentials(kubeconfig: str | None, collection: _Collection) -> SingleConfig | None:
+    from cli import kube  # noqa: PLC0415  # slow to import, and not needed with --no-kube
+
+    try:
+        config = kube.configuration(kubeconfig, os.environ, Path.home())
+    except kube.KubeError as error:
+        collection.say(f"the cluster's objects: {error}")
+        return None
+    if config is None:
+        collection.say("the cluster's objects: no kubeconfig and no service account at hand (--kubeconfig names one)")
+    return config
+
+
+def _take_snapshots(collection: _Collection, count: int, interval_s: float) -> None:
+    host = live_host(
+        collection.node, collection.roots.host.proc, collection.roots.host.sys, collection.roots.host.kubelet
+    )
+    began = time.monotonic()
+    for number in range(count):
+        wait = began + number * interval_s - time.monotonic()
+        if wait > 0:
+            complain(f"next snapshot in {wait:.0f} s")
+            time.sleep(wait)
+        name = f"t{number}"
+        complain(f"snapshot {number + 1} of {count}")
+        collection.snapshots.append({"name": name, "at": iso(time.time())})
+        folder = collection.directory / name
+        for problem in write_host(host, folder / "nodes" / collection.node):
+            collection.say(str(problem))
+        if collection.kube is not None:
+            _take_kube(collection, collection.kube, folder / "kube", last=number == count - 1)
+        manifest = {"format": FORMAT, "cluster": collection.cluster, "snapshots": collection.snapshots}
+        (collection.directory / "bundle.json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def _take_kube(collection: _Collection, config: SingleConfig, folder: Path, *, last: bool) -> None:
+    """Counters of the API server in each snapshot, so that they have rates; its objects in the last one."""
+    from cli import kube  # noqa: PLC0415  # see above
+
+    folder.mkdir()
+    try:
+        with kube.connect(config) as client:
+            kube.collect_metrics(client, folder, collection.say)
+            if last:
+                complain("the cluster's objects")
+                kube.collect_objects(client, folder, collection.say)
+    except kube.KubeError as error:
+        collection.say(f"the cluster's objects: {error}")
+
+
+def _tell(collection: _Collection, path: Path, *, as_json: bool) -> None:
+    if as_json:
+        emit_json(
+            {
+                "path": str(path),
+                "cluster": collection.cluster,
+                "node": collection.node,
+                "snapshots": collection.snapshots,
+                "problems": collection.problems,
+            }
+        )
+        return
+    what = "interfaces, addresses, routes, counters, disks, mounts and volumes of this host"
+    if collection.kube is not None:
+        what += "; the cluster's objects, pods with what stands in their environment, of secrets only names and times"
+    emit(f"{clean(str(path))}: {len(collection.snapshots)} snapshots of {collection.node}. In it: {what}")
+    emit(f"diagnose it with: nodetell diagnose {clean(str(path))}")
