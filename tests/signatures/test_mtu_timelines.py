@@ -227,6 +227,15 @@ def mtu_inconsistent_on_node__near_miss_vpn_beside_pods() -> None:
     assert world.codes(1) == {}
 
 
+def mtu_inconsistent_on_node__near_miss_the_node_is_a_container() -> None:
+    world = World()
+    host = world.host("n1")
+    below = host.link("eth0", 1500, kind="veth", peer_ifindex=9, peer_netnsid=0, addresses=["172.18.0.2/16"])
+    host.route("0.0.0.0/0", below)
+    host.vxlan(1450, below)
+    assert world.codes(1) == {}
+
+
 def mtu_inconsistent_on_node__recovery() -> None:
     world = World()
     host = wireguard(world, 1450)

@@ -86,8 +86,13 @@ class HostNetwork:
         return (link for link in self.links.values() if link.kind in TUNNEL_KINDS and self.alive(link))
 
     def pod_veths(self) -> list[pb.Link]:
-        """Host-side ends of veth pairs whose other end is in another namespace, and that no container bridge owns."""
-        return [link for link in self.links.values() if self._is_pod_veth(link)]
+        """Host-side ends of veth pairs whose other end is in another namespace, and that no container bridge owns.
+
+        Where the node itself is a container (kind, for one), its way out is a veth too: no pod's.
+        """
+        ways_out = {link.tunnel.underlay for link in self.links.values() if link.kind in TUNNEL_KINDS}
+        ways_out |= {route.ifindex for route in self.routes if route.destination in {"0.0.0.0/0", "::/0"}}
+        return [link for link in self.links.values() if link.ifindex not in ways_out and self._is_pod_veth(link)]
 
     def _is_pod_veth(self, link: pb.Link) -> bool:
         if link.kind != "veth" or not link.HasField("peer_netnsid") or link.name in _NOT_A_POD or not self.alive(link):
