@@ -38,16 +38,11 @@ def is_urgent(counter: str) -> bool:
 def items_changed(before: Reading, after: Reading) -> bool:
     """An item that does not wait appeared, changed or went."""
     old, new = before.items, after.items
-    if len(old) != len(new):
-        return any(is_urgent_item(key) for key in old.keys() ^ new.keys()) or _changed(before, after)
-    return _changed(before, after)
-
-
-def _changed(before: Reading, after: Reading) -> bool:
-    old = before.items
-    for key, item in after.items.items():
+    if old.keys() != new.keys() and any(is_urgent_item(key) for key in old.keys() ^ new.keys()):
+        return True
+    for key, item in new.items():
         known = old.get(key)
-        if known is not item and (known is None or known != item) and is_urgent_item(key):
+        if known is not item and known is not None and known != item and is_urgent_item(key):
             return True
     return False
 

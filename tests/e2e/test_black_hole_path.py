@@ -88,13 +88,14 @@ class Way:
     router: Namespace
     aggregator: Namespace
 
-    def build(self) -> None:
+    def build(self, initial_window: int) -> None:
+        """`initial_window` in segments: a small one, as after losses, has TCP put small messages into one segment."""
         for end, side, net in ((self.agent, "to-agent", 1), (self.aggregator, "to-aggregator", 2)):
             join(self.router, side, end, "eth0")
             for where, name, address in ((self.router, side, 1), (end, "eth0", 2)):
                 where.ip("addr", "add", f"10.77.{net}.{address}/24", "dev", name)
                 where.run(sys.executable, "-c", OFFLOADS_OFF, name)
-            end.ip("route", "add", "default", "via", f"10.77.{net}.1")
+            end.ip("route", "add", "default", "via", f"10.77.{net}.1", "initcwnd", initial_window)
         self.router.sysctl("net/ipv4/ip_forward", 1)
         for line in RULES:
             self.router.run("nft", *line.split())
@@ -118,14 +119,14 @@ def start(where: Namespace, source: str, *words: str, **environment: str) -> sub
     )
 
 
-@pytest.fixture
-def way() -> Iterator[Way]:
+@pytest.fixture(params=[10, 1], ids=lambda segments: f"initial window of {segments}")
+def way(request: pytest.FixtureRequest) -> Iterator[Way]:
     needs.nft()
     needs.kind("veth")
     needs.kind("vxlan")
     with namespaces(3) as three:
         made = Way(*three)
-        made.build()
+        made.build(request.param)
         yield made
 
 
