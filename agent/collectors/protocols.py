@@ -39,6 +39,9 @@ KEPT: dict[str, frozenset[str]] = {
 }
 """Counters that are reported, by block, under the kernel's own names (net/ipv4/proc.c, net/ipv6/proc.c)."""
 
+_SNMP6 = {f"{block}{name}".encode(): (block, name) for block in ("Ip6", "Icmp6") for name in KEPT[block]}
+"""Block and name of a counter in /proc/net/snmp6, by how that file calls it."""
+
 Blocks = dict[str, Block]
 
 
@@ -124,11 +127,10 @@ def parse_snmp6(raw: bytes) -> tuple[Blocks, list[str]]:
         if len(words) != 2:
             problems.append(f"line {number}: not a name and a value: {gaps.excerpt(line)}")
             continue
-        full = words[0].decode("utf-8", "replace")
-        block = next((block for block in found if full.startswith(block)), "")
-        name = full[len(block) :]
-        if not block or name not in KEPT[block] or name in found[block]:
+        kept = _SNMP6.get(words[0])
+        if kept is None or kept[1] in found[kept[0]]:
             continue
+        block, name = kept
         value = _counter(words[1])
         if value is None:
             problems.append(f"line {number}: {block}.{name} is no counter")
