@@ -66,6 +66,7 @@ async def _serve(
     except RuntimeError as error:
         event(_log, logging.ERROR, "not_started", listen=settings.listen, reason=f"can't listen there: {error}")
         return FAILED
+    fleet.evaluate()  # marks what an earlier life left, before anybody asks
     await server.start()
     evaluation = asyncio.create_task(fleet.run(), name="evaluation")
     address = f"{settings.listen.rpartition(':')[0]}:{port}"
