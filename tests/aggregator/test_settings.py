@@ -27,7 +27,7 @@ def test_what_contradicts_itself_is_told_with_the_rest(tmp_path: Path) -> None:
         load(AggregatorSettings, path, {}, {}, PREFIX)
     assert any("fleet.max_nodes" in problem for problem in refused.value.problems)
     path.write_text("[thresholds]\nwindow_s = 600.0\n[fleet]\nhistory_s = 60.0\n")
-    with pytest.raises(SettingsError, match="is shorter than thresholds.window_s"):
+    with pytest.raises(SettingsError, match=r"is shorter than thresholds\.window_s"):
         load(AggregatorSettings, path, {}, {}, PREFIX)
 
 

@@ -234,12 +234,12 @@ def test_damage_that_shows_while_it_runs_costs_the_history_and_not_what_stands(
     monkeypatch.setattr(store_module, "_FIRST_PAUSE_S", 0.01)
     with opened(tmp_path) as (store, _, _):
         commit(store, appeared("f"))
+        with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         real = store_module._put
 
         def once(*_: object) -> None:
             monkeypatch.setattr(store_module, "_put", real)
-            with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             overwrite(tmp_path / DATABASE, 0, b"\x00" * 4096)
             raise sqlite3.DatabaseError("database disk image is malformed")
 
