@@ -45,10 +45,12 @@ dev: $(has_dev) ## .venv with the tools of the tests in it too
 
 .PHONY: lint
 lint: $(has_dev) ## ruff, mypy --strict, import contracts
-	@$(venv)/bin/ruff check --quiet .
-	@$(venv)/bin/ruff format --check --quiet . || { echo "make: run 'ruff format'; these are not formatted:" >&2; $(venv)/bin/ruff format --check . >&2; exit 1; }
-	@$(py) -m mypy
-	@PYTHONPATH=.:proto $(venv)/bin/lint-imports --no-cache
+	@status=0; \
+	$(venv)/bin/ruff check --quiet . || status=1; \
+	$(venv)/bin/ruff format --check --quiet . || { $(venv)/bin/ruff format --check . | grep '^Would'; status=1; }; \
+	$(py) -m mypy || status=1; \
+	contracts=$$(PYTHONPATH=.:proto $(venv)/bin/lint-imports --no-cache) || { echo "$$contracts"; status=1; }; \
+	exit $$status
 
 # $(call protoc,DIRECTORY): stubs into DIRECTORY; those of services only for files that have some.
 define protoc
