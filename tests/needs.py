@@ -53,8 +53,10 @@ def _no_netns() -> str:
 
 @functools.cache
 def _no_kind(name: str) -> str:
-    options = {"vxlan": ("id", "1", "dstport", "4789"), "geneve": ("id", "1", "remote", "192.0.2.1")}.get(name, ())
-    return _in_namespace("ip", "link", "add", "probe0", "type", name, *options)
+    options = {"vxlan": "id 1 dstport 4789", "geneve": "id 1 remote 192.0.2.1", "vlan": "id 1"}.get(name, "")
+    below = "link base0" if name in ("macvlan", "ipvlan", "vlan") else ""
+    base = "ip link add base0 type veth peer name base1 && " if below else ""
+    return _in_namespace("sh", "-c", f"{base}ip link add probe0 {below} type {name} {options}")
 
 
 @functools.cache

@@ -97,7 +97,9 @@ def veths(inside: Namespace, pairs: int, prefix: str = "p") -> None:
 
 
 def _checked(command: list[str], stdin: str | None = None) -> str:
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, encoding="utf-8", errors="surrogateescape", check=False
+    )
     if done.returncode != 0:
         error = subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
         error.add_note(done.stderr.strip())

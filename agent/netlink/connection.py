@@ -77,22 +77,35 @@ class DumpConnection:
             if attempt:
                 restart()
             try:
-                if self._dump_once(kind, body, take):
+                if self._ask(wire.request(kind, body), take):
                     return True
             except NetlinkError:  # the kernel's own answer, which ends the dump
                 raise
             except OSError as error:
-                # What is left of this dump must not be taken for the next one's.
-                self._socket.close()
-                self._socket = _open_for_dumps()
+                self._reopen()
                 if error.errno == errno.EAGAIN:
                     raise NetlinkError(errno.ETIMEDOUT, f"the kernel did not answer within {_SILENCE_S} s") from error
                 if error.errno != errno.ENOBUFS or attempt == _ATTEMPTS - 1:
                     raise NetlinkError(error.errno, error.strerror or str(error)) from error
         return False
 
-    def _dump_once(self, kind: int, body: bytes, take: Callable[[memoryview], Batch]) -> bool:
-        self._socket.send(wire.request(kind, body))
+    def ask(self, kind: int, body: bytes, take: Callable[[memoryview], Batch]) -> None:
+        """Ask for the one thing that `body` names. Raises NetlinkError; ENODEV: there is no such thing."""
+        try:
+            self._ask(wire.request(kind, body, wire.NLM_F_ACK), take)
+        except NetlinkError:
+            raise
+        except OSError as error:
+            self._reopen()
+            raise NetlinkError(error.errno, error.strerror or str(error)) from error
+
+    def _reopen(self) -> None:
+        """What is left of one answer must not be taken for the next one's."""
+        self._socket.close()
+        self._socket = _open_for_dumps()
+
+    def _ask(self, request: bytes, take: Callable[[memoryview], Batch]) -> bool:
+        self._socket.send(request)
         view = memoryview(self._buffer)
         whole = True
         while True:

@@ -23,7 +23,14 @@ HIGHEST_OPERSTATE = 6
 
 DUMP_REQUEST = IFINFOMSG.pack(0, 0, 0, 0, 0) + wire.attribute(IFLA_EXT_MASK, Struct("=I").pack(RTEXT_FILTER_SKIP_STATS))
 """Body of RTM_GETLINK for all links without their counters, which are a third of its cost (since Linux 4.4)."""
+PAIR_KINDS = frozenset({"veth", "netkit", "vxcan"})
+"""Kinds made in pairs. The end that is made first is announced before it has another end, and not again."""
 DUMP_REQUEST_WITH_COUNTERS = IFINFOMSG.pack(0, 0, 0, 0, 0)
+
+
+def request_one(ifindex: int) -> bytes:
+    """Body of RTM_GETLINK for one link, without its counters."""
+    return IFINFOMSG.pack(0, 0, ifindex, 0, 0) + DUMP_REQUEST[IFINFOMSG.size :]
 
 
 def link_family_and_index(body: bytes) -> tuple[int, int]:

@@ -17,7 +17,7 @@ Attributes = Mapping[int, bytes]
 """Payload by attribute type, flag bits removed. Of an attribute that comes twice the last counts, as in the kernel."""
 
 NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE, NLMSG_OVERRUN = 1, 2, 3, 4
-NLM_F_REQUEST, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x10, 0x300
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x4, 0x10, 0x300
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
@@ -87,9 +87,9 @@ class Batch:
     """errno of NLMSG_ERROR or NLMSG_DONE; 0: none."""
 
 
-def request(kind: int, body: bytes) -> bytes:
-    """A dump request."""
-    return HEADER.pack(HEADER.size + len(body), kind, NLM_F_REQUEST | NLM_F_DUMP, 0, 0) + body
+def request(kind: int, body: bytes, flags: int = NLM_F_DUMP) -> bytes:
+    """A request: for a dump, or with NLM_F_ACK for the one thing that `body` names."""
+    return HEADER.pack(HEADER.size + len(body), kind, NLM_F_REQUEST | flags, 0, 0) + body
 
 
 def attribute(kind: int, payload: bytes) -> bytes:

@@ -23,6 +23,7 @@ _ROUTE_DUMP_SHARE = 50
 """Routes are dumped again when they change, but then not before so many times the CPU time of that dump have passed."""
 _INTERRUPTED_PAUSE_S = 1.0
 """A dump that changes interrupted every time serves for so long before it is tried again."""
+_PAIRING_ATTEMPTS = 5
 _CLOSE_PATIENCE_S = 1.0
 _ADDRESS_TYPES = (wire.RTM_NEWADDR, wire.RTM_DELADDR)
 _ROUTE_TYPES = (wire.RTM_NEWROUTE, wire.RTM_DELROUTE)
@@ -62,6 +63,8 @@ class NetlinkNetwork:
         self._links_stale = self._routes_stale = True
         self._links_due = self._routes_due = 0.0
         """time.monotonic() before which they are not dumped again, stale as they may be."""
+        self._unpaired: dict[int, int] = {}
+        """Links announced before they had another end, and how often they were asked for since."""
         self._dirty: set[int] = set()
         """Links that differ from what was handed out."""
         self._changed = True
@@ -81,6 +84,8 @@ class NetlinkNetwork:
                 self._load_links()
             if self._routes_stale and now >= self._routes_due:
                 self._load_routes()
+            if self._unpaired:
+                self._ask_again()
             if self._changed:
                 self._inventory = self._build()
                 self._changed = False
@@ -187,6 +192,10 @@ class NetlinkNetwork:
         if link is None:
             return
         self._tell_hardware(link)
+        if link.kind in links.PAIR_KINDS and not link.lower and not link.HasField("peer_ifindex"):
+            self._unpaired.setdefault(link.ifindex, 0)
+        else:
+            self._unpaired.pop(link.ifindex, None)
         before = self._links.get(link.ifindex)
         if before != link:
             self._links[link.ifindex] = link
@@ -201,6 +210,7 @@ class NetlinkNetwork:
     def _drop_link(self, index: int) -> None:
         if self._links.pop(index, None) is not None:
             self._dirty.add(index)
+            self._unpaired.pop(index, None)
             self._addresses.pop(index, None)
             self._changed = self._routes_stale = True
 
@@ -236,6 +246,7 @@ class NetlinkNetwork:
         self._links = {link.ifindex: link for link in decoded if link is not None}
         for link in self._links.values():
             self._tell_hardware(link)
+        self._unpaired.clear()
         self._addresses = {}
         for address in found:
             if address is not None:
@@ -244,6 +255,21 @@ class NetlinkNetwork:
         self._links_stale = not whole
         self._links_due = 0.0 if whole else time.monotonic() + _INTERRUPTED_PAUSE_S
         self._changed = True
+
+    def _ask_again(self) -> None:
+        """Ask for links that were announced before they had another end. Raises ReadError."""
+        for index, attempts in list(self._unpaired.items()):
+            collected = _Collected()
+            try:
+                self._dumps.ask(wire.RTM_GETLINK, links.request_one(index), collected.take)
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    raise _read_error("rtnetlink links", error) from error
+            self._take_events(Batch(collected.messages, collected.problems))
+            if index in self._unpaired:
+                self._unpaired[index] = attempts + 1
+            if attempts + 1 >= _PAIRING_ATTEMPTS:
+                self._unpaired.pop(index, None)
 
     def _load_routes(self) -> None:
         """Routes anew. Raises ReadError and leaves what was known."""
