@@ -23,6 +23,8 @@ from cli.terminal import Look, clean, complain, emit, emit_json, look
 START_S = 30.0
 """Longer than any start takes; whoever needs longer hangs."""
 _POLL_S = 0.1
+_END_S = 0.7
+"""A child that has ended is known to have within this time."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -115,13 +117,15 @@ class _Up:
     async def _with_children(self, work: Awaitable[Any]) -> Any:
         """Await the work; _EndedError as soon as a child ends."""
         task = asyncio.ensure_future(work)
-        ends = {asyncio.create_task(child.wait()): child for child in self._children}
+        ends: dict[asyncio.Future[int], Child] = {asyncio.create_task(each.wait()): each for each in self._children}
         try:
             done, _ = await asyncio.wait({task, *ends}, return_when=asyncio.FIRST_COMPLETED)
-            if task in done:
-                return task.result()
-            end = next(each for each in ends if each in done)
-            raise _EndedError(ends[end], end.result())
+            if task in done and task.exception() is not None:
+                # What failed may have failed because a child has just ended: then that is what to tell.
+                done, _ = await asyncio.wait(ends, timeout=_END_S, return_when=asyncio.FIRST_COMPLETED)
+            for end in done - {task}:
+                raise _EndedError(ends[end], end.result())
+            return task.result()
         finally:
             for each in (task, *ends):
                 each.cancel()
