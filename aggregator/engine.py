@@ -1,13 +1,14 @@
 """Runs every signature over the joined view. Adding an incident: a module in signatures/ and a row in SIGNATURES.
 
-A signature that raises takes nothing with it: the others are heard, it becomes a gap of the diagnosis with its name,
-and what it had found before is neither confirmed nor over. Pure: no clock, no input or output.
+A signature that raises takes nothing with it: the others are heard, and where the facts of single hosts make it raise,
+it is heard about all other hosts. What could not be judged becomes a gap of the diagnosis, and what was found there
+before is neither confirmed nor over. Pure: no clock, no input or output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aggregator.model import Finding, Gap, Verdict, report_order
@@ -32,6 +33,16 @@ class Judgement:
     """Name of the signature by id of the finding."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why, by name of the signature that could not be evaluated."""
+    left_out: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By name of the signature: why, by name of each host whose facts it could not be evaluated with."""
+
+    def unjudged(self, origin: str, nodes: Iterable[str]) -> str:
+        """Why signature `origin` says nothing of the nodes, or not all; empty: it does."""
+        if origin in self.failed:
+            return f"signature {origin} could not be evaluated: {self.failed[origin]}"
+        left_out = self.left_out.get(origin, {})
+        node = next((node for node in nodes if node in left_out), None)
+        return f"{node}: signature {origin} could not be evaluated: {left_out[node]}" if node is not None else ""
 
 
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
@@ -46,18 +57,47 @@ def judge(
     judgement = Judgement()
     found: dict[str, Finding] = {}
     for name, signature in signatures:
-        try:
-            verdict = signature(view, thresholds)
-        except Exception as error:  # noqa: BLE001  # a defect of one signature must not silence the others
-            judgement.failed[name] = _reason(error)
-            judgement.verdict.gaps.append(
-                Gap("", f"diagnosis/{name}", "damaged", f"signature {name} could not be evaluated: {_reason(error)}")
-            )
-            continue
+        verdict = _attempt(signature, view, thresholds)
+        if isinstance(verdict, str):
+            verdict, left_out = _attempt_in_part(signature, view, thresholds, verdict)
+            if isinstance(verdict, str):
+                judgement.failed[name] = verdict
+                judgement.verdict.gaps.append(_gap(name, verdict))
+                continue
+            judgement.left_out[name] = left_out
+            judgement.verdict.gaps.extend(_gap(name, reason, node) for node, reason in left_out.items())
         judgement.verdict.gaps.extend(verdict.gaps)
         _add(verdict.findings, name, found, judgement)
     judgement.verdict.findings = report_order(list(found.values()))
     return judgement
+
+
+def _attempt(signature: Signature, view: ClusterView, thresholds: Thresholds) -> Verdict | str:
+    """What a signature says, or why it does not."""
+    try:
+        return signature(view, thresholds)
+    except Exception as error:  # noqa: BLE001  # a defect of one signature must not silence the others
+        return _reason(error)
+
+
+def _attempt_in_part(
+    signature: Signature, view: ClusterView, thresholds: Thresholds, reason: str
+) -> tuple[Verdict | str, dict[str, str]]:
+    """A signature raised for `reason`: what it says without the hosts that make it raise by themselves, and those."""
+    left_out = {}
+    for node, host in view.hosts.items():
+        alone = _attempt(signature, replace(view, hosts={node: host}), thresholds)
+        if isinstance(alone, str):
+            left_out[node] = alone
+    if not left_out:
+        return reason, {}
+    rest = {node: host for node, host in view.hosts.items() if node not in left_out}
+    return _attempt(signature, replace(view, hosts=rest), thresholds), left_out
+
+
+def _gap(name: str, reason: str, node: str = "") -> Gap:
+    place = "with the facts of this node" if node else "at all"
+    return Gap(node, f"diagnosis/{name}", "damaged", f"signature {name} could not be evaluated {place}: {reason}")
 
 
 def _add(findings: list[Finding], origin: str, found: dict[str, Finding], judgement: Judgement) -> None:

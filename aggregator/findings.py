@@ -101,12 +101,10 @@ class FindingBook:
         return self._changed(before, record, now)
 
     def _missed(self, before: Record, judgement: Judgement, presence: Presence, now: float) -> list[Transition]:
-        why = _silence(before.finding, presence.silent)
-        if not why and before.origin in judgement.failed:
-            why = f"signature {before.origin} could not be evaluated: {judgement.failed[before.origin]}"
+        nodes = before.finding.nodes
+        why = _silence(before.finding, presence.silent) or judgement.unjudged(before.origin, nodes)
         if why:
             return self._changed(before, replace(before, unconfirmed=why), now)
-        nodes = before.finding.nodes
         observed = not nodes or any(node in presence.heard for node in nodes)
         because = CLEARED if observed else f"not observed any more: {_listed(nodes)}"
         record = replace(before, unconfirmed="", resolved=now, because=because)

@@ -212,9 +212,7 @@ class Fleet:
         now = self._clock()
         presence = self._presence()
         judgement = self._judge(ClusterView(self._cluster, self._hosts), self._thresholds)
-        for name, reason in judgement.failed.items():
-            if self._judgement.failed.get(name) != reason:
-                event(_log, logging.ERROR, "signature_failed", signature=name, reason=reason)
+        self._log_failures(self._judgement, judgement)
         self._judgement = judgement
         transitions = self.book.update(judgement, presence, now)
         for transition in transitions:
@@ -233,6 +231,16 @@ class Fleet:
             for listener in self.listeners:
                 listener(transition)
         return transitions
+
+    @staticmethod
+    def _log_failures(before: engine.Judgement, after: engine.Judgement) -> None:
+        for name, reason in after.failed.items():
+            if before.failed.get(name) != reason:
+                event(_log, logging.ERROR, "signature_failed", signature=name, reason=reason)
+        for name, nodes in after.left_out.items():
+            for node, reason in nodes.items():
+                if before.left_out.get(name, {}).get(node) != reason:
+                    event(_log, logging.ERROR, "signature_failed", signature=name, node=node, reason=reason)
 
     async def _commit(self, transitions: list[Transition], waiting: list[asyncio.Future[None]]) -> None:
         await self._store.commit(transitions)

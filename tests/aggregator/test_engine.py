@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aggregator.engine import SIGNATURES, Signature, evaluate, judge
 from aggregator.model import Finding, Gap, Severity, Stage, Verdict
+from aggregator.node_state import NodeState
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
@@ -31,8 +32,36 @@ def test_one_that_fails_becomes_a_gap_and_the_others_are_heard() -> None:
     assert judgement.verdict.gaps[0] == gap
     assert judgement.verdict.gaps[1].signal == "diagnosis/two"
     assert judgement.verdict.gaps[1].because.startswith(
-        r"signature two could not be evaluated: KeyError: 'a\nkey' (test_"
+        r"signature two could not be evaluated at all: KeyError: 'a\nkey' (test_"
     )
+
+
+def test_hosts_that_make_one_fail_are_left_out_and_it_is_heard_about_the_rest() -> None:
+    def picky(view: ClusterView, _thresholds: Thresholds) -> Verdict:
+        if "bad" in view.hosts:
+            raise ValueError("no")
+        return Verdict([finding(name) for name in view.hosts])
+
+    view = ClusterView("c", {name: NodeState(name) for name in ("a", "bad", "b")})
+    judgement = judge(view, THRESHOLDS, (("picky", picky),))
+    assert [each.id for each in judgement.verdict.findings] == ["a", "b"]
+    assert judgement.failed == {}
+    assert [(gap.node, gap.signal) for gap in judgement.verdict.gaps] == [("bad", "diagnosis/picky")]
+    assert judgement.unjudged("picky", ["a", "b"]) == ""
+    assert judgement.unjudged("picky", ["a", "bad"]).startswith(
+        "bad: signature picky could not be evaluated: ValueError"
+    )
+
+
+def test_one_that_fails_over_several_hosts_together_fails_as_a_whole() -> None:
+    def fussy(view: ClusterView, _thresholds: Thresholds) -> Verdict:
+        if len(view.hosts) > 1:
+            raise ValueError("too many")
+        return Verdict()
+
+    judgement = judge(ClusterView("c", {n: NodeState(n) for n in "ab"}), THRESHOLDS, (("fussy", fussy),))
+    assert list(judgement.failed) == ["fussy"]
+    assert judgement.left_out == {}
 
 
 def test_two_findings_of_one_id_are_told_of_and_the_worse_one_stands() -> None:

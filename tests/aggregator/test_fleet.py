@@ -151,19 +151,22 @@ def test_an_update_that_does_not_fit_changes_nothing_for_anybody() -> None:
     play(Scene(Store(None)), script)
 
 
-def test_facts_that_break_a_signature_confirm_and_resolve_nothing_and_are_told() -> None:
+def test_facts_that_break_a_signature_hurt_no_other_node_and_resolve_nothing() -> None:
     async def script(scene: Scene) -> None:
         for node in ("a", "b"):
             scene.connect(node)
-        await scene.send("a", 1000)
+            await scene.send(node, 1000)
         scene.news()
         await scene.send("b", 666)
         [(kind, key, unconfirmed)] = scene.news()
-        assert (kind, key) == (Kind.CHANGED, "small-a")
-        assert "signature small_mtu could not be evaluated: RuntimeError: 666" in unconfirmed
-        assert [gap.signal for gap in scene.fleet.gaps()] == ["diagnosis/small_mtu"]
-        await scene.send("b", 1500)
-        assert scene.news() == [(Kind.CHANGED, "small-a", "")]
+        assert (kind, key) == (Kind.CHANGED, "small-b")
+        assert unconfirmed.startswith("b: signature small_mtu could not be evaluated: RuntimeError: 666")
+        assert [(gap.node, gap.signal) for gap in scene.fleet.gaps()] == [("b", "diagnosis/small_mtu")]
+        await scene.send("a", 1500)
+        assert scene.news() == [(Kind.RESOLVED, "small-a", "")]
+        await scene.send("b", 1000)
+        assert scene.news() == [(Kind.CHANGED, "small-b", "")]
+        assert scene.fleet.gaps() == []
 
     play(Scene(Store(None)), script)
 
