@@ -118,6 +118,9 @@ class Store:
             self._take_lock(self._directory)
             self._connection = self._connect()
             loaded = _load(self._connection)
+        except StoreError:
+            self.close()
+            raise
         except _DamagedError as damage:
             self._try_afresh(damage)
         except (OSError, sqlite3.Error) as error:

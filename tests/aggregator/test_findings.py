@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aggregator.engine import Judgement
-from aggregator.findings import CLEARED, KEPT_RESOLVED, FindingBook, Kind, Presence, Record
+from aggregator.findings import CLEARED, KEPT_RESOLVED, FindingBook, Kind, Presence, Record, material
 from aggregator.model import Evidence, Finding, RuledOut, Severity, Stage, Verdict
 
 
@@ -175,6 +177,46 @@ def test_a_signature_that_fails_resolves_nothing_of_its_own_and_holds_up_no_othe
     assert time.at(4, failed={"mtu": "KeyError: 'x' (paths.py:1)"}) == [(Kind.CHANGED, "f")]
     assert "KeyError" in time.record.unconfirmed
     assert time.at(5) == [(Kind.RESOLVED, "f")]
+
+
+names = st.sampled_from(["a", "b", "c"])
+found = st.builds(
+    lambda key, nodes, mtu, drops: finding(key, *sorted(nodes), mtu=mtu, drops=drops),
+    st.sampled_from(["f", "g"]),
+    st.sets(names, min_size=1),
+    st.sampled_from([1400, 1500]),
+    st.integers(0, 3),
+)
+moments = st.tuples(
+    st.lists(found, max_size=2, unique_by=lambda each: each.id), st.sets(names), st.sets(names), st.booleans()
+)
+
+
+@given(st.lists(moments, max_size=12))
+def test_transitions_alone_tell_what_stands(steps: list[tuple[list[Finding], set[str], set[str], bool]]) -> None:
+    time, told = Timeline(heard=("a", "b", "c")), dict[str, Record]()
+    for now, (seen, silent, gone, failed) in enumerate(steps, 1):
+        time.at(
+            now,
+            *([] if failed else seen),
+            silent=dict.fromkeys(silent, "gone"),
+            gone=tuple(gone),
+            failed={"mtu": "a defect"} if failed else None,
+        )
+        for transition in time.last:
+            key = transition.record.finding.id
+            assert (key in told) == (transition.kind is not Kind.APPEARED)
+            if transition.kind is Kind.RESOLVED:
+                assert not silent & set(transition.record.finding.nodes)
+                assert not failed
+                del told[key]
+            else:
+                told[key] = transition.record
+        assert told.keys() == time.book.standing.keys()
+        for key, record in time.book.standing.items():
+            assert material(told[key].finding) == material(record.finding)
+            assert (told[key].unconfirmed, told[key].first_seen) == (record.unconfirmed, record.first_seen)
+            assert bool(record.unconfirmed) or key in {each.id for each in seen}
 
 
 def test_after_a_restart_findings_go_on_with_their_life() -> None:

@@ -235,6 +235,24 @@ def test_an_agent_goes_on_after_a_disconnect_and_not_after_a_restart(tmp_path: P
     with_aggregator(second, tmp_path)
 
 
+def test_it_stops_at_once_with_streams_and_watches_open() -> None:
+    async def scene() -> None:
+        stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
+        settings = AggregatorSettings(listen="127.0.0.1:0", state_directory="", log_level="error")
+        running = asyncio.create_task(run(settings, stop, address.set_result))
+        where = await address
+        async with an_agent(where) as agent, operator(where) as ask:
+            watch = ask.WatchFindings(operator_pb2.WatchFindingsRequest())
+            assert (await watch.read()).kind == EVENT.KIND_SYNCED
+            await agent.send(tunnel_host(1400))
+            stop.set()
+            begun = time.monotonic()
+            assert await running == 0
+            assert time.monotonic() - begun < 1
+
+    asyncio.run(scene())
+
+
 def test_a_port_that_is_taken_and_a_newer_database_are_told_with_an_exit_status(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

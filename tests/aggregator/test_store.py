@@ -262,6 +262,8 @@ def test_a_newer_version_s_database_is_refused_and_left_alone(tmp_path: Path) ->
     with pytest.raises(StoreError, match=r"schema version is 99, and this nodetell knows up to 1; run the newer"):
         Store(tmp_path).open()
     assert (tmp_path / DATABASE).read_bytes() == before
+    with pytest.raises(StoreError, match="schema version"):  # and the directory is not held on to
+        Store(tmp_path).open()
     assert sorted(path.name for path in tmp_path.iterdir()) == [DATABASE, store_module.LOCK]
 
 
