@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import secrets
 import signal
 import subprocess
 import sys
@@ -22,13 +23,14 @@ from typing import Any
 import pytest
 
 from tests import needs
-from tests.netns import Namespace, join, namespaces, veths
+from tests.netns import Namespace, join, namespaces
 
 pytestmark = pytest.mark.needs_root
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = "10.77.2.2:7443"
 LINKS = 104
+SLOW = ("root", "tbf", "rate", "500kbit", "burst", "1600", "latency", "2s")
 RULES = (
     "add table ip hole",
     "add chain ip hole forward { type filter hook forward priority 0 ; }",
@@ -88,18 +90,28 @@ class Way:
     router: Namespace
     aggregator: Namespace
 
-    def build(self, initial_window: int) -> None:
-        """`initial_window` in segments: a small one, as after losses, has TCP put small messages into one segment."""
+    def build(self, slow: bool) -> None:
+        """`slow`: 500 kbit/s and many more interfaces, so that TCP has time and matter to join what it is given."""
         for end, side, net in ((self.agent, "to-agent", 1), (self.aggregator, "to-aggregator", 2)):
             join(self.router, side, end, "eth0")
+            if slow:
+                self.router.run("tc", "qdisc", "add", "dev", side, *SLOW)
             for where, name, address in ((self.router, side, 1), (end, "eth0", 2)):
                 where.ip("addr", "add", f"10.77.{net}.{address}/24", "dev", name)
                 where.run(sys.executable, "-c", OFFLOADS_OFF, name)
-            end.ip("route", "add", "default", "via", f"10.77.{net}.1", "initcwnd", initial_window)
+            end.ip("route", "add", "default", "via", f"10.77.{net}.1")
         self.router.sysctl("net/ipv4/ip_forward", 1)
         for line in RULES:
             self.router.run("nft", *line.split())
-        veths(self.agent, 48)
+        self._fill(600 if slow else 96)
+
+    def _fill(self, count: int) -> None:
+        """Interfaces as container networks make them: random names, addresses, packets counted."""
+        names = [f"veth{secrets.token_hex(4)}" for _ in range(count)]
+        pairs = list(zip(names[::2], names[1::2], strict=True))
+        self.agent.batch(f"link add {name} type veth peer name {peer}" for name, peer in pairs)
+        self.agent.batch(f"link set {name} up" for name in names)
+        self.agent.batch(f"addr add 169.254.{n // 250}.{n % 250 + 1}/32 dev {name}" for n, name in enumerate(names))
         self.agent.batch(
             f"link add vx{n} mtu 1450 type vxlan id {n + 1} local 10.77.1.2 dstport {4800 + n}" for n in range(6)
         )
@@ -119,7 +131,7 @@ def start(where: Namespace, source: str, *words: str, **environment: str) -> sub
     )
 
 
-@pytest.fixture(params=[10, 1], ids=lambda segments: f"initial window of {segments}")
+@pytest.fixture(params=[False, True], ids=["quick", "slow"])
 def way(request: pytest.FixtureRequest) -> Iterator[Way]:
     needs.nft()
     needs.kind("veth")
