@@ -298,7 +298,7 @@ RECORDED = {
 def test_recordings_of_a_real_api_server(server: Server, tmp_path: Path) -> None:
     shared = os.environ.get("NODETELL_SHARED")
     if not shared:
-        pytest.skip("needs: recordings of an API server in $NODETELL_SHARED/recordings")
+        pytest.skip("NODETELL_SHARED names no directory with recordings of an API server")
     recordings = Path(shared) / "recordings"
     server.answers = lambda path, _query, _accept: (
         (200, (recordings / RECORDED[path]).read_bytes())
