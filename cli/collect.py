@@ -20,6 +20,7 @@ from nodetell.settings import SettingsError, load
 from agent.bundle_writer import pack, write_host
 from agent.hosts.live import live_host
 from agent.settings import AgentSettings
+from aggregator.settings import AggregatorSettings
 from cli import exits
 from cli.report import iso
 from cli.role_settings import env_prefix
@@ -97,7 +98,7 @@ def _prepare(arguments: argparse.Namespace, directory: Path) -> _Collection:
     node = arguments.node or roots.node or node_name_from(socket.gethostname())
     if problem := node_name_problem(node):
         raise exits.CliError(exits.USAGE, f"--node: {problem}")
-    collection = _Collection(node, arguments.cluster or node, roots, directory, None)
+    collection = _Collection(node, arguments.cluster or AggregatorSettings().cluster, roots, directory, None)
     if not arguments.no_kube:
         collection.kube = _credentials(arguments.kubeconfig, collection)
         if collection.kube is not None and not arguments.cluster:

@@ -300,7 +300,9 @@ def _collect(commands: Any, _wanted: str) -> None:
     parser.add_argument("path", metavar="PATH", help="where to write: a new or empty directory, or a new .tar.gz")
     parser.add_argument("--node", metavar="NAME", help="name of this node in the cluster (default: the host name)")
     parser.add_argument(
-        "--cluster", metavar="NAME", help="name of the cluster (default: the kubeconfig's, or the node's)"
+        "--cluster",
+        metavar="NAME",
+        help='name of the cluster (default: the kubeconfig\'s, or else "default", as an aggregator has it)',
     )
     parser.add_argument("--snapshots", type=_count, default=2, metavar="N", help="how many snapshots (default: 2)")
     parser.add_argument(
