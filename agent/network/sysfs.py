@@ -96,8 +96,14 @@ class SysfsNetwork:
                 continue
             indexes[name] = link.ifindex
             inventory.links[link.ifindex] = link
-        for name, index in indexes.items():
-            self._read_neighbours(name, inventory.links[index], indexes)
+        neighbours = {index: self._read_neighbours(name, indexes) for name, index in indexes.items()}
+        for index, (master, _) in neighbours.items():
+            inventory.links[index].master = master
+        for index, (_, below) in neighbours.items():
+            # A bridge or bond rests on its ports, which are not below it in our sense.
+            devices = [lower for lower in below if inventory.links[lower].master != index]
+            if len(devices) == 1:
+                inventory.links[index].lower = devices[0]
         inventory.links = dict(sorted(inventory.links.items()))
         self._indexes = indexes
         return inventory
@@ -155,19 +161,19 @@ class SysfsNetwork:
             return False
         return True
 
-    def _read_neighbours(self, name: str, link: pb.Link, indexes: Mapping[str, int]) -> None:
-        """Fill in what the link is a port of, and the device below. A veth's other end is not told: see below."""
+    def _read_neighbours(self, name: str, indexes: Mapping[str, int]) -> tuple[int, list[int]]:
+        """(ifindex of what the link is a port of, ifindexes of what it rests on), as the symbolic links say.
+
+        `iflink` is of no use: it is an index in a namespace that is not told. So a veth's other end stays unknown.
+        """
         try:
             files = self._entries(f"{_ROOT}/{name}")
-            if "master" in files:
-                link.master = indexes.get(self._link_target(f"{_ROOT}/{name}/master").rpartition("/")[2], 0)
-            # `iflink` is an index in a namespace that is not told; the links named lower_X are here. A bridge has one
-            # for each port, which are not below it in our sense.
-            lower = [indexes[file[6:]] for file in files if file.startswith("lower_") and file[6:] in indexes]
-            if len(lower) == 1 and lower[0] == self._number(name, "iflink") != link.ifindex:
-                link.lower = lower[0]
+            below = [indexes[file[6:]] for file in files if file.startswith("lower_") and file[6:] in indexes]
+            if "master" not in files:
+                return 0, below
+            return indexes.get(self._link_target(f"{_ROOT}/{name}/master").rpartition("/")[2], 0), below
         except ReadError:
-            return  # it vanished; the next sweep tells
+            return 0, []  # it vanished; the next sweep tells
 
     def _read_counters(self, name: str) -> tuple[bytes, ...] | None:
         """What the files of the link's counters hold, empty for one that is not there; None: the link vanished."""
