@@ -155,9 +155,10 @@ class DisksCollector:
                 gaps.add(reading, "disk_attributes", error, lost="size, serial number and write cache are not known")
         for disk in self._disks:
             whole = ""
-            if blocks is None or disk.name not in blocks:
+            in_sysfs = disk.name.replace("/", "!")  # as sysfs writes "cciss/c0d0"
+            if blocks is None or in_sysfs not in blocks:
                 whole = whole_disk_name(disk.name, names)
-            directory = f"sys/block/{whole}/{disk.name}" if whole else f"sys/block/{disk.name}"
+            directory = "/".join(filter(None, ("sys/block", whole.replace("/", "!"), in_sysfs)))
             item = pb.Item(key=f"disk/{disk.dev}", disk=_disk(host, disk, directory if blocks is not None else ""))
             item.disk.whole_disk = dev_of.get(whole, "")
             reading.add(item)
@@ -183,7 +184,7 @@ def _flush_gaps(reading: Reading, disks: list[pb.Disk]) -> None:
 def _disk(host: Host, stats: DiskStats, directory: str) -> pb.Disk:
     """The item of a device whose directory in sysfs is this one; empty: sysfs cannot be read."""
     disk = pb.Disk(dev=stats.dev, name=stats.name, columns=stats.columns)
-    if not directory or "/" in stats.name:
+    if not directory:
         return disk
     size = _number(host, f"{directory}/size")
     if size is not None and size < 1 << 55:

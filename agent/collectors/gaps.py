@@ -5,7 +5,10 @@ from __future__ import annotations
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.host import Failure, ReadError
+from agent.hosts.files import printable
 from agent.reading import Reading
+
+_LINE = 1000
 
 
 def add(reading: Reading, signal: str, error: ReadError, *, detail: str = "", lost: str = "", remedy: str = "") -> None:
@@ -13,7 +16,7 @@ def add(reading: Reading, signal: str, error: ReadError, *, detail: str = "", lo
     damaged = error.failure is Failure.DAMAGED
     reading.gap(
         signal,
-        f"{error}; {lost}" if lost else str(error),
+        printable(f"{error}; {lost}" if lost else str(error), _LINE),
         detail=detail,
         status=pb.COVERAGE_STATUS_DAMAGED if damaged else pb.COVERAGE_STATUS_MISSING,
         remedy=error.remedy or remedy,
@@ -24,11 +27,11 @@ def damage(reading: Reading, signal: str, place: str, problems: list[str], *, de
     """Tell of damaged parts of a source, if there are any: the first, and how many more."""
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        reading.gap(signal, f"{place}: {problems[0]}{more}", detail=detail, status=pb.COVERAGE_STATUS_DAMAGED)
+        reading.gap(
+            signal, printable(f"{place}: {problems[0]}{more}", _LINE), detail=detail, status=pb.COVERAGE_STATUS_DAMAGED
+        )
 
 
 def excerpt(raw: bytes, limit: int = 60) -> str:
     """A piece of a damaged line as part of a message: printable, and not endless."""
-    text = raw[: limit + 1].decode("utf-8", "replace")
-    text = "".join(character if character.isprintable() else "?" for character in text)
-    return f'"{text}"' if len(raw) <= limit else f'"{text[:limit]}..."'
+    return f'"{printable(raw[: limit + 4].decode("utf-8", "replace"), limit)}"'

@@ -16,6 +16,7 @@ from agent.collectors import documents, gaps
 from agent.collectors.keep import Kept
 from agent.collectors.mountinfo import MountLine, parse_mountinfo
 from agent.host import Failure, Host, ReadError
+from agent.hosts.files import printable
 from agent.reading import Reading
 
 _MOUNTINFO_BYTES = 64 << 20
@@ -219,7 +220,7 @@ def _volumes(reading: Reading, mounts: list[MountLine], kubelet: _Kubelet) -> No
         path = f"{roots.get(volume, root)}/{volume.mount_point}"
         item = _volume_item(volume, path, mounted.get(volume), kubelet.volumes.get(volume, {}))
         if item.key in reading.items:  # the same name under two plugins
-            item.key += f"/{volume.plugin}"
+            item.key += f"/{printable(volume.plugin)}"
         reading.add(item)
     lacks_some = bool(mounted) and not kubelet.volumes
     if kubelet.error is not None and (lacks_some or kubelet.error.failure is not Failure.ABSENT):
@@ -229,18 +230,18 @@ def _volumes(reading: Reading, mounts: list[MountLine], kubelet: _Kubelet) -> No
 
 
 def _volume_item(volume: VolumeId, path: str, mount: MountLine | None, data: documents.Entry) -> pb.Item:
-    staged = not volume.pod_uid
+    staged, plugin = not volume.pod_uid, printable(volume.plugin)
     spec = str(data.get("specVolID", ""))
     by_path = volume.name if not staged or volume.plugin == "pv" else ""
     fact = pb.Volume(
-        pod_uid=volume.pod_uid,
-        volume_name=(spec or by_path) if staged else by_path,
-        driver=str(data.get("driverName", "")) or (volume.plugin if staged and volume.plugin != "pv" else ""),
+        pod_uid=printable(volume.pod_uid),
+        volume_name=printable((spec or by_path) if staged else by_path),
+        driver=str(data.get("driverName", "")) or (plugin if staged and plugin != "pv" else ""),
         volume_handle=str(data.get("volumeHandle", "")),
         attachment_id=str(data.get("attachmentID", "")),
-        path=path,
+        path=printable(path, 4096),
         mounted=mount is not None,
         dev=mount.dev if mount is not None else "",
-        plugin="" if staged else volume.plugin,
+        plugin="" if staged else plugin,
     )
-    return pb.Item(key=f"volume/{volume.pod_uid or 'global'}/{volume.name}", volume=fact)
+    return pb.Item(key=f"volume/{fact.pod_uid or 'global'}/{printable(volume.name)}", volume=fact)

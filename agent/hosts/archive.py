@@ -7,6 +7,7 @@ member can be written through one; whoever reads checks where they lead.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import tarfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from agent.host import Failure, ReadError
+from agent.hosts.files import printable
 
 _PIECE = 1 << 16
 _HEADER_BYTES = 1 << 20
@@ -87,13 +89,6 @@ class _Extraction:
             self.untold += 1
 
 
-def printable(name: str) -> str:
-    """A name from outside as part of a line: no control characters, not endless."""
-    clean = name.encode("utf-8", "replace").decode("utf-8", "replace")
-    clean = "".join(character if character.isprintable() else "?" for character in clean)
-    return clean if len(clean) <= 200 else clean[:197] + "..."
-
-
 def extract(archive: Path, into: Path, limits: Limits = LIMITS) -> list[ReadError]:
     """Unpack into an empty directory; what was refused or damaged.
 
@@ -150,10 +145,9 @@ def _member(tar: tarfile.TarFile, member: tarfile.TarInfo, extraction: _Extracti
     if target is not None:
         try:
             _place(member, data, target, extraction)
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # a name too long or with a NUL in it, a file where a directory should be
+        except (OSError, ValueError) as error:  # too long a name or a NUL in it, a file where a directory should be
+            if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
+                raise
             extraction.refuse(member.name, f"cannot be written: {getattr(error, 'strerror', None) or error}")
     if data is not None:
         while data.read(_PIECE):  # what was refused is read over in pieces

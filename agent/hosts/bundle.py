@@ -17,8 +17,8 @@ from functools import cached_property
 from pathlib import Path
 
 from agent.host import ClockState, Failure, Network, ReadError
-from agent.hosts.archive import LIMITS, ArchiveError, Limits, extract, printable, within
-from agent.hosts.files import components, read_bounded, read_error
+from agent.hosts.archive import LIMITS, ArchiveError, Limits, extract, within
+from agent.hosts.files import components, printable, read_bounded, read_error
 
 FORMAT = 1
 """The format of bundle.json that this loader knows."""
@@ -232,8 +232,11 @@ class Bundle:
 
 def open_bundle(path: Path, limits: Limits = LIMITS) -> Bundle:
     """Open a directory or .tar.gz. Raises BundleError if it cannot be read at all."""
-    if path.is_dir():
-        return _load(path, path.resolve().name, [], lambda: None, limits)
+    try:
+        if path.is_dir():
+            return _load(path, path.resolve().name, [], lambda: None, limits)
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror or error}") from error
     holder = tempfile.TemporaryDirectory(prefix="nodetell-bundle-")
     try:
         problems = extract(path, Path(holder.name), limits)
@@ -267,7 +270,10 @@ def _load(path: Path, name: str, problems: list[ReadError], close: Callable[[], 
         problems.append(ReadError(Failure.DAMAGED, "bundle.json", '"cluster" is no string'))
     announced = list(_announced(manifest, root, problems))
     if not announced:
-        announced = [_undated(snapshot, folder, problems) for snapshot, folder in _found(root, name)]
+        try:
+            announced = [_undated(snapshot, folder, problems) for snapshot, folder in _found(root, name)]
+        except ReadError as error:
+            raise BundleError(f"{path}: {error.reason}") from error
     if not announced:
         raise BundleError(f"{path}: no bundle: neither a snapshot nor a nodes/ or kube/ folder in it")
     announced.sort(key=lambda entry: entry[1])

@@ -49,10 +49,18 @@ def failure_of(error: OSError) -> Failure:
     return Failure.DENIED if error.errno in _DENIED else Failure.FAILED
 
 
+def printable(text: str, limit: int = 200) -> str:
+    """A name from outside as part of a line: valid UTF-8, no control characters, not endless."""
+    clean = text.encode("utf-8", "replace").decode()
+    if not clean.isprintable():
+        clean = "".join(character if character.isprintable() else "?" for character in clean)
+    return clean if len(clean) <= limit else f"{clean[: limit - 3]}..."
+
+
 def read_error(error: OSError, place: str, remedy: str = "") -> ReadError:
     """The error as a collector gets it, one line."""
     reason = error.strerror or str(error) or type(error).__name__
-    return ReadError(failure_of(error), place, reason[:1].lower() + reason[1:], remedy)
+    return ReadError(failure_of(error), printable(place, 500), reason[:1].lower() + reason[1:], remedy)
 
 
 def components(path: str) -> list[str]:

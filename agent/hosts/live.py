@@ -141,7 +141,9 @@ def _same_interfaces(netlink: Network, host: LiveHost) -> bool:
         by_sysfs = set()
         for name in host.entries("sys/class/net"):
             with contextlib.suppress(ReadError, ValueError):
-                by_sysfs.add((int(host.read(f"sys/class/net/{name}/ifindex")), name))
+                by_sysfs.add(
+                    (int(host.read(f"sys/class/net/{name}/ifindex")), os.fsencode(name).decode("utf-8", "replace"))
+                )
         if by_sysfs == {(link.ifindex, link.name) for link in netlink.inventory().links.values()}:
             return True
     return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import io
 import os
@@ -189,6 +190,17 @@ def test_many_refusals_are_told_in_few_lines(tmp_path: Path) -> None:
     problems = extract(archive, tmp_path / "into", Limits())
     assert len(problems) == 101
     assert str(problems[-1]) == "b.tar.gz: 50 more members were refused"
+
+
+def test_a_full_disk_is_no_fault_of_a_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    archive = archive_of(tmp_path / "b.tar.gz", [member("a"), member("b")])
+    (tmp_path / "into").mkdir()
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        extract(archive, tmp_path / "into", SMALL)
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.bundle_writer import pack, write_host
@@ -209,3 +211,37 @@ def test_archives_are_the_same_for_the_same_files_and_there_whole_or_not_at_all(
     with pytest.raises(OSError, match="No space"):
         pack(tmp_path / "dir", tmp_path / "one" / "other.tar.gz")
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["case.tar.gz"]
+
+
+@given(
+    path=st.sampled_from(
+        sorted({path.replace("/1/net/", "/net/") for path in CAPTURED} | {"clock.json", "fsync.json"})
+    ),
+    start=st.integers(0, 5000),
+    length=st.integers(0, 5000),
+    noise=st.binary(max_size=60),
+)
+def test_whatever_is_written_over_a_file_no_collector_fails(
+    tmp_path_factory: pytest.TempPathFactory, path: str, start: int, length: int, noise: bytes
+) -> None:
+    files = {path.replace("/1/net/", "/net/"): (DATA / name).read_bytes() for path, name in CAPTURED.items()}
+    whole = files.get(path, b"")
+    files[path] = whole[:start] + noise + whole[start + length :]
+    reading = sweep(host_of(tmp_path_factory.mktemp("noise"), files), collectors(), 0.0)
+    assert not [item for item in reading.items.values() if "failed:" in item.coverage.because]
+    kept = {"proc/diskstats": "disk/254:0", "proc/1/mountinfo": "mount/407", "proc/pressure/io": "pressure/io"}
+    assert {key for other, key in kept.items() if other != path} <= set(reading.items)
+
+
+def test_names_that_are_no_text_cost_nothing(tmp_path: Path) -> None:
+    host = fixture_host(tmp_path)
+    for directory in (b"kubelet/pods", b"sys/fs/ext4", b"sys/block", b"sys/class/net"):
+        odd = os.fsencode(tmp_path) + b"/" + directory + b"/\xff\n\xf0\x9f\x90\xb3"
+        os.makedirs(odd + b"/volumes/kubernetes.io~csi/\xfe/vol_data.json")
+        Path(os.fsdecode(odd + b"/errors_count")).write_bytes(b"1\n")
+    reading = sweep(host, collectors(), 0.0)
+    assert not [item.coverage.because for item in reading.items.values() if "failed:" in item.coverage.because]
+    assert "volume/74144af8-4695-4c2c-9d81-1aba358643c0/share" in reading.items
+    assert "fs/ext4/vda" in reading.items
+    for item in reading.items.values():
+        item.SerializeToString()
