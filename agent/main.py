@@ -50,6 +50,7 @@ async def run_host(settings: AgentSettings, host: Host, these: Sequence[Collecto
         runtime = Runtime(host, these, settings.collectors, _from_thread(loop, news.set))
     except ValueError as error:
         event(_log, logging.ERROR, "settings_refused", reason=error)
+        host.network.close()
         return 2
     stream = Stream(settings.aggregator, settings.stream, identity, runtime, news)
     event(_log, logging.INFO, "agent_start", node=host.name, version=__version__, aggregator=settings.aggregator)

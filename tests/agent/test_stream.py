@@ -410,7 +410,9 @@ def test_while_the_aggregator_is_away_changes_are_merged_and_counted() -> None:
 
 
 @pytest.mark.parametrize("answer", ["FAILED_PRECONDITION", "INVALID_ARGUMENT", "ABORTED"])
-def test_a_refusal_is_told_once_and_not_asked_again_soon(answer: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refusal_is_told_once_and_not_asked_again_soon(
+    answer: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     delays: list[tuple[float, float]] = []
 
     def uniform(low: float, high: float) -> float:
@@ -423,8 +425,8 @@ def test_a_refusal_is_told_once_and_not_asked_again_soon(answer: str, caplog: py
             async with running(stream):
                 await until(lambda: len(delays) >= 3)
 
-    logging.getLogger("nodetell").propagate = True
-    with caplog.at_level(logging.WARNING):
+    monkeypatch.setattr(logging.getLogger("nodetell"), "propagate", True)
+    with caplog.at_level(logging.WARNING, "nodetell"):
         asyncio.run(scenario())
     assert set(delays) == {(20.0, 40)}
     told = [record.getMessage() for record in caplog.records if "stream_refused" in record.getMessage()]
