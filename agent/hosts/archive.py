@@ -203,11 +203,12 @@ def _make_links(extraction: _Extraction) -> None:
     root = os.path.realpath(extraction.into)
     for target, points_to in extraction.links:
         name = str(target.relative_to(extraction.into))
-        # Earlier links may lead this one elsewhere than its name says.
-        if os.path.isabs(points_to) or not (within(root, target.parent) and within(root, target.parent / points_to)):
-            extraction.refuse(name, "a link that leaves the bundle: refused")
-            continue
         try:
+            # Earlier links may lead this one elsewhere than its name says.
+            inside = within(root, target.parent) and within(root, target.parent / points_to)
+            if os.path.isabs(points_to) or not inside:
+                extraction.refuse(name, "a link that leaves the bundle: refused")
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(points_to)
         except (OSError, ValueError) as error:

@@ -78,6 +78,22 @@ def test_symbolic_links_out_are_refused(tmp_path: Path, target: str) -> None:
     assert (into / "good").exists()
 
 
+def test_links_that_cannot_be_made_are_told(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("nul")
+    info.type, info.linkname, info.pax_headers = tarfile.SYMTYPE, "x", {"linkpath": "a\0b"}
+    loop = member("loop", None, type=tarfile.SYMTYPE, linkname="loop")
+    taken = member("good", None, type=tarfile.SYMTYPE, linkname="loop")
+    path = tmp_path / "b.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info)
+        for link, data in (member("good"), loop, taken):
+            tar.addfile(link, io.BytesIO(data) if data is not None else None)
+    (tmp_path / "into").mkdir()
+    problems = [str(problem) for problem in extract(path, tmp_path / "into", SMALL)]
+    assert [problem.split(": ")[1] for problem in problems] == ["nul", "good"]
+    assert (tmp_path / "into" / "good").read_bytes() == b"x"
+
+
 def test_no_member_is_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     _, problems = unpack_into_existing(
