@@ -15,6 +15,7 @@ from pathlib import Path
 import nodetell
 
 import cli
+from cli.exits import CliError
 
 STOP_S = 1.4
 """A child that is told to stop and has not by then is killed: both must be gone within 2 s."""
@@ -74,7 +75,9 @@ class Child:
             level, text = _log_line(line)
             self.last_lines.append(text)
             if level in _WORTH_TELLING:
-                self._said(self.role, text)
+                # Whoever reads the output may be gone; the log must be read on, or the child would wait for that.
+                with contextlib.suppress(OSError, CliError):
+                    self._said(self.role, text)
 
     async def _read_events(self) -> None:
         async for line in _lines(self._process.stdout):

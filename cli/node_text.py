@@ -318,7 +318,7 @@ def _span(seconds: float) -> str:
     """A length of time in its two greatest units: "3 d 4 h", "12 s"."""
     seconds = max(0.0, seconds)
     if seconds < 60:
-        return f"{seconds:.3g} s"
+        return f"{seconds:.1f} s" if seconds < 10 and seconds % 1 else f"{seconds:.0f} s"
     units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
     rest = int(seconds)
     parts: list[str] = []

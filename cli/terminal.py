@@ -123,19 +123,34 @@ def wrap(text: str, width: int, indent: str = "", hanging: str | None = None) ->
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], width: int, indent: str = "  ") -> list[str]:
-    """Rows under headers; where they do not fit into `width`, each row as a wrapped paragraph instead.
+    """Rows under headers, without columns that are empty. A header that begins with ">": aligned to the right.
 
-    A header that begins with ">" is of a column that is aligned to the right.
+    Where they do not fit into `width`, the last column goes below its row; where that does not help, each row becomes
+    a wrapped paragraph.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
-    right = [header.startswith(">") for header in headers]
     names = [header.lstrip(">") for header in headers]
     used = [i for i in range(len(names)) if any(row[i] for row in cells)]
     widths = [max(columns(row[i]) for row in [names, *cells]) for i in range(len(names))]
-    if columns(indent) + sum(widths[i] for i in used) + 2 * (len(used) - 1) <= width:
-        lines = [names, *cells]
-        return [(indent + "  ".join(pad(line[i], widths[i], right=right[i]) for i in used)).rstrip() for line in lines]
-    paragraphs = [
-        row[used[0]] + ": " + ", ".join(f"{names[i].lower()} {row[i]}" for i in used[1:] if row[i]) for row in cells
-    ]
-    return [line for text in paragraphs for line in wrap(text.removesuffix(": "), width, indent, indent + "  ")]
+
+    def fits(which: Sequence[int]) -> bool:
+        return columns(indent) + sum(widths[i] for i in which) + 2 * (len(which) - 1) <= width
+
+    def line(row: Sequence[str], which: Sequence[int]) -> str:
+        padded = (pad(row[i], widths[i], right=headers[i].startswith(">")) for i in which)
+        return (indent + "  ".join(padded)).rstrip()
+
+    if fits(used):
+        return [line(row, used) for row in [names, *cells]]
+    lines = []
+    if len(used) > 2 and fits(used[:-1]):
+        lines.append(line(names, used[:-1]))
+        for row in cells:
+            lines.append(line(row, used[:-1]))
+            if last := row[used[-1]]:
+                lines += wrap(f"{names[used[-1]].lower()} {last}", width, indent + "    ", indent + "      ")
+        return lines
+    for row in cells:
+        facts = ", ".join(f"{names[i].lower()} {row[i]}" for i in used[1:] if row[i])
+        lines += wrap(f"{row[used[0]]}: {facts}" if facts else row[used[0]], width, indent, indent + "  ")
+    return lines

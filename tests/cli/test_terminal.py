@@ -50,11 +50,23 @@ def test_a_table_aligns_numbers_to_the_right_and_leaves_out_empty_columns() -> N
     ]
 
 
+def test_a_last_column_that_does_not_fit_goes_below_its_row() -> None:
+    rows = [("eth0", "1500", "192.0.2.1/24, 2001:db8::1/64"), ("lo", "65536", "")]
+    assert table(("NAME", ">MTU", "ADDRESSES"), rows, 30) == [
+        "  NAME    MTU",
+        "  eth0   1500",
+        "      addresses 192.0.2.1/24,",
+        "        2001:db8::1/64",
+        "  lo    65536",
+    ]
+
+
 def test_a_table_that_does_not_fit_becomes_paragraphs() -> None:
-    assert table(("NAME", ">MTU", "STATE"), ROWS, 30) == [
-        "  eth0: mtu 1500, state up",
-        "  a-rather-long-name: mtu",
-        "    65000",
+    assert table(("NAME", ">MTU", "STATE"), ROWS, 24) == [
+        "  eth0: mtu 1500, state",
+        "    up",
+        "  a-rather-long-name:",
+        "    mtu 65000",
     ]
 
 

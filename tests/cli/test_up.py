@@ -211,3 +211,37 @@ def _read_until(terminal: int, words: str, within_s: float) -> str:
         if words and any(word in text for word in words.split("|")):
             return text
     return text
+
+
+def test_a_free_port_is_taken_where_the_usual_one_is_not(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # somebody else has it: just as well
+            taken.bind(("127.0.0.1", 7443))
+            taken.listen()
+        up = Up(tmp_path)
+        assert up.until("port_taken")
+        assert not str(up.until("listening")["address"]).endswith(":7443")
+        up.close()
+
+
+def test_a_role_by_itself_says_when_it_is_ready_and_logs_json(tmp_path: Path) -> None:
+    words = [*COMMAND, "aggregator", "--listen", "127.0.0.1:0", "--state-directory", "", "--format", "json"]
+    pipe, env = subprocess.PIPE, environment(HOME=str(tmp_path))
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=env) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        assert ready["event"] == "ready"
+        assert ready["listen"].startswith("127.0.0.1:")
+        process.terminate()
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in stderr.splitlines()]
+    assert {"at", "level", "role", "event"} <= set(lines[0])
+    assert lines[-1]["event"] == "stopped"
+
+
+def test_a_child_whose_parent_is_gone_does_not_start(tmp_path: Path) -> None:
+    words = [*COMMAND, "agent", "--die-with", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment(HOME=str(tmp_path)), check=False)
+    assert done.returncode == 69
+    assert "is gone" in done.stderr
