@@ -1,11 +1,12 @@
 """The host's interfaces as a mounted /sys shows them, for an agent without the host's network namespace.
 
-It is the second choice: no tunnel parameters, hardly a kind, no addresses, no routes, no events, and at a
-hundred times the cost of rtnetlink. Source: Documentation/ABI/testing/sysfs-class-net and sysfs-class-net-statistics.
+It is the second choice: no tunnel parameters, hardly a kind, no addresses, no routes, no events.
+Source: Documentation/ABI/testing/sysfs-class-net.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,8 @@ from nodetell.v1 import facts_pb2 as pb
 
 from agent.host import Failure, Inventory, ReadError
 from agent.netlink.links import IFF_LOOPBACK, IFF_UP
-from agent.netlink.stats import COUNTER_NAMES, Counters
+from agent.netlink.stats import Counters
+from agent.network.sysfs_counters import SysfsCounters
 
 _ROOT = "sys/class/net"
 _REFRESH_S = 5.0
@@ -24,8 +26,6 @@ _NOT_LINKS = frozenset({"bonding_masters"})
 _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
 _KINDS = frozenset({"bond", "bridge", "geneve", "macvlan", "vlan", "vxlan", "wireguard"})
 """Kinds that DEVTYPE of a link can be. It can also be no kind ("wlan")."""
-_COUNTER_FILES = tuple(name for name in COUNTER_NAMES if name != "rx_otherhost_dropped")
-"""sysfs has no file for that one."""
 
 
 class SysfsNetwork:
@@ -46,7 +46,10 @@ class SysfsNetwork:
         self._read_at = float("-inf")
         self._inventory = Inventory(has_routes=False, has_addresses=False, has_kinds=False, source="sysfs")
         self._indexes: dict[str, int] = {}
-        self._counters: dict[int, tuple[tuple[bytes, ...], Counters]] = {}
+        self._fixed: dict[tuple[str, int], tuple[str, int, bool]] = {}
+        """Kind, ARPHRD_ type and whether it is hardware: what does not change while a link exists."""
+        self._counters = SysfsCounters(read)
+        self._counted_at = float("-inf")
         self._closed = threading.Event()
 
     def inventory(self) -> Inventory:
@@ -63,17 +66,9 @@ class SysfsNetwork:
     def counters(self) -> Mapping[int, Counters]:
         """Counters by ifindex; the same tuple again for a link whose counters did not move. Raises ReadError."""
         self.inventory()
-        rows: dict[int, tuple[tuple[bytes, ...], Counters]] = {}
-        for name, index in self._indexes.items():
-            raw = self._read_counters(name)
-            if raw is None:
-                continue
-            before = self._counters.get(index)
-            row = before if before is not None and before[0] == raw else (raw, _parse_counters(raw))
-            if row[1][0]:
-                rows[index] = row
-        self._counters = rows
-        return {index: row[1] for index, row in rows.items()}
+        thorough = self._counted_at != self._read_at
+        self._counted_at = self._read_at
+        return self._counters.sweep(self._indexes, thorough)
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep; sysfs tells of nothing."""
@@ -105,6 +100,7 @@ class SysfsNetwork:
             if len(devices) == 1:
                 inventory.links[index].lower = devices[0]
         inventory.links = dict(sorted(inventory.links.items()))
+        self._fixed = {key: fixed for key, fixed in self._fixed.items() if indexes.get(key[0]) == key[1]}
         self._indexes = indexes
         return inventory
 
@@ -130,17 +126,23 @@ class SysfsNetwork:
         return value
 
     def _read_link(self, name: str) -> pb.Link:
+        ifindex = self._number(name, "ifindex")
         flags = self._number(name, "flags", 16)
         operstate = self._text(name, "operstate")
+        fixed = self._fixed.get((name, ifindex))
+        if fixed is None:
+            fixed = self._device_type(name), self._number(name, "type"), self._has_device(name)
+            self._fixed[name, ifindex] = fixed
+        kind, arp_type, hardware = fixed
         link = pb.Link(
-            ifindex=self._number(name, "ifindex"),
-            name=name.encode("utf-8", "replace").decode(),
-            kind=self._device_type(name),
+            ifindex=ifindex,
+            name=os.fsencode(name).decode("utf-8", "replace"),
+            kind=kind,
             mtu=self._number(name, "mtu"),
             up=bool(flags & IFF_UP),
-            arp_type=self._number(name, "type"),
+            arp_type=arp_type,
             loopback=bool(flags & IFF_LOOPBACK),
-            hardware=self._has_device(name),
+            hardware=hardware,
         )
         if operstate in _OPERSTATES:
             link.operstate = _OPERSTATES.index(operstate)  # type: ignore[assignment]  # protoc's stubs want the enum class
@@ -174,25 +176,6 @@ class SysfsNetwork:
             return indexes.get(self._link_target(f"{_ROOT}/{name}/master").rpartition("/")[2], 0), below
         except ReadError:
             return 0, []  # it vanished; the next sweep tells
-
-    def _read_counters(self, name: str) -> tuple[bytes, ...] | None:
-        """What the files of the link's counters hold, empty for one that is not there; None: the link vanished."""
-        contents = []
-        for file in _COUNTER_FILES:
-            try:
-                contents.append(self._read(f"{_ROOT}/{name}/statistics/{file}"))
-            except ReadError as error:
-                if error.failure is not Failure.ABSENT or not contents:
-                    return None
-                contents.append(b"")
-        return tuple(contents)
-
-
-def _parse_counters(contents: Sequence[bytes]) -> Counters:
-    """Counters of the files that hold a number."""
-    told = [(name, text.strip()) for name, text in zip(_COUNTER_FILES, contents, strict=True)]
-    rows = [(name, int(text)) for name, text in told if text.isdigit() and len(text) <= 20]
-    return tuple(name for name, _ in rows), tuple(value for _, value in rows)
 
 
 def _content(inventory: Inventory) -> tuple[object, ...]:

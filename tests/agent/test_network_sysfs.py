@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.host import Failure, ReadError
 from agent.netlink.stats import COUNTER_NAMES
 from agent.network.live import NetlinkNetwork
 from agent.network.sysfs import SysfsNetwork
+from agent.network.sysfs_counters import FILES, SysfsCounters
 from tests import needs, netns
 
 FAILURES = {errno.ENOENT: Failure.ABSENT, errno.EACCES: Failure.DENIED}
@@ -163,8 +168,133 @@ def test_waiting_ends_when_closed(files: Files) -> None:
     assert not network.wait(30)
 
 
+# -- with the help of /proc/net/dev ------------------------------------------------------------------------------------
+
+
+def net_dev(counters: dict[str, dict[str, int]]) -> str:
+    """/proc/net/dev as dev_seq_printf_stats() prints it."""
+    text = "Inter-|   Receive  |  Transmit\n face |bytes packets ...\n"
+    for name, c in counters.items():
+        columns = (
+            c["rx_bytes"], c["rx_packets"], c["rx_errors"],
+            c["rx_dropped"] + c["rx_missed_errors"], c["rx_fifo_errors"],
+            c["rx_length_errors"] + c["rx_over_errors"] + c["rx_crc_errors"] + c["rx_frame_errors"],
+            c["rx_compressed"], c["multicast"], c["tx_bytes"], c["tx_packets"], c["tx_errors"], c["tx_dropped"],
+            c["tx_fifo_errors"], c["collisions"],
+            c["tx_carrier_errors"] + c["tx_aborted_errors"] + c["tx_window_errors"] + c["tx_heartbeat_errors"],
+            c["tx_compressed"],
+        )  # fmt: skip
+        text += f"{name:>6}: " + " ".join(map(str, columns)) + "\n"
+    return text
+
+
+class Kernel:
+    """Counters of a few links, as both /sys and /proc show them; counts how often a file of /sys is read."""
+
+    def __init__(self) -> None:
+        self.counters = {name: dict.fromkeys(FILES, 7 * i) for i, name in enumerate(["lo", "eth0", "v\udcff"], 1)}
+        self.indexes = {name: i for i, name in enumerate(self.counters, 1)}
+        self.reads = 0
+        self.of_proc: Callable[[], bytes] = self.own
+
+    def own(self) -> bytes:
+        return net_dev(self.counters).encode(errors="surrogateescape")
+
+    def read(self, path: str) -> bytes:
+        if path == "proc/net/dev":
+            return self.of_proc()
+        self.reads += 1
+        _, _, _, name, _, counter = path.split("/")
+        return b"%d\n" % self.counters[name][counter]
+
+    def truth(self) -> dict[int, dict[str, int]]:
+        return {self.indexes[name]: dict(counters) for name, counters in self.counters.items()}
+
+
+def sweep(network: SysfsCounters, kernel: Kernel, *, thorough: bool = False) -> dict[int, dict[str, int]]:
+    return {i: dict(zip(*row, strict=True)) for i, row in network.sweep(kernel.indexes, thorough).items()}
+
+
+def test_only_what_moved_is_read() -> None:
+    kernel = Kernel()
+    network = SysfsCounters(kernel.read)
+    first = network.sweep(kernel.indexes, thorough=True)
+    assert kernel.reads == 3 * 24
+    second = network.sweep(kernel.indexes, thorough=False)
+    assert kernel.reads == 3 * 24
+    assert all(second[index] is first[index] for index in first)
+    kernel.counters["eth0"]["rx_bytes"] += 5
+    kernel.counters["eth0"]["rx_packets"] += 1
+    assert sweep(network, kernel) == kernel.truth()
+    assert kernel.reads == 3 * 24
+    kernel.counters["eth0"]["rx_missed_errors"] += 1
+    assert sweep(network, kernel) == kernel.truth()
+    assert kernel.reads == 3 * 24 + 2
+    kernel.counters["lo"]["rx_nohandler"] += 1
+    assert sweep(network, kernel, thorough=True) == kernel.truth()
+    assert kernel.reads == 3 * 24 + 2 + 3
+
+
+steps = st.lists(
+    st.dictionaries(
+        st.tuples(st.sampled_from(["lo", "eth0", "v\udcff"]), st.sampled_from(FILES)),
+        st.integers(1, 1 << 40),
+        max_size=6,
+    ),
+    max_size=6,
+)
+
+
+@given(steps)
+@settings(max_examples=100)
+def test_whatever_moves_the_counters_are_right(moves: list[dict[tuple[str, str], int]]) -> None:
+    kernel = Kernel()
+    network = SysfsCounters(kernel.read)
+    network.sweep(kernel.indexes, thorough=True)
+    for move in moves:
+        for (name, counter), increment in move.items():
+            kernel.counters[name][counter] += increment
+        assert sweep(network, kernel, thorough=True) == kernel.truth()
+
+
+def test_a_net_dev_of_another_namespace_is_not_believed() -> None:
+    kernel = Kernel()
+    stranger = Kernel()
+    stranger.counters["eth0"]["rx_bytes"] += 1
+    kernel.of_proc = stranger.own
+    network = SysfsCounters(kernel.read)
+    for _ in range(3):
+        kernel.counters["lo"]["tx_bytes"] += 10
+        assert sweep(network, kernel) == kernel.truth()
+    assert kernel.reads == 3 * 3 * 24
+
+
+def test_a_net_dev_that_is_nonsense_or_not_there() -> None:
+    for nonsense in (b"", b"eth0: one two\n", b"\xff\xfe"):
+        kernel = Kernel()
+        kernel.of_proc = partial(bytes, nonsense)
+        network = SysfsCounters(kernel.read)
+        for _ in range(2):
+            kernel.counters["lo"]["tx_bytes"] += 10
+            assert sweep(network, kernel) == kernel.truth()
+
+
+class RealFiles(Files):
+    """A process's /sys, and /proc/net/dev of its namespace."""
+
+    def __init__(self, inside: netns.Namespace, pid: int) -> None:
+        self.inside = inside
+        super().__init__(Path(f"/proc/{pid}/root"))
+        self.net_dev = Path(f"/proc/{pid}/net/dev")
+        self.statistics = 0
+
+    def read(self, path: str) -> bytes:
+        self.statistics += "/statistics/" in path
+        return self.net_dev.read_bytes() if path == "proc/net/dev" else super().read(path)
+
+
 @pytest.fixture
-def furnished() -> Iterator[tuple[Files, NetlinkNetwork]]:
+def furnished() -> Iterator[tuple[RealFiles, NetlinkNetwork]]:
     """A namespace with its own sysfs, and rtnetlink in the same."""
     needs.kind("vxlan")
     needs.kind("macvlan")
@@ -187,7 +317,7 @@ def furnished() -> Iterator[tuple[Files, NetlinkNetwork]]:
             network = NetlinkNetwork()
         try:
             _wait_for_exec(sleeper.pid)
-            yield Files(Path(f"/proc/{sleeper.pid}/root")), network
+            yield RealFiles(inside, sleeper.pid), network
         finally:
             network.close()
             sleeper.kill()
@@ -204,7 +334,7 @@ def _wait_for_exec(pid: int) -> None:
 
 
 @pytest.mark.needs_root
-def test_a_real_sysfs_agrees_with_rtnetlink_as_far_as_it_goes(furnished: tuple[Files, NetlinkNetwork]) -> None:
+def test_a_real_sysfs_agrees_with_rtnetlink_as_far_as_it_goes(furnished: tuple[RealFiles, NetlinkNetwork]) -> None:
     files, netlink = furnished
     ours = files.network().inventory()
     theirs = netlink.inventory()
@@ -223,13 +353,18 @@ def test_a_real_sysfs_agrees_with_rtnetlink_as_far_as_it_goes(furnished: tuple[F
 
 
 @pytest.mark.needs_root
-def test_real_counters_lie_between_two_sweeps_of_rtnetlink(furnished: tuple[Files, NetlinkNetwork]) -> None:
+def test_real_counters_lie_between_two_sweeps_of_rtnetlink(furnished: tuple[RealFiles, NetlinkNetwork]) -> None:
     files, netlink = furnished
-    earlier = netlink.counters()
-    rows = files.network().counters()
-    later = netlink.counters()
-    assert rows.keys() == later.keys()
-    for index, (names, values) in rows.items():
-        assert names == COUNTER_NAMES[:24]
-        low, high = (dict(zip(*counters[index], strict=True)) for counters in (earlier, later))
-        assert all(low[name] <= value <= high[name] for name, value in zip(names, values, strict=True))
+    sysfs = files.network(refresh_s=3600)
+    for _ in range(3):
+        earlier = netlink.counters()
+        rows = sysfs.counters()
+        later = netlink.counters()
+        assert rows.keys() == later.keys()
+        for index, (names, values) in rows.items():
+            assert names == COUNTER_NAMES[:24]
+            low, high = (dict(zip(*counters[index], strict=True)) for counters in (earlier, later))
+            assert all(low[name] <= value <= high[name] for name, value in zip(names, values, strict=True))
+        with files.inside.entered(), socket.socket(type=socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"x", ("127.0.0.1", 9))
+    assert files.statistics == 24 * len(rows)
