@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -29,6 +30,9 @@ def use_json() -> None:
 
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Send this software's events of at least `level` ("debug", "info", "warning", "error") to `stream` (stderr)."""
+    os.environ.setdefault(
+        "GRPC_VERBOSITY", "ERROR"
+    )  # gRPC's own lines would stand between ours; it looks when it starts
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_form())
     logger = logging.getLogger("nodetell")
