@@ -6,19 +6,21 @@ is read.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 
-from agent.host import ClockState, Failure, Network, ReadError
-from agent.hosts.archive import LIMITS, ArchiveError, Limits, extract, within
-from agent.hosts.files import components, printable, read_bounded, read_error
+from agent.host import Failure, ReadError
+from agent.hosts.archive import LIMITS, ArchiveError, Limits, extract
+from agent.hosts.bundle_host import BundleHost
+from agent.hosts.files import printable
+from agent.hosts.folder import Folder
+
+__all__ = ["Bundle", "BundleError", "BundleHost", "Snapshot", "open_bundle"]
 
 FORMAT = 1
 """The format of bundle.json that this loader knows."""
@@ -57,138 +59,6 @@ _METRICS_BYTES = 256 << 20
 
 class BundleError(Exception):
     """The bundle cannot be read at all: why, one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """A directory of a bundle; reads never leave the bundle's root."""
-
-    root: str
-    """Real path of the bundle."""
-    path: Path
-    place: str
-    """How messages name it: its path within the bundle, with a "/" at the end; empty for the bundle itself."""
-    json_bytes: int
-
-    def below(self, name: str) -> _Folder:
-        return _Folder(self.root, self.path / name, f"{self.place}{printable(name)}/", self.json_bytes)
-
-    def read(self, path: str, limit: int) -> bytes:
-        place = self.place + printable(path)
-        limit = self.json_bytes if path.endswith(".json") else limit
-        try:
-            return read_bounded(self._real(path, place), limit)
-        except OSError as error:
-            raise _absent(error, place) from error
-
-    def entries(self, path: str = "") -> list[str]:
-        place = self.place + printable(path)
-        try:
-            return sorted(os.listdir(self._real(path, place)))
-        except OSError as error:
-            raise _absent(error, place or "the bundle") from error
-
-    def link_target(self, path: str) -> str:
-        place = self.place + printable(path)
-        directory, _, name = path.rpartition("/")
-        try:
-            return os.readlink(os.path.join(self._real(directory, place), name))
-        except OSError as error:
-            raise _absent(error, place) from error
-
-    def has_folder(self, name: str) -> bool:
-        return within(self.root, self.path / name) and (self.path / name).is_dir()
-
-    def json(self, path: str) -> object:
-        """A parsed document. Raises ReadError, DAMAGED with line and column if it is no JSON."""
-        place = self.place + printable(path)
-        raw = self.read(path, self.json_bytes)
-        try:
-            return json.loads(raw, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise ReadError(Failure.DAMAGED, place, f"no JSON: {error}") from error
-
-    def _real(self, path: str, place: str) -> str:
-        target = self.path.joinpath(*components(path)) if path else self.path
-        if not within(self.root, target):
-            raise ReadError(Failure.DAMAGED, place, "a link that leaves the bundle: refused")
-        return str(target)
-
-
-def _absent(error: OSError, place: str) -> ReadError:
-    found = read_error(error, place)
-    return ReadError(Failure.ABSENT, place, "not in the bundle") if found.failure is Failure.ABSENT else found
-
-
-def _no_constant(word: str) -> object:
-    raise ValueError(f"{word} is no JSON number")
-
-
-class BundleHost:
-    """agent.host.Host, read from a node's folder of one snapshot."""
-
-    def __init__(self, name: str, folder: _Folder) -> None:
-        self._name = name
-        self._folder = folder
-
-    @property
-    def name(self) -> str:
-        """Name of the node's folder."""
-        return self._name
-
-    @property
-    def live(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def proc(self) -> str:
-        """The folder that holds copies of /proc files."""
-        return str(self._folder.path / "proc")
-
-    @cached_property
-    def network(self) -> Network:
-        """From ip-link.json, ip-addr.json and ip-route.json."""
-        from agent.network.ipjson import IpJsonNetwork  # noqa: PLC0415  # only hosts of bundles need it
-
-        network: Network = IpJsonNetwork(lambda name: self._folder.read(name, self._folder.json_bytes))
-        return network
-
-    def read(self, path: str, limit: int = 8 << 20) -> bytes:
-        """Contents of a file, at most `limit` bytes. Raises ReadError."""
-        return self._folder.read(path, limit)
-
-    def entries(self, path: str) -> Sequence[str]:
-        """Sorted names in a directory. Raises ReadError."""
-        return self._folder.entries(path)
-
-    def link_target(self, path: str) -> str:
-        """What a symbolic link says. Raises ReadError."""
-        return self._folder.link_target(path)
-
-    def document(self, name: str) -> object | None:
-        """A JSON document of the node's folder; None: there is none. Raises ReadError if it is damaged."""
-        try:
-            return self._folder.json(name)
-        except ReadError as error:
-            if error.failure is Failure.ABSENT:
-                return None
-            raise
-
-    def clock(self) -> ClockState:
-        """From clock.json: synchronized, offset_seconds, and (written by us) max_error_us. Raises ReadError."""
-        place = f"{self._folder.place}clock.json"
-        state = self._folder.json("clock.json")
-        if not isinstance(state, dict) or not isinstance(state.get("synchronized"), bool):
-            raise ReadError(Failure.DAMAGED, place, '"synchronized" is not true or false')
-        offset, error = state.get("offset_seconds"), state.get("max_error_us")
-        if offset is not None and (
-            isinstance(offset, bool) or not isinstance(offset, int | float) or abs(offset) > 1e12
-        ):
-            raise ReadError(Failure.DAMAGED, place, '"offset_seconds" is no number of seconds')
-        if error is not None and (isinstance(error, bool) or not isinstance(error, int) or not 0 <= error < 1 << 63):
-            raise ReadError(Failure.DAMAGED, place, '"max_error_us" is no number of microseconds')
-        return ClockState(state["synchronized"], None if offset is None else round(offset * 1e6), error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +133,7 @@ def _top(unpacked: Path, archive: Path) -> tuple[Path, str]:
 
 
 def _load(path: Path, name: str, problems: list[ReadError], close: Callable[[], None], limits: Limits) -> Bundle:
-    root = _Folder(os.path.realpath(path), path, "", limits.json_bytes)
+    root = Folder(os.path.realpath(path), path, "", limits.json_bytes)
     manifest = _manifest(root, problems)
     cluster = manifest.get("cluster")
     if cluster is not None and not isinstance(cluster, str):
@@ -282,7 +152,7 @@ def _load(path: Path, name: str, problems: list[ReadError], close: Callable[[], 
     )
 
 
-def _manifest(root: _Folder, problems: list[ReadError]) -> dict[str, object]:
+def _manifest(root: Folder, problems: list[ReadError]) -> dict[str, object]:
     """bundle.json; empty if there is none or it cannot be understood."""
     try:
         manifest = root.json("bundle.json")
@@ -299,10 +169,10 @@ def _manifest(root: _Folder, problems: list[ReadError]) -> dict[str, object]:
     return manifest
 
 
-_Entry = tuple[str, float, _Folder]
+_Entry = tuple[str, float, Folder]
 
 
-def _announced(manifest: dict[str, object], root: _Folder, problems: list[ReadError]) -> Iterator[_Entry]:
+def _announced(manifest: dict[str, object], root: Folder, problems: list[ReadError]) -> Iterator[_Entry]:
     """The snapshots that bundle.json names and that are there."""
     entries = manifest.get("snapshots", [])
     if not isinstance(entries, list):
@@ -330,7 +200,7 @@ def _announced(manifest: dict[str, object], root: _Folder, problems: list[ReadEr
             yield name, at, root.below(name)
 
 
-def _found(root: _Folder, name: str) -> list[tuple[str, _Folder]]:
+def _found(root: Folder, name: str) -> list[tuple[str, Folder]]:
     """Snapshots of a bundle that names none: the folder itself, or else those of its folders that look like one."""
     if root.has_folder("nodes") or root.has_folder("kube"):
         return [(name, root)]
@@ -357,7 +227,7 @@ _PAST = re.compile(
 )
 
 
-def _undated(name: str, folder: _Folder, problems: list[ReadError]) -> _Entry:
+def _undated(name: str, folder: Folder, problems: list[ReadError]) -> _Entry:
     """A snapshot whose time nobody says: the newest one found in it.
 
     That is the newest of the times in its JSON files and of the nodes' clocks (time of boot + uptime); the epoch if
@@ -371,7 +241,7 @@ def _undated(name: str, folder: _Folder, problems: list[ReadError]) -> _Entry:
     return name, max(newest, 0.0), folder
 
 
-def _json_texts(folder: _Folder) -> Iterator[bytes]:
+def _json_texts(folder: Folder) -> Iterator[bytes]:
     """Raw texts of the files that hold times, one after another."""
     sources = [(folder, f"kube/{name}") for name in sorted(KUBE_FILES) if name.endswith(".json")]
     sources += [(node, "path-mtu.json") for _, node in _nodes(folder, [])]
@@ -382,7 +252,7 @@ def _json_texts(folder: _Folder) -> Iterator[bytes]:
             continue  # whoever needs it says so
 
 
-def _node_clock(node: _Folder) -> float:
+def _node_clock(node: Folder) -> float:
     """What the node's clock said when its files were copied, seconds since the epoch; 0: it cannot be told."""
     try:
         boot = re.search(rb"^btime (\d{1,12})$", node.read("proc/stat", 8 << 20), re.MULTILINE)
@@ -408,7 +278,7 @@ def _snapshots(entries: Iterable[_Entry], problems: list[ReadError]) -> list[Sna
     return snapshots
 
 
-def _nodes(folder: _Folder, problems: list[ReadError]) -> list[tuple[str, _Folder]]:
+def _nodes(folder: Folder, problems: list[ReadError]) -> list[tuple[str, Folder]]:
     try:
         names = folder.entries("nodes")
     except ReadError as error:
@@ -419,7 +289,7 @@ def _nodes(folder: _Folder, problems: list[ReadError]) -> list[tuple[str, _Folde
     return [(name, nodes.below(name)) for name in names if not name.startswith(".") and nodes.has_folder(name)]
 
 
-def _kube(folder: _Folder, problems: list[ReadError]) -> dict[str, bytes]:
+def _kube(folder: Folder, problems: list[ReadError]) -> dict[str, bytes]:
     texts = {}
     try:
         names = folder.entries("kube")
