@@ -41,6 +41,8 @@ FLUSH_GAP_S = 0.2
 """Least time between two updates."""
 STABLE_S = 60.0
 """A stream that stood so long clears the count of failures."""
+PROOF_SPREAD_S = 1.0
+"""The first proof comes any time within this: when all agents come back at once, their streams go first."""
 PROOF_RETRY_S = 60.0
 PROOF_RETRY_MAX_S = 900.0
 DISTRUST_S = 60.0
@@ -410,7 +412,8 @@ class Stream:
 
     async def _prove_path(self, link: _Link) -> None:
         """Open the window once full-size packets have been seen to pass; say so while they do not. Runs to success."""
-        await asyncio.sleep(max(0.0, self._distrust_until - asyncio.get_running_loop().time()))
+        distrusted_s = self._distrust_until - asyncio.get_running_loop().time()
+        await asyncio.sleep(max(distrusted_s, self._uniform(0.0, PROOF_SPREAD_S)))
         retry = PROOF_RETRY_S
         while True:
             proof = await self._prove(self._target)

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     os.environ.setdefault(
         "GRPC_VERBOSITY", "ERROR"
     )  # gRPC's own lines would stand between ours; it looks when it starts
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_form())
     logger = logging.getLogger("nodetell")
     logger.handlers[:] = [handler]
@@ -53,6 +54,41 @@ def _value(value: object) -> str:
     if len(text) > _MAX_VALUE:
         text = text[: _MAX_VALUE - 3] + "..."
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes lines, and rather drops one than wait for whoever reads them: a host whose disk hangs, and with it the
+    container runtime that stores our log, must not keep facts from being sent."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if _would_block(self.stream):
+            self._dropped += 1
+            return
+        if self._dropped:
+            keys = {"event": "log_lines_dropped", "lines": self._dropped}
+            notice = logging.makeLogRecord(
+                record.__dict__ | {"msg": f"event=log_lines_dropped lines={self._dropped}", "args": (), "keys": keys}
+            )
+            self._dropped = 0
+            super().emit(notice)
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  # logging's name; there is nobody to tell
+        self._dropped += 1
+
+
+def _would_block(stream: TextIO) -> bool:
+    """A pipe or terminal behind the stream is full."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        return not poll.poll(0)
+    except (AttributeError, OSError, ValueError):  # not a file: a buffer in memory
+        return False
 
 
 class _Formatter(logging.Formatter):

@@ -38,6 +38,11 @@ FAST = StreamSettings(
 NODE = "node-1"
 
 
+@pytest.fixture(autouse=True)
+def _proof_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "PROOF_SPREAD_S", 0.05)
+
+
 async def proof_passes(_target: str) -> Proof:
     return Proof.PASSED
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -43,6 +45,24 @@ def test_an_event_is_one_line_whatever_its_values_are(log: io.StringIO) -> None:
 def test_a_long_value_is_cut(log: io.StringIO) -> None:
     event(logging.getLogger("nodetell.agent"), logging.INFO, "x", value="y" * 5000)
     assert 1_000 < len(log.getvalue()) < 1_100
+
+
+def test_a_log_that_nobody_reads_does_not_hold_up_the_work(log: io.StringIO) -> None:
+    assert not log.getvalue()
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", 0) as reader, os.fdopen(writing, "w") as writer:
+        configure("info", writer)
+        logger = logging.getLogger("nodetell.agent")
+        began = time.monotonic()
+        for _ in range(300):
+            event(logger, logging.INFO, "x", value="y" * 900)  # four times what a pipe holds
+        assert time.monotonic() - began < 2
+        held = reader.read(1 << 20).splitlines()
+        event(logger, logging.INFO, "read_again")
+        notice, last = reader.read(1 << 20).splitlines()
+        assert notice.endswith(f"event=log_lines_dropped lines={300 - len(held)}".encode())
+        assert last.endswith(b"event=read_again")
+        assert 30 < len(held) < 100
 
 
 @given(st.text(max_size=300))
