@@ -35,7 +35,7 @@ class Reading:
     def gap(
         self, signal: str, because: str, *, detail: str = "", status: int = pb.COVERAGE_STATUS_MISSING, remedy: str = ""
     ) -> None:
-        """Add a coverage entry: `signal` could not be read, or not fully. `detail` keeps several of one signal apart."""
+        """Add a coverage entry: `signal` could not be read, or not fully. `detail` keeps several of a signal apart."""
         key = f"coverage/{signal}/{detail}" if detail else f"coverage/{signal}"
         coverage = pb.Coverage(signal=signal, because=because, remedy=remedy)
         coverage.status = status  # type: ignore[assignment]  # protoc's stubs want the enum class, which is not there at run time
