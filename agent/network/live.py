@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from socket import AF_INET, AF_INET6
 
 from nodetell.v1 import facts_pb2 as pb
@@ -15,25 +17,42 @@ from nodetell.v1 import facts_pb2 as pb
 from agent.host import Failure, Inventory, ReadError
 from agent.netlink import addresses, links, routes, stats, wire
 from agent.netlink.connection import DumpConnection, EventConnection
-from agent.netlink.wire import Batch, DecodeError, Message, Problem
+from agent.netlink.wire import Batch, DecodeError, Problem
+from agent.network import dumped
+from agent.network.link_table import LinkTable
 
 MAX_ROUTES = 20_000
 """Routes held in memory. Of a larger table (a router with the Internet's) only default routes are kept beyond it."""
 _ROUTE_DUMP_SHARE = 50
 """Routes are dumped again when they change, but then not before so many times the CPU time of that dump have passed."""
-_INTERRUPTED_PAUSE_S = 1.0
-"""A dump that changes interrupted every time serves for so long before it is tried again."""
-_PAIRING_ATTEMPTS = 5
+_RETRY_S = 1.0
+"""A dump that failed, or that changes interrupted every time, is not tried again before."""
 _CLOSE_PATIENCE_S = 1.0
-_ADDRESS_TYPES = (wire.RTM_NEWADDR, wire.RTM_DELADDR)
-_ROUTE_TYPES = (wire.RTM_NEWROUTE, wire.RTM_DELROUTE)
+
+
+@dataclass(slots=True)
+class _Reload:
+    """Whether something is to be dumped again, and when."""
+
+    stale: bool = True
+    due: float = 0.0
+    """time.monotonic() before which it is not, stale as it may be."""
+
+    def is_due(self, now: float) -> bool:
+        return self.stale and now >= self.due
+
+    def at_once(self) -> None:
+        self.stale, self.due = True, 0.0
+
+    def done(self, *, whole: bool, pause_s: float = 0.0) -> None:
+        self.stale = not whole
+        self.due = time.monotonic() + (pause_s if whole else max(pause_s, _RETRY_S))
 
 
 class NetlinkNetwork:
     """agent.host.Network of this network namespace. Raises ReadError where rtnetlink cannot be had at all.
 
-    Links and addresses are taken from events. Routes are dumped again after an event, for events do not tell all: IPv4
-    routes that go with their interface vanish silently.
+    Links and addresses are taken from events. Routes are dumped again after an event, for events do not tell all.
     """
 
     def __init__(self, *, on_bus: Callable[[str], bool] | None = None, receive_buffer: int = 4 << 20) -> None:
@@ -41,33 +60,33 @@ class NetlinkNetwork:
 
         `receive_buffer` is room for events in bytes; what does not fit is made up for by a dump.
         """
-        self._on_bus = on_bus
         self._lock = threading.Lock()
         self._closed = False
-        try:
-            self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            self._events = EventConnection(receive_buffer=receive_buffer)
-            self._dumps = DumpConnection()
-        except OSError as error:
-            raise _read_error("rtnetlink", error) from error
+        with contextlib.ExitStack() as undo:
+            try:
+                self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+                undo.callback(os.close, self._wake)
+                self._events = EventConnection(receive_buffer=receive_buffer)
+                undo.callback(self._events.close)
+                self._dumps = DumpConnection()
+                undo.callback(self._dumps.close)
+            except OSError as error:
+                raise _read_error("rtnetlink", error) from error
+            self._release = undo.pop_all()
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
         self._poll.register(self._events, select.POLLIN)
-        self._links: dict[int, pb.Link] = {}
-        self._addresses: dict[int, dict[bytes, str]] = {}
-        self._whole: dict[int, pb.Link] = {}
-        """Links with their addresses filled in, as they were handed out."""
+        self._table = LinkTable(on_bus)
         self._routes: list[pb.Route] = []
+        self._has_addresses = self._has_routes = True
+        self._link_reload, self._route_reload = _Reload(), _Reload()
+        self._link_error: ReadError | None = None
+        """Why links could not be read last time."""
         self._link_problems: list[ReadError] = []
         self._route_problems: list[ReadError] = []
-        self._links_stale = self._routes_stale = True
-        self._links_due = self._routes_due = 0.0
-        """time.monotonic() before which they are not dumped again, stale as they may be."""
-        self._unpaired: dict[int, int] = {}
-        """Links announced before they had another end, and how often they were asked for since."""
-        self._dirty: set[int] = set()
-        """Links that differ from what was handed out."""
+        self._counter_problems: list[ReadError] = []
         self._changed = True
+        """Something besides links differs from the inventory given out."""
         self._inventory = Inventory()
         self._counters = stats.CounterTable()
         self._has_getstats = True
@@ -80,13 +99,15 @@ class NetlinkNetwork:
             self._check_open()
             self._drain()
             now = time.monotonic()
-            if self._links_stale and now >= self._links_due:
+            if self._link_reload.is_due(now):
                 self._load_links()
-            if self._routes_stale and now >= self._routes_due:
+            elif self._link_error is not None:
+                raise self._link_error
+            if self._route_reload.is_due(now):
                 self._load_routes()
-            if self._unpaired:
-                self._ask_again()
-            if self._changed:
+            if self._table.unpaired:
+                self._ask_for_pairs()
+            if self._changed or self._table.changed:
                 self._inventory = self._build()
                 self._changed = False
             return self._inventory
@@ -101,12 +122,14 @@ class NetlinkNetwork:
                 if self._has_getstats:
                     self._has_getstats = self._sweep(table)
                 if not self._has_getstats:
-                    take = _LinkCounters(table).take
+                    take = dumped.LinkCounters(table).take
                     self._dumps.dump(wire.RTM_GETLINK, links.DUMP_REQUEST_WITH_COUNTERS, take, _go_on)
             except OSError as error:
                 raise _read_error("rtnetlink counters", error) from error
-            if table.problems:
-                self._note_counter_problems(table.problems)
+            if table.problems or self._counter_problems:
+                self._counter_problems = self._renewed(
+                    self._counter_problems, _read_errors("rtnetlink counters", table.problems)
+                )
             return table.end()
 
     def wait(self, timeout_s: float) -> bool:
@@ -115,11 +138,14 @@ class NetlinkNetwork:
         with self._lock:
             while not self._closed:
                 now = time.monotonic()
-                if self._pending(now):
+                readable = self._link_error is None  # else nothing can be told before links are read again
+                reloads = (self._link_reload, self._route_reload) if readable else (self._link_reload,)
+                changed = readable and (self._changed or self._table.changed)
+                if changed or any(reload.is_due(now) for reload in reloads):
                     return True
                 if now >= deadline:
                     return False
-                until = min([deadline, *(due for stale, due in self._reloads() if stale)])
+                until = min([deadline, *(reload.due for reload in reloads if reload.stale)])
                 self._poll.poll((until - now) * 1000 + 1)
                 if not self._closed:
                     self._drain()
@@ -134,170 +160,113 @@ class NetlinkNetwork:
         # The thread that holds the lock may be inside the kernel; its sockets then go with the process.
         if self._lock.acquire(timeout=_CLOSE_PATIENCE_S):
             try:
-                self._events.close()
-                self._dumps.close()
-                os.close(self._wake)
+                self._release.close()
             finally:
                 self._lock.release()
 
-    # -- what changed ----------------------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
         if self._closed:
             raise ReadError(Failure.FAILED, "rtnetlink", "closed")
 
-    def _pending(self, now: float) -> bool:
-        return self._changed or any(stale and now >= due for stale, due in self._reloads())
-
-    def _reloads(self) -> tuple[tuple[bool, float], ...]:
-        """(stale, when it may be dumped again) of links and of routes."""
-        return (self._links_stale, self._links_due), (self._routes_stale, self._routes_due)
-
     def _drain(self) -> None:
         """Take in the events that have come. Raises ReadError."""
         try:
-            complete = self._events.drain(self._take_events)
+            complete = self._events.drain(self._take)
         except OSError as error:
             raise _read_error("rtnetlink", error) from error
         if not complete:
             self._resync()
 
     def _resync(self) -> None:
-        self._links_stale = self._routes_stale = True
-        self._links_due = self._routes_due = 0.0
+        self._link_reload.at_once()
+        self._route_reload.at_once()
 
-    def _take_events(self, batch: Batch) -> None:
+    def _take(self, batch: Batch) -> None:
         if batch.problems:
             self._resync()
         for message in batch.messages:
             try:
-                self._take_event(message)
-            except DecodeError:  # the dump tells what the event should have told
+                self._table.take(message)
+            except DecodeError:  # a dump tells what the event should have told
                 self._resync()
-
-    def _take_event(self, message: Message) -> None:
-        if message.type == wire.RTM_NEWLINK:
-            if links.link_family_and_index(message.body)[0] == 0:
-                self._put_link(links.decode_link(message.body))
-        elif message.type == wire.RTM_DELLINK:
-            family, index = links.link_family_and_index(message.body)
-            if family == 0:
-                self._drop_link(index)
-        elif message.type in _ADDRESS_TYPES:
-            self._take_address(message)
-        elif message.type in _ROUTE_TYPES and routes.is_kept(message.body):
-            self._routes_stale = True
-
-    def _put_link(self, link: pb.Link | None) -> None:
-        if link is None:
-            return
-        self._tell_hardware(link)
-        if link.kind in links.PAIR_KINDS and not link.lower and not link.HasField("peer_ifindex"):
-            self._unpaired.setdefault(link.ifindex, 0)
-        else:
-            self._unpaired.pop(link.ifindex, None)
-        before = self._links.get(link.ifindex)
-        if before != link:
-            self._links[link.ifindex] = link
-            self._dirty.add(link.ifindex)
-            self._changed = True
-            self._routes_stale = self._routes_stale or (before is not None and before.up and not link.up)
-
-    def _tell_hardware(self, link: pb.Link) -> None:
-        if self._on_bus is not None and not link.hardware:
-            link.hardware = self._on_bus(link.name)
-
-    def _drop_link(self, index: int) -> None:
-        if self._links.pop(index, None) is not None:
-            self._dirty.add(index)
-            self._unpaired.pop(index, None)
-            self._addresses.pop(index, None)
-            self._changed = self._routes_stale = True
-
-    def _take_address(self, message: Message) -> None:
-        address = addresses.decode_address(message.body)
-        if address is None:
-            return
-        of_link = self._addresses.setdefault(address.ifindex, {})
-        if message.type == wire.RTM_NEWADDR:
-            changed = of_link.get(address.identity) != address.text
-            of_link[address.identity] = address.text
-        else:
-            changed = of_link.pop(address.identity, None) is not None
-            self._routes_stale = True
-        if changed:
-            self._dirty.add(address.ifindex)
-            self._changed = True
+        if self._table.routes_touched:
+            self._table.routes_touched = False
+            self._route_reload.stale = True
 
     # -- dumps -----------------------------------------------------------------------------------------------------
 
     def _load_links(self) -> None:
-        """Links and addresses anew. Raises ReadError and leaves what was known."""
-        dumped_links = _Collected()
-        dumped_addresses = _Collected()
-        whole = self._dump("rtnetlink links", wire.RTM_GETLINK, links.DUMP_REQUEST, dumped_links)
-        whole &= self._dump("rtnetlink addresses", wire.RTM_GETADDR, addresses.DUMP_REQUEST, dumped_addresses)
-        decoded, link_problems = wire.decode_all(dumped_links.messages, links.decode_link)
-        found, address_problems = wire.decode_all(dumped_addresses.messages, addresses.decode_address)
-        self._link_problems = [
-            *_read_errors("rtnetlink links", dumped_links.problems + link_problems),
-            *_read_errors("rtnetlink addresses", dumped_addresses.problems + address_problems),
-        ]
-        self._links = {link.ifindex: link for link in decoded if link is not None}
-        for link in self._links.values():
-            self._tell_hardware(link)
-        self._unpaired.clear()
-        self._addresses = {}
-        for address in found:
-            if address is not None:
-                self._addresses.setdefault(address.ifindex, {})[address.identity] = address.text
-        self._dirty |= self._links.keys() | self._whole.keys()
-        self._links_stale = not whole
-        self._links_due = 0.0 if whole else time.monotonic() + _INTERRUPTED_PAUSE_S
-        self._changed = True
+        """Links and addresses anew. Raises ReadError where links cannot be read, and leaves what was known."""
+        of_links, of_addresses = dumped.Messages(), dumped.Messages()
+        try:
+            whole = self._dump("rtnetlink links", wire.RTM_GETLINK, links.DUMP_REQUEST, of_links)
+        except ReadError as error:
+            self._link_error = error
+            self._link_reload.done(whole=False)
+            raise
+        problems = []
+        try:
+            whole &= self._dump("rtnetlink addresses", wire.RTM_GETADDR, addresses.DUMP_REQUEST, of_addresses)
+            self._has_addresses = True
+        except ReadError as error:
+            of_addresses.restart()
+            problems.append(error)
+            whole = self._has_addresses = False
+        found_links, link_problems = wire.decode_all(of_links.messages, links.decode_link)
+        found_addresses, address_problems = wire.decode_all(of_addresses.messages, addresses.decode_address)
+        problems += _read_errors("rtnetlink links", of_links.problems + link_problems)
+        problems += _read_errors("rtnetlink addresses", of_addresses.problems + address_problems)
+        self._table.replace(
+            (link for link in found_links if link is not None),
+            (address for address in found_addresses if address is not None),
+        )
+        self._link_problems, self._link_error = problems, None
+        self._link_reload.done(whole=whole)
 
-    def _ask_again(self) -> None:
+    def _ask_for_pairs(self) -> None:
         """Ask for links that were announced before they had another end. Raises ReadError."""
-        for index, attempts in list(self._unpaired.items()):
-            collected = _Collected()
+        for index in list(self._table.unpaired):
+            answer = dumped.Messages()
             try:
-                self._dumps.ask(wire.RTM_GETLINK, links.request_one(index), collected.take)
+                self._dumps.ask(wire.RTM_GETLINK, links.request_one(index), answer.take)
             except OSError as error:
                 if error.errno != errno.ENODEV:
                     raise _read_error("rtnetlink links", error) from error
-            self._take_events(Batch(collected.messages, collected.problems))
-            if index in self._unpaired:
-                self._unpaired[index] = attempts + 1
-            if attempts + 1 >= _PAIRING_ATTEMPTS:
-                self._unpaired.pop(index, None)
+            self._take(Batch(answer.messages, answer.problems))
+            self._table.asked_for(index)
 
     def _load_routes(self) -> None:
-        """Routes anew. Raises ReadError and leaves what was known."""
+        """Routes anew. Where they cannot be read, that is a problem and links are none the worse."""
         started = time.thread_time()
         found: list[pb.Route] = []
         problems: list[ReadError] = []
         left_out = 0
-        whole = True
+        whole = readable = True
         for family in (AF_INET, AF_INET6):
-            collected = _Routes(family, MAX_ROUTES - len(found))
-            whole &= self._dump("rtnetlink routes", wire.RTM_GETROUTE, routes.dump_request(family), collected)
-            found += collected.routes
-            left_out += collected.left_out
-            problems += _read_errors("rtnetlink routes", collected.problems)
+            taker = dumped.Routes(family, MAX_ROUTES - len(found))
+            try:
+                whole &= self._dump("rtnetlink routes", wire.RTM_GETROUTE, routes.dump_request(family), taker)
+            except ReadError as error:
+                problems.append(error)
+                whole = readable = False
+            found += taker.routes
+            left_out += taker.left_out
+            problems += _read_errors("rtnetlink routes", taker.problems)
         if left_out:
             because = f"more than {MAX_ROUTES:,} routes: {left_out:,} were left out"
             problems.append(ReadError(Failure.FAILED, "rtnetlink routes", because))
-        self._routes_stale = not whole
-        pause = _ROUTE_DUMP_SHARE * (time.thread_time() - started)
-        self._routes_due = time.monotonic() + (pause if whole else max(pause, _INTERRUPTED_PAUSE_S))
-        if found != self._routes or len(problems) != len(self._route_problems):
-            self._routes, self._route_problems = found, problems
+        self._route_reload.done(whole=whole, pause_s=_ROUTE_DUMP_SHARE * (time.thread_time() - started))
+        if (found, readable) != (self._routes, self._has_routes):
+            self._routes, self._has_routes = found, readable
             self._changed = True
+        self._route_problems = self._renewed(self._route_problems, problems)
 
-    def _dump(self, place: str, kind: int, body: bytes, collected: _Collected | _Routes) -> bool:
-        """False: changes interrupted it every time, and something may be missing."""
+    def _dump(self, place: str, kind: int, body: bytes, taker: dumped.Messages | dumped.Routes) -> bool:
+        """False: changes interrupted it every time, and something may be missing. Raises ReadError."""
         try:
-            return self._dumps.dump(kind, body, collected.take, collected.restart)
+            return self._dumps.dump(kind, body, taker.take, taker.restart)
         except OSError as error:
             raise _read_error(place, error) from error
 
@@ -311,94 +280,21 @@ class NetlinkNetwork:
             return False
         return True
 
-    def _note_counter_problems(self, problems: list[Problem]) -> None:
-        fresh = _read_errors("rtnetlink counters", problems)
-        if [str(p) for p in fresh] != [str(p) for p in self._link_problems if p.place == "rtnetlink counters"]:
-            self._link_problems = [p for p in self._link_problems if p.place != "rtnetlink counters"] + fresh
-            self._changed = True
+    def _renewed(self, before: list[ReadError], now: list[ReadError]) -> list[ReadError]:
+        """The problems of now, or the same list where they are still the same."""
+        if [str(problem) for problem in before] == [str(problem) for problem in now]:
+            return before
+        self._changed = True
+        return now
 
     def _build(self) -> Inventory:
-        whole = dict(self._whole)
-        for index in self._dirty:
-            link = self._links.get(index)
-            if link is None:
-                whole.pop(index, None)
-                continue
-            filled = pb.Link()
-            filled.CopyFrom(link)
-            filled.addresses.extend(sorted(set(self._addresses.get(index, {}).values())))
-            if whole.get(index) != filled:
-                whole[index] = filled
-        self._dirty.clear()
-        self._whole = dict(sorted(whole.items()))
         return Inventory(
-            links=dict(self._whole), routes=list(self._routes), problems=[*self._link_problems, *self._route_problems]
+            links=self._table.build(),
+            routes=list(self._routes),
+            has_routes=self._has_routes,
+            has_addresses=self._has_addresses,
+            problems=[*self._link_problems, *self._route_problems, *self._counter_problems],
         )
-
-
-class _Collected:
-    """Takes in the messages of a dump as they are."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.problems: list[Problem] = []
-
-    def restart(self) -> None:
-        self.messages.clear()
-        self.problems.clear()
-
-    def take(self, data: memoryview) -> Batch:
-        batch = wire.split(data)
-        self.messages += batch.messages
-        self.problems += batch.problems
-        return batch
-
-
-class _Routes:
-    """Takes in a dump of one family's routes and decodes at most so many."""
-
-    def __init__(self, family: int, room: int) -> None:
-        self._family = family
-        self._room = room
-        self.restart()
-
-    def restart(self) -> None:
-        self.routes: list[pb.Route] = []
-        self.problems: list[Problem] = []
-        self.left_out = 0
-
-    def take(self, data: memoryview) -> Batch:
-        batch = wire.split(data)
-        self.problems += batch.problems
-        for message in batch.messages:
-            body = message.body
-            # A kernel without IPv6 answers a request for its routes with all families'.
-            if not routes.is_kept(body) or body[:1] != bytes([self._family]):
-                continue
-            if len(self.routes) >= self._room and not routes.is_default(body):
-                self.left_out += 1
-                continue
-            try:
-                self.routes += routes.decode_route(body)
-            except DecodeError as damage:
-                self.problems.append(Problem(message.offset, f"{message.name}: {damage}"))
-        return batch
-
-
-class _LinkCounters:
-    """Takes counters out of a dump of links, for kernels without RTM_GETSTATS."""
-
-    def __init__(self, table: stats.CounterTable) -> None:
-        self._table = table
-
-    def take(self, data: memoryview) -> Batch:
-        batch = wire.split(data)
-        found, problems = wire.decode_all(batch.messages, links.decode_link_counters)
-        for counters in found:
-            if counters is not None:
-                self._table.put(*counters)
-        self._table.problems += batch.problems + problems
-        return batch
 
 
 def _go_on() -> None:

@@ -17,7 +17,7 @@ from typing import cast
 import pytest
 from nodetell.v1 import facts_pb2 as pb
 
-from agent.host import Inventory, ReadError
+from agent.host import Failure, Inventory, ReadError
 from agent.netlink import wire
 from agent.netlink.connection import DumpConnection, EventConnection, NetlinkError
 from agent.network.ipjson import IpJsonNetwork, render
@@ -394,3 +394,79 @@ def test_close_wakes_a_waiting_thread_and_ends_the_rest(network: NetlinkNetwork)
         network.counters()
     assert not network.wait(0.01)
     network.close()
+
+
+# -- when the kernel refuses -------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_dumped_is_told_and_the_rest_is_good(
+    inside: netns.Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = DumpConnection.dump
+    refused: set[int] = set()
+
+    def refusing(self: DumpConnection, kind: int, *rest: object) -> bool:
+        if kind in refused:
+            raise NetlinkError(errno.EPERM, "Operation not permitted")
+        return whole(self, kind, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DumpConnection, "dump", refusing)
+    refused |= {wire.RTM_GETROUTE, wire.RTM_GETADDR, wire.RTM_GETSTATS}
+    network = in_namespace(inside)
+    inventory = network.inventory()
+    assert list(by_name(inventory)) == ["lo"]
+    assert (inventory.has_routes, inventory.has_addresses) == (False, False)
+    assert {str(problem) for problem in inventory.problems} == {
+        "rtnetlink addresses: Operation not permitted",
+        "rtnetlink routes: Operation not permitted",
+    }
+    with pytest.raises(ReadError, match="rtnetlink counters: Operation not permitted") as caught:
+        network.counters()
+    assert caught.value.failure is Failure.DENIED
+    refused.clear()
+    mended = until(network, lambda i: i.has_routes and i.has_addresses)
+    assert mended.problems == []
+    assert list(by_name(mended)["lo"].addresses) == ["127.0.0.1/8", "::1/128"]
+    network.close()
+
+    refused.add(wire.RTM_GETLINK)
+    without = in_namespace(inside)
+    for _ in range(2):
+        with pytest.raises(ReadError, match="rtnetlink links: Operation not permitted"):
+            without.inventory()
+    refused.clear()
+    assert without.wait(3)
+    assert list(by_name(without.inventory())) == ["lo"]
+    without.close()
+
+
+def test_a_damaged_event_is_made_up_for_by_a_dump(
+    inside: netns.Namespace, network: NetlinkNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netns.veths(inside, 1)
+    before = until(network, lambda i: len(i.links) == 3)
+    whole = wire.split
+
+    def damaging(data: bytes | memoryview) -> wire.Batch:
+        batch = whole(data)
+        batch.messages = [wire.Message(m.type, m.flags, m.offset, m.body[:-30]) for m in batch.messages]
+        return batch
+
+    inside.ip("link", "set", "p0a", "mtu", 1400)
+    with monkeypatch.context() as patch:
+        patch.setattr(wire, "split", damaging)
+        assert network.wait(1.0)
+    after = network.inventory()
+    assert by_name(after)["p0a"].mtu == 1400
+    assert after.problems == []
+    assert by_name(after)["p0b"] is by_name(before)["p0b"]
+
+
+def test_the_resident_agent_reads_the_network_without_general_libraries() -> None:
+    program = (
+        "import sys, agent.network.live, agent.network.sysfs, agent.collectors.links, agent.collectors.routes\n"
+        "print(sorted({'pyroute2', 'psutil', 'subprocess', 'json'} & set(sys.modules)))"
+    )
+    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "[]"
