@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from aggregator.model import Evidence, Finding, RuledOut, Severity, Stage, Verdict, finding_id
-from aggregator.signatures.mtu import configuration, counters, paths
+from aggregator.signatures.mtu import configuration, fragments, lookalikes, paths, too_big
 from aggregator.signatures.mtu.codes import CODES
-from aggregator.signatures.mtu.counters import HostCounters
 from aggregator.signatures.mtu.observation import Observation
 from aggregator.signatures.mtu.topology import HostNetwork, TunnelFit
+from aggregator.signatures.mtu.window import HostWindow
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
@@ -28,7 +28,7 @@ class _Host:
     network: HostNetwork
     fits: list[TunnelFit]
     misfits: list[configuration.Misfit]
-    counters: HostCounters
+    window: HostWindow
 
 
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
@@ -39,12 +39,12 @@ def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
         network = HostNetwork(state, view.nodes.get(name))
         fits, gaps = configuration.overlays(network)
         misfits = configuration.misfits_on_node(network, fits)
-        hosts[name] = _Host(network, fits, misfits, HostCounters(network, fits, misfits, thresholds))
+        hosts[name] = _Host(network, fits, misfits, HostWindow(network, fits, thresholds))
         verdict.gaps.extend(gaps)
-        verdict.gaps.extend(counters.unwatched(network, thresholds))
+        verdict.gaps.extend(lookalikes.unwatched(network, thresholds))
     observations = [seen for host in hosts.values() for seen in _host_rules(host)]
     every_node_seen = not view.nodes or set(view.nodes) <= set(view.hosts)
-    observations += counters.lost_between((host.counters for host in hosts.values()), every_node_seen)
+    observations += fragments.lost_between((host.window for host in hosts.values()), every_node_seen)
     observations += configuration.inconsistent_across_nodes({name: host.network for name, host in hosts.items()})
     found = paths.probes((host.network for host in hosts.values()), thresholds)
     observations += paths.path_rules(found)
@@ -56,24 +56,24 @@ def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
 def _host_rules(host: _Host) -> Iterable[Observation]:
     yield from configuration.overlay_exceeds_underlay(host.network, host.fits)
     for misfit, seen in zip(host.misfits, configuration.inconsistent_on_node(host.network, host.misfits), strict=True):
-        harm = host.counters.misfit_harm(misfit)
+        harm = too_big.misfit_harm(host.window, misfit)
         yield replace(seen, stage=Stage.ACTIVE, evidence=(*seen.evidence, *harm)) if harm else seen
-    yield from host.counters.drop_fingerprint()
-    yield from host.counters.icmp_blocked()
-    yield from host.counters.fragmenting()
-    yield from host.counters.fragments_unassembled()
-    yield from host.counters.nic_errors()
-    yield from host.counters.overlay_drops()
-    yield from host.counters.queue_drops()
-    yield from host.counters.conntrack_full()
+    yield from too_big.drop_fingerprint(host.window)
+    yield from too_big.icmp_blocked(host.window)
+    yield from fragments.fragmenting(host.window)
+    yield from fragments.fragments_unassembled(host.window)
+    yield from lookalikes.nic_errors(host.window)
+    yield from lookalikes.overlay_drops(host.window)
+    yield from lookalikes.queue_drops(host.window)
+    yield from lookalikes.conntrack_full(host.window)
 
 
 def _settled(observations: list[Observation]) -> list[Observation]:
     """Let observations of one cause know of each other: harm makes a configuration active."""
     lost = {
-        seen.node for seen in observations if seen.code == counters.FRAGMENTS_LOST and seen.about == ("on the way",)
+        seen.node for seen in observations if seen.code == fragments.FRAGMENTS_LOST and seen.about == ("on the way",)
     }
-    kept = [seen for seen in observations if not (seen.code == counters.FRAGMENTING and seen.node in lost)]
+    kept = [seen for seen in observations if not (seen.code == fragments.FRAGMENTING and seen.node in lost)]
     harmed = {(seen.node, cause) for seen in kept if seen.stage is Stage.ACTIVE for cause in seen.causes}
     black_holes = [seen for seen in kept if seen.code == paths.PATH_BLACK_HOLE and seen.about == ("overlay",)]
     holes = {item.node: item for item in black_holes}
@@ -104,7 +104,7 @@ def _proof(seen: Observation, observations: list[Observation]) -> tuple[Evidence
 
 
 def _with_path_causes(seen: Observation, observations: list[Observation]) -> Observation:
-    if seen.code not in {paths.PATH_BLACK_HOLE, counters.FRAGMENTS_LOST} or seen.causes or seen.about == ("underlay",):
+    if seen.code not in {paths.PATH_BLACK_HOLE, fragments.FRAGMENTS_LOST} or seen.causes or seen.about == ("underlay",):
         return seen
     causes = {
         (other.code, other.about)
