@@ -45,11 +45,9 @@ _ENCAP_TYPES = {"fou": 1, "gue": 2}
 _ENCAP_WORDS = {number: word for word, number in _ENCAP_TYPES.items()}
 _GRE_KINDS = ("gre", "gretap", "ip6gre", "ip6gretap")
 
-_COUNTER_KEYS: dict[str, tuple[str, str]] = {
-    name: tuple(name.split("_", 1))
-    if name not in ("multicast", "collisions")
-    else ("rx" if name == "multicast" else "tx", name)  # type: ignore[misc]  # a split at most once is a pair
-    for name in COUNTER_NAMES
+_COUNTER_KEYS = {name: name.split("_", 1) for name in COUNTER_NAMES} | {
+    "multicast": ["rx", "multicast"],
+    "collisions": ["tx", "collisions"],
 }
 """Direction and key of each counter in "stats64"."""
 _LEFT_OUT_WHEN_ZERO = frozenset({"rx_compressed", "tx_compressed", "rx_nohandler"})
