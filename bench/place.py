@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-FRAME = bytes(12) + b"\x88\xb5" + bytes(46)
+HEADER = bytes(12) + b"\x88\xb5"
 """Ethernet, type "local experimental" (IEEE 802): nobody answers it."""
 
 
@@ -65,7 +66,10 @@ def populate(count: int) -> None:
 
 @contextlib.contextmanager
 def traffic(interval_s: float) -> Iterator[None]:
-    """A process that sends a frame through every interface, each interval. What it costs is its own."""
+    """A process that sends one to three frames of random length through every interface, each interval.
+
+    Random, because increments that are all alike compress to nothing. What it costs is its own.
+    """
     sender = subprocess.Popen([sys.executable, "-m", "bench.place", str(interval_s)])
     try:
         yield
@@ -78,11 +82,13 @@ def _send_forever(interval_s: float) -> None:
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     names = [name for _, name in socket.if_nameindex() if name != "lo"]
     parent = os.getppid()
+    chance = random.Random(1)  # noqa: S311 - lengths of packets
     while os.getppid() == parent:
         began = time.monotonic()
         for name in names:
-            with contextlib.suppress(OSError):
-                raw.sendto(FRAME, (name, 0))
+            for _ in range(chance.randint(1, 3)):
+                with contextlib.suppress(OSError):
+                    raw.sendto(HEADER + bytes(chance.randint(46, 1400)), (name, 0))
         time.sleep(max(0.0, interval_s - (time.monotonic() - began)))
 
 

@@ -3,7 +3,7 @@
     python -m bench.sweep [--interfaces 10,100,500,1000] [--rounds 10] [--seconds 30] [--format json]
 
 For each number a network namespace is made with so many interfaces, and in it, in turns, first quiet and then while a
-frame goes through every interface twice a second, so that all their counters have moved:
+few frames of random length go through every interface twice a second, so that all their counters have moved:
 
 - node_exporter with netclass and netdev, and another with diskstats and filesystem too, scraped over HTTP, without
   compression (which would cost it more);
