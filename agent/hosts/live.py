@@ -122,17 +122,20 @@ def _network(host: LiveHost, sys: str) -> tuple[Network, bool]:
     """The way to the host's interfaces, and whether this process shares its network namespace."""
     from agent.network.live import NetlinkNetwork  # noqa: PLC0415  # a bundle is read without netlink
 
-    if host.proc == "/proc" and sys == "/sys":
-        return NetlinkNetwork(), True  # nothing of another namespace is in sight
+    def on_bus(interface: str) -> bool:
+        """Kernels before 5.14 do not tell by netlink what hangs on a bus; sysfs does."""
+        return os.path.exists(f"{sys}/class/net/{interface}/device")
+
+    own = host.proc == "/proc" and sys == "/sys"  # nothing of another namespace is in sight
     with contextlib.suppress(ReadError, OSError), contextlib.ExitStack() as undo:
-        netlink = NetlinkNetwork()
+        netlink = NetlinkNetwork(on_bus=on_bus)
         undo.callback(netlink.close)
-        if _same_interfaces(netlink, host):
+        if own or _same_interfaces(netlink, host):
             undo.pop_all()
             return netlink, True
     from agent.network.sysfs import SysfsNetwork  # noqa: PLC0415  # most hosts never need it
 
-    return SysfsNetwork(host.read, host.entries, host.link_target), False
+    return SysfsNetwork(host.read, host.entries, host.link_target), own
 
 
 def _same_interfaces(netlink: Network, host: LiveHost) -> bool:

@@ -80,6 +80,16 @@ def test_the_same_interfaces_mean_the_same_namespace(tmp_path: Path) -> None:
         host.network.close()
 
 
+def test_where_netlink_is_forbidden_sysfs_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "a seccomp profile without AF_NETLINK")
+
+    monkeypatch.setattr("agent.netlink.connection.socket.socket", refuse)
+    host = live_host("n")
+    assert host.network.inventory().source == "sysfs"
+    host.network.close()
+
+
 def test_an_unreadable_sysfs_is_a_read_error_of_the_network_and_no_crash(tmp_path: Path) -> None:
     host = live_host("n", str(tmp_path / "proc"), str(tmp_path / "sys"))
     with pytest.raises(ReadError):
