@@ -122,12 +122,14 @@ class Ack(_message.Message):
     def __init__(self, seq: _Optional[int] = ...) -> None: ...
 
 class Instruction(_message.Message):
-    __slots__ = ("resync", "pace")
+    __slots__ = ("resync", "pace", "probe_plan")
     RESYNC_FIELD_NUMBER: _ClassVar[int]
     PACE_FIELD_NUMBER: _ClassVar[int]
+    PROBE_PLAN_FIELD_NUMBER: _ClassVar[int]
     resync: Resync
     pace: Pace
-    def __init__(self, resync: _Optional[_Union[Resync, _Mapping]] = ..., pace: _Optional[_Union[Pace, _Mapping]] = ...) -> None: ...
+    probe_plan: ProbePlan
+    def __init__(self, resync: _Optional[_Union[Resync, _Mapping]] = ..., pace: _Optional[_Union[Pace, _Mapping]] = ..., probe_plan: _Optional[_Union[ProbePlan, _Mapping]] = ...) -> None: ...
 
 class Resync(_message.Message):
     __slots__ = ("reason",)
@@ -140,3 +142,41 @@ class Pace(_message.Message):
     BATCH_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     batch_interval_ms: int
     def __init__(self, batch_interval_ms: _Optional[int] = ...) -> None: ...
+
+class ProbePlan(_message.Message):
+    __slots__ = ("version", "part", "parts", "interval_ms", "targets", "grants")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
+    GRANTS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    part: int
+    parts: int
+    interval_ms: int
+    targets: _containers.RepeatedCompositeFieldContainer[ProbeTarget]
+    grants: _containers.RepeatedCompositeFieldContainer[ProbeGrant]
+    def __init__(self, version: _Optional[int] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ..., interval_ms: _Optional[int] = ..., targets: _Optional[_Iterable[_Union[ProbeTarget, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[ProbeGrant, _Mapping]]] = ...) -> None: ...
+
+class ProbeTarget(_message.Message):
+    __slots__ = ("peer", "via", "address", "port", "key")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    VIA_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    via: str
+    address: str
+    port: int
+    key: ProbeGrant
+    def __init__(self, peer: _Optional[str] = ..., via: _Optional[str] = ..., address: _Optional[str] = ..., port: _Optional[int] = ..., key: _Optional[_Union[ProbeGrant, _Mapping]] = ...) -> None: ...
+
+class ProbeGrant(_message.Message):
+    __slots__ = ("id", "key")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    id: bytes
+    key: bytes
+    def __init__(self, id: _Optional[bytes] = ..., key: _Optional[bytes] = ...) -> None: ...

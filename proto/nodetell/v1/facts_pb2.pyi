@@ -69,7 +69,7 @@ COVERAGE_STATUS_DEGRADED: CoverageStatus
 COVERAGE_STATUS_DAMAGED: CoverageStatus
 
 class Item(_message.Message):
-    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link")
+    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link", "probe_endpoint")
     KEY_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,7 @@ class Item(_message.Message):
     COVERAGE_FIELD_NUMBER: _ClassVar[int]
     COLLECTOR_FIELD_NUMBER: _ClassVar[int]
     POD_LINK_FIELD_NUMBER: _ClassVar[int]
+    PROBE_ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     key: str
     host: HostInfo
     link: Link
@@ -104,7 +105,8 @@ class Item(_message.Message):
     coverage: Coverage
     collector: CollectorStatus
     pod_link: PodLink
-    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ...) -> None: ...
+    probe_endpoint: ProbeEndpoint
+    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ..., probe_endpoint: _Optional[_Union[ProbeEndpoint, _Mapping]] = ...) -> None: ...
 
 class HostInfo(_message.Message):
     __slots__ = ("boot_time_unix_ms", "boot_id", "kernel_release", "machine", "cpus", "recorded")
@@ -379,6 +381,24 @@ class PathMtu(_message.Message):
     at_unix_ms: int
     rtt_us: int
     def __init__(self, peer: _Optional[str] = ..., via: _Optional[str] = ..., from_address: _Optional[str] = ..., to_address: _Optional[str] = ..., interface: _Optional[str] = ..., interface_mtu: _Optional[int] = ..., path_mtu: _Optional[int] = ..., icmp_seen: _Optional[bool] = ..., at_unix_ms: _Optional[int] = ..., rtt_us: _Optional[int] = ...) -> None: ...
+
+class ProbeEndpoint(_message.Message):
+    __slots__ = ("port", "addresses")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    addresses: _containers.RepeatedCompositeFieldContainer[ProbeAddress]
+    def __init__(self, port: _Optional[int] = ..., addresses: _Optional[_Iterable[_Union[ProbeAddress, _Mapping]]] = ...) -> None: ...
+
+class ProbeAddress(_message.Message):
+    __slots__ = ("address", "via", "network")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    VIA_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    via: str
+    network: str
+    def __init__(self, address: _Optional[str] = ..., via: _Optional[str] = ..., network: _Optional[str] = ...) -> None: ...
 
 class Coverage(_message.Message):
     __slots__ = ("signal", "status", "because", "remedy")
