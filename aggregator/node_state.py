@@ -143,7 +143,9 @@ class NodeState:
         self.items: dict[str, facts_pb2.Item] = {}
         self.counters: dict[str, CounterState] = {}
         self.items_revision = 0
-        """Grows whenever an item may have changed: what was worked out from the items holds as long as it stays."""
+        """Grows whenever an item may have changed."""
+        self.derived: dict[str, object] = {}
+        """What others have worked out from the items, each under a name of its own; emptied when an item changes."""
         self.coalesced_updates = 0
         self.dropped_samples = 0
         self._schemas: dict[int, Names] = {}
@@ -203,6 +205,7 @@ class NodeState:
         if items is not None:
             self.items, self._item_bytes = items, item_bytes
             self.items_revision += 1
+            self.derived.clear()
             for kind in list(self._by_kind) if update.full else self._by_kind.keys() & kinds:
                 del self._by_kind[kind]
         self.coalesced_updates = update.coalesced_updates

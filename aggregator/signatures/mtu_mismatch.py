@@ -9,25 +9,37 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from aggregator.model import Evidence, Finding, RuledOut, Severity, Stage, Verdict, finding_id
+from aggregator.model import Evidence, Finding, Gap, RuledOut, Severity, Stage, Verdict, finding_id
+from aggregator.node_state import NodeState
 from aggregator.signatures.mtu import configuration, fragments, lookalikes, paths, too_big
 from aggregator.signatures.mtu.codes import CODES
 from aggregator.signatures.mtu.observation import Observation
 from aggregator.signatures.mtu.topology import HostNetwork, TunnelFit
 from aggregator.signatures.mtu.window import HostWindow
 from aggregator.signatures.thresholds import Thresholds
-from aggregator.view import ClusterView
+from aggregator.view import ClusterView, NodeObject
 
+_NAME = "mtu_mismatch"
 CODES_COVERED = tuple(CODES)
 _MOST_EVIDENCE = 24
 """Pieces of evidence in one finding; a hundred nodes with one cause need no thousand lines."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Host:
+class _Configuration:
+    """What follows from a host's items alone, worked out once for as long as they stay."""
+
+    node: NodeObject | None
     network: HostNetwork
     fits: list[TunnelFit]
+    gaps: list[Gap]
     misfits: list[configuration.Misfit]
+    roles: list[configuration.Role]
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    configuration: _Configuration
     window: HostWindow
 
 
@@ -36,26 +48,41 @@ def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     verdict = Verdict()
     hosts: dict[str, _Host] = {}
     for name, state in sorted(view.hosts.items()):
-        network = HostNetwork(state, view.nodes.get(name))
-        fits, gaps = configuration.overlays(network)
-        misfits = configuration.misfits_on_node(network, fits)
-        hosts[name] = _Host(network, fits, misfits, HostWindow(network, fits, thresholds))
-        verdict.gaps.extend(gaps)
-        verdict.gaps.extend(lookalikes.unwatched(network, thresholds))
+        known = _configuration(state, view.nodes.get(name))
+        hosts[name] = _Host(known, HostWindow(known.network, known.fits, thresholds))
+        verdict.gaps.extend(known.gaps)
+        verdict.gaps.extend(lookalikes.unwatched(known.network, thresholds))
     observations = [seen for host in hosts.values() for seen in _host_rules(host)]
     every_node_seen = not view.nodes or set(view.nodes) <= set(view.hosts)
     observations += fragments.lost_between((host.window for host in hosts.values()), every_node_seen)
-    observations += configuration.inconsistent_across_nodes({name: host.network for name, host in hosts.items()})
-    found = paths.probes((host.network for host in hosts.values()), thresholds)
+    networks = {name: host.configuration.network for name, host in hosts.items()}
+    roles = {name: host.configuration.roles for name, host in hosts.items()}
+    observations += configuration.inconsistent_across_nodes(networks, roles)
+    found = paths.probes(networks.values(), thresholds)
     observations += paths.path_rules(found)
     observations = _settled(observations)
     verdict.findings = _findings(view, observations)
     return verdict
 
 
+def _configuration(state: NodeState, node: NodeObject | None) -> _Configuration:
+    known = state.derived.get(_NAME)
+    if isinstance(known, _Configuration) and known.node == node:
+        return known
+    network = HostNetwork(state, node)
+    fits, gaps = configuration.overlays(network)
+    misfits, roles = configuration.misfits_on_node(network, fits), configuration.roles_of(network)
+    made = _Configuration(node, network, fits, gaps, misfits, roles)
+    state.derived[_NAME] = made
+    return made
+
+
 def _host_rules(host: _Host) -> Iterable[Observation]:
-    yield from configuration.overlay_exceeds_underlay(host.network, host.fits)
-    for misfit, seen in zip(host.misfits, configuration.inconsistent_on_node(host.network, host.misfits), strict=True):
+    known = host.configuration
+    yield from configuration.overlay_exceeds_underlay(known.network, known.fits)
+    for misfit, seen in zip(
+        known.misfits, configuration.inconsistent_on_node(known.network, known.misfits), strict=True
+    ):
         harm = too_big.misfit_harm(host.window, misfit)
         yield replace(seen, stage=Stage.ACTIVE, evidence=(*seen.evidence, *harm)) if harm else seen
     yield from too_big.drop_fingerprint(host.window)

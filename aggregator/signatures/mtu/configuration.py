@@ -172,7 +172,7 @@ def _stacked(host: HostNetwork) -> list[Misfit]:
 
 def _pods_above_overlay(host: HostNetwork, fits: Iterable[TunnelFit]) -> list[Misfit]:
     """Pods' veths larger than the overlay that their packets to other nodes are sent through."""
-    veths = host.pod_veths()
+    veths = host.pod_veths
     found = []
     for fit in fits:
         link = fit.link
@@ -250,7 +250,9 @@ class _Member:
     evidence: Evidence
 
 
-def inconsistent_across_nodes(hosts: Mapping[str, HostNetwork]) -> list[Observation]:
+def inconsistent_across_nodes(
+    hosts: Mapping[str, HostNetwork], roles_of: Mapping[str, list[Role]]
+) -> list[Observation]:
     """The same interface role has different MTUs on nodes of one pool.
 
     A role is what an interface does (carries the overlay, is on this IP network, is this overlay), never its name:
@@ -261,7 +263,7 @@ def inconsistent_across_nodes(hosts: Mapping[str, HostNetwork]) -> list[Observat
     for name, host in sorted(hosts.items()):
         pool = pool_of(host.node) if host.node is not None else None
         witness = Witness(name, host.state.at)
-        for role, link in _roles(host, pool is not None):
+        for role, link in roles_of[name]:
             evidence = witness.level("link.mtu", link.name, link.mtu, "bytes", host.source("link"))
             roles.setdefault((pool or "", *role), []).append(_Member(name, link, evidence))
     found = []
@@ -295,9 +297,14 @@ def inconsistent_across_nodes(hosts: Mapping[str, HostNetwork]) -> list[Observat
     return found
 
 
-def _roles(host: HostNetwork, pool_known: bool) -> list[tuple[tuple[str, ...], pb.Link]]:
-    """(role, interface) pairs of a host; an interface has one role."""
-    roles: list[tuple[tuple[str, ...], pb.Link]] = []
+Role = tuple[tuple[str, ...], pb.Link]
+"""What an interface does, and the interface."""
+
+
+def roles_of(host: HostNetwork) -> list[Role]:
+    """Roles of a host's interfaces; an interface has one at most."""
+    pool_known = host.node is not None
+    roles: list[Role] = []
     taken: set[int] = set()
 
     def give(role: tuple[str, ...], link: pb.Link | None) -> None:

@@ -29,44 +29,45 @@ class Observation:
     workloads: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
 class Moves:
     """By how much counters rose in the window, on one host. Unknown counters are None, never 0."""
 
-    state: NodeState
-    window_s: float
+    def __init__(self, state: NodeState, window_s: float) -> None:
+        self.state = state
+        self.window_s = window_s
+        self._rises: dict[str, Mapping[str, Delta] | None] = {}
 
     def of(self, subject: str, counter: str) -> int | None:
-        """Increment of one counter."""
-        delta = self._delta(subject, counter)
-        return None if delta is None else delta.increment
+        """Increment of one counter; None: it is not known, or nothing can be said of it yet."""
+        rises = self._of(subject)
+        if rises is None or (counter not in rises and self.state.level(subject, counter) is None):
+            return None
+        return rises[counter].increment if counter in rises else 0
 
     def sum_of(self, subject: str, counters: tuple[str, ...]) -> int | None:
         """Sum over counters of ONE subject; None where none of them is known. Interfaces are never summed up."""
         known = [rise for counter in counters if (rise := self.of(subject, counter)) is not None]
         return sum(known) if known else None
 
-    def reaches(self, subject: str, counter: str, minimum: int) -> bool:
-        """The counter rose by at least `minimum` per window."""
-        delta = self._delta(subject, counter)
-        return delta is not None and delta.increment >= minimum * self.scale(delta)
-
-    def scale(self, delta: Delta) -> float:
-        """How many windows of a minute a delta stands for, at least one: minima are given per minute."""
-        return max(1.0, delta.seconds / 60.0)
-
-    def minimum(self, subject: str, counter: str, per_minute: int) -> float:
-        """A minimum per minute, for the time that the counter was really watched."""
-        delta = self._delta(subject, counter)
-        return per_minute if delta is None else per_minute * self.scale(delta)
-
     def seconds(self, subject: str, counter: str) -> float:
-        """Length of the watched window in seconds; 0: not watched."""
-        delta = self._delta(subject, counter)
+        """How long a counter was really watched, at most the window; 0: not at all."""
+        rises = self._of(subject)
+        if rises is None:
+            return 0.0
+        if counter in rises:
+            return rises[counter].seconds
+        delta = self.state.delta(subject, counter, self.window_s)
         return 0.0 if delta is None else delta.seconds
 
-    def _delta(self, subject: str, counter: str) -> Delta | None:
-        return self.state.delta(subject, counter, self.window_s)
+    def reaches(self, subject: str, counter: str, per_minute: int) -> bool:
+        """The counter rose by at least so much a minute, and by at least that in all."""
+        increment = self.of(subject, counter) or 0
+        return increment >= per_minute * max(1.0, self.seconds(subject, counter) / 60.0)
+
+    def _of(self, subject: str) -> Mapping[str, Delta] | None:
+        if subject not in self._rises:
+            self._rises[subject] = self.state.increments(subject, self.window_s)
+        return self._rises[subject]
 
 
 @dataclass(slots=True)

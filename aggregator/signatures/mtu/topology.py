@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
 
 from nodetell.v1 import facts_pb2 as pb
@@ -72,6 +73,7 @@ class HostNetwork:
         for link in self.links.values():
             if link.master:
                 self.ports.setdefault(link.master, []).append(link)
+        self._pod_bridges: dict[int, bool] = {}
         info = state.items.get("host")
         self.recorded = info is not None and info.host.recorded
 
@@ -85,6 +87,7 @@ class HostNetwork:
         """Tunnels that are up."""
         return (link for link in self.links.values() if link.kind in TUNNEL_KINDS and self.alive(link))
 
+    @cached_property
     def pod_veths(self) -> list[pb.Link]:
         """Host-side ends of veth pairs whose other end is in another namespace, and that no container bridge owns.
 
@@ -100,17 +103,20 @@ class HostNetwork:
         master = self.links.get(link.master)
         if master is None or master.kind != "bridge":
             return True  # routed, or on Open vSwitch
-        return self._is_pod_bridge(master)
+        if master.ifindex not in self._pod_bridges:
+            self._pod_bridges[master.ifindex] = self._is_pod_bridge(master)
+        return self._pod_bridges[master.ifindex]
 
     def _is_pod_bridge(self, bridge: pb.Link) -> bool:
         """A bridge that an overlay's routes belong to, or that an overlay is a port of. docker0 is neither."""
         if any(port.kind in TUNNEL_KINDS for port in self.ports.get(bridge.ifindex, ())):
             return True
-        ranges = self.overlay_ranges()
+        ranges = self.overlay_ranges
         if not ranges:
             return _CONTAINER_ENGINE_BRIDGE.fullmatch(bridge.name) is None
         return any(_near(_network(address), there) for address in bridge.addresses for there in ranges)
 
+    @cached_property
     def overlay_ranges(self) -> list[Network]:
         """Destinations of the routes through tunnels that are no VPNs: other nodes' pod ranges."""
         return [
@@ -123,6 +129,7 @@ class HostNetwork:
             and destination.prefixlen > 0
         ]
 
+    @cached_property
     def local_pod_ranges(self) -> list[Network]:
         """Where this host's own pods live: the node's podCIDRs, pod bridges' and routed CNI devices' addresses."""
         ranges = [_network(cidr) for cidr in (self.node.pod_cidrs if self.node else ())]
@@ -144,7 +151,7 @@ class HostNetwork:
         destinations = [there for there in through if there is not None and not there.is_link_local]
         if tunnel.kind in {"vxlan", "geneve"} and any(there.prefixlen > 0 for there in destinations):
             return True
-        return any(_near(here, there) for here in self.local_pod_ranges() for there in destinations)
+        return any(_near(here, there) for here in self.local_pod_ranges for there in destinations)
 
     # -- does it fit ---------------------------------------------------------------------------------------------------
 
@@ -186,7 +193,7 @@ class HostNetwork:
         mtus = self._pod_route_mtus(tunnel)
         if mtus:
             return min(mtus), "routes"
-        veths = [veth.mtu for veth in self.pod_veths()]
+        veths = [veth.mtu for veth in self.pod_veths]
         if veths and max(veths) < carrier.mtu:
             return max(veths), "pod veths"
         return None
@@ -249,6 +256,7 @@ class HostNetwork:
 _DEAD = frozenset({pb.OPER_STATE_DOWN, pb.OPER_STATE_NOT_PRESENT, pb.OPER_STATE_LOWER_LAYER_DOWN})
 
 
+@lru_cache(maxsize=100_000)
 def _network(text: str) -> Network | None:
     try:
         return ip_network(text, strict=False)
