@@ -32,6 +32,38 @@ class UnderlaySource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UNDERLAY_SOURCE_REMOTE_ROUTE: _ClassVar[UnderlaySource]
     UNDERLAY_SOURCE_DEFAULT_ROUTE: _ClassVar[UnderlaySource]
 
+class DeviceUse(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEVICE_USE_UNSPECIFIED: _ClassVar[DeviceUse]
+    DEVICE_USE_MOUNTED: _ClassVar[DeviceUse]
+    DEVICE_USE_SWAP: _ClassVar[DeviceUse]
+    DEVICE_USE_RAW_BLOCK: _ClassVar[DeviceUse]
+    DEVICE_USE_HELD: _ClassVar[DeviceUse]
+    DEVICE_USE_PARTITIONED: _ClassVar[DeviceUse]
+    DEVICE_USE_UNUSED: _ClassVar[DeviceUse]
+
+class AttachEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ATTACH_EVENT_KIND_UNSPECIFIED: _ClassVar[AttachEventKind]
+    ATTACH_EVENT_KIND_ATTACHED: _ClassVar[AttachEventKind]
+    ATTACH_EVENT_KIND_DETACHED: _ClassVar[AttachEventKind]
+    ATTACH_EVENT_KIND_MOUNTED: _ClassVar[AttachEventKind]
+    ATTACH_EVENT_KIND_UNMOUNTED: _ClassVar[AttachEventKind]
+    ATTACH_EVENT_KIND_REMOUNTED: _ClassVar[AttachEventKind]
+
+class KernelEventClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KERNEL_EVENT_CLASS_UNSPECIFIED: _ClassVar[KernelEventClass]
+    KERNEL_EVENT_CLASS_IO_ERROR: _ClassVar[KernelEventClass]
+    KERNEL_EVENT_CLASS_FS_ERROR: _ClassVar[KernelEventClass]
+    KERNEL_EVENT_CLASS_REMOUNT_READ_ONLY: _ClassVar[KernelEventClass]
+    KERNEL_EVENT_CLASS_HUNG_TASK: _ClassVar[KernelEventClass]
+    KERNEL_EVENT_CLASS_NIC_RESET: _ClassVar[KernelEventClass]
+    KERNEL_EVENT_CLASS_OOM_KILL: _ClassVar[KernelEventClass]
+    KERNEL_EVENT_CLASS_SEGFAULT: _ClassVar[KernelEventClass]
+    KERNEL_EVENT_CLASS_NFS_NOT_RESPONDING: _ClassVar[KernelEventClass]
+    KERNEL_EVENT_CLASS_MD_DM_ERROR: _ClassVar[KernelEventClass]
+
 class LatencyMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     LATENCY_METHOD_UNSPECIFIED: _ClassVar[LatencyMethod]
@@ -60,6 +92,29 @@ UNDERLAY_SOURCE_LINK: UnderlaySource
 UNDERLAY_SOURCE_LOCAL_ADDRESS: UnderlaySource
 UNDERLAY_SOURCE_REMOTE_ROUTE: UnderlaySource
 UNDERLAY_SOURCE_DEFAULT_ROUTE: UnderlaySource
+DEVICE_USE_UNSPECIFIED: DeviceUse
+DEVICE_USE_MOUNTED: DeviceUse
+DEVICE_USE_SWAP: DeviceUse
+DEVICE_USE_RAW_BLOCK: DeviceUse
+DEVICE_USE_HELD: DeviceUse
+DEVICE_USE_PARTITIONED: DeviceUse
+DEVICE_USE_UNUSED: DeviceUse
+ATTACH_EVENT_KIND_UNSPECIFIED: AttachEventKind
+ATTACH_EVENT_KIND_ATTACHED: AttachEventKind
+ATTACH_EVENT_KIND_DETACHED: AttachEventKind
+ATTACH_EVENT_KIND_MOUNTED: AttachEventKind
+ATTACH_EVENT_KIND_UNMOUNTED: AttachEventKind
+ATTACH_EVENT_KIND_REMOUNTED: AttachEventKind
+KERNEL_EVENT_CLASS_UNSPECIFIED: KernelEventClass
+KERNEL_EVENT_CLASS_IO_ERROR: KernelEventClass
+KERNEL_EVENT_CLASS_FS_ERROR: KernelEventClass
+KERNEL_EVENT_CLASS_REMOUNT_READ_ONLY: KernelEventClass
+KERNEL_EVENT_CLASS_HUNG_TASK: KernelEventClass
+KERNEL_EVENT_CLASS_NIC_RESET: KernelEventClass
+KERNEL_EVENT_CLASS_OOM_KILL: KernelEventClass
+KERNEL_EVENT_CLASS_SEGFAULT: KernelEventClass
+KERNEL_EVENT_CLASS_NFS_NOT_RESPONDING: KernelEventClass
+KERNEL_EVENT_CLASS_MD_DM_ERROR: KernelEventClass
 LATENCY_METHOD_UNSPECIFIED: LatencyMethod
 LATENCY_METHOD_PASSIVE: LatencyMethod
 LATENCY_METHOD_PROBE: LatencyMethod
@@ -69,7 +124,7 @@ COVERAGE_STATUS_DEGRADED: CoverageStatus
 COVERAGE_STATUS_DAMAGED: CoverageStatus
 
 class Item(_message.Message):
-    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link", "probe_endpoint")
+    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link", "probe_endpoint", "kernel_event", "attach_event", "attached_device")
     KEY_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +143,9 @@ class Item(_message.Message):
     COLLECTOR_FIELD_NUMBER: _ClassVar[int]
     POD_LINK_FIELD_NUMBER: _ClassVar[int]
     PROBE_ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_EVENT_FIELD_NUMBER: _ClassVar[int]
+    ATTACH_EVENT_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_DEVICE_FIELD_NUMBER: _ClassVar[int]
     key: str
     host: HostInfo
     link: Link
@@ -106,7 +164,10 @@ class Item(_message.Message):
     collector: CollectorStatus
     pod_link: PodLink
     probe_endpoint: ProbeEndpoint
-    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ..., probe_endpoint: _Optional[_Union[ProbeEndpoint, _Mapping]] = ...) -> None: ...
+    kernel_event: KernelEvent
+    attach_event: AttachEvent
+    attached_device: AttachedDevice
+    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ..., probe_endpoint: _Optional[_Union[ProbeEndpoint, _Mapping]] = ..., kernel_event: _Optional[_Union[KernelEvent, _Mapping]] = ..., attach_event: _Optional[_Union[AttachEvent, _Mapping]] = ..., attached_device: _Optional[_Union[AttachedDevice, _Mapping]] = ...) -> None: ...
 
 class HostInfo(_message.Message):
     __slots__ = ("boot_time_unix_ms", "boot_id", "kernel_release", "machine", "cpus", "recorded")
@@ -259,7 +320,7 @@ class Mount(_message.Message):
     def __init__(self, id: _Optional[int] = ..., dev: _Optional[str] = ..., root: _Optional[str] = ..., mount_point: _Optional[str] = ..., fs_type: _Optional[str] = ..., source: _Optional[str] = ..., mount_read_only: _Optional[bool] = ..., fs_read_only: _Optional[bool] = ..., fs_read_only_word: _Optional[str] = ...) -> None: ...
 
 class Volume(_message.Message):
-    __slots__ = ("pod_uid", "volume_name", "driver", "volume_handle", "attachment_id", "path", "mounted", "dev", "plugin")
+    __slots__ = ("pod_uid", "volume_name", "driver", "volume_handle", "attachment_id", "path", "mounted", "dev", "plugin", "staging_path", "fs_type", "mount_read_only", "fs_read_only", "fs_read_only_word", "raw_block", "attached", "devices", "disk", "errors", "first_error_time", "last_error_time", "last_error_func")
     POD_UID_FIELD_NUMBER: _ClassVar[int]
     VOLUME_NAME_FIELD_NUMBER: _ClassVar[int]
     DRIVER_FIELD_NUMBER: _ClassVar[int]
@@ -269,6 +330,19 @@ class Volume(_message.Message):
     MOUNTED_FIELD_NUMBER: _ClassVar[int]
     DEV_FIELD_NUMBER: _ClassVar[int]
     PLUGIN_FIELD_NUMBER: _ClassVar[int]
+    STAGING_PATH_FIELD_NUMBER: _ClassVar[int]
+    FS_TYPE_FIELD_NUMBER: _ClassVar[int]
+    MOUNT_READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    FS_READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    FS_READ_ONLY_WORD_FIELD_NUMBER: _ClassVar[int]
+    RAW_BLOCK_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    DISK_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ERROR_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FUNC_FIELD_NUMBER: _ClassVar[int]
     pod_uid: str
     volume_name: str
     driver: str
@@ -278,7 +352,101 @@ class Volume(_message.Message):
     mounted: bool
     dev: str
     plugin: str
-    def __init__(self, pod_uid: _Optional[str] = ..., volume_name: _Optional[str] = ..., driver: _Optional[str] = ..., volume_handle: _Optional[str] = ..., attachment_id: _Optional[str] = ..., path: _Optional[str] = ..., mounted: _Optional[bool] = ..., dev: _Optional[str] = ..., plugin: _Optional[str] = ...) -> None: ...
+    staging_path: str
+    fs_type: str
+    mount_read_only: bool
+    fs_read_only: bool
+    fs_read_only_word: str
+    raw_block: bool
+    attached: bool
+    devices: _containers.RepeatedScalarFieldContainer[str]
+    disk: DeviceIdentity
+    errors: int
+    first_error_time: int
+    last_error_time: int
+    last_error_func: str
+    def __init__(self, pod_uid: _Optional[str] = ..., volume_name: _Optional[str] = ..., driver: _Optional[str] = ..., volume_handle: _Optional[str] = ..., attachment_id: _Optional[str] = ..., path: _Optional[str] = ..., mounted: _Optional[bool] = ..., dev: _Optional[str] = ..., plugin: _Optional[str] = ..., staging_path: _Optional[str] = ..., fs_type: _Optional[str] = ..., mount_read_only: _Optional[bool] = ..., fs_read_only: _Optional[bool] = ..., fs_read_only_word: _Optional[str] = ..., raw_block: _Optional[bool] = ..., attached: _Optional[bool] = ..., devices: _Optional[_Iterable[str]] = ..., disk: _Optional[_Union[DeviceIdentity, _Mapping]] = ..., errors: _Optional[int] = ..., first_error_time: _Optional[int] = ..., last_error_time: _Optional[int] = ..., last_error_func: _Optional[str] = ...) -> None: ...
+
+class DeviceIdentity(_message.Message):
+    __slots__ = ("dev", "name", "serial", "model", "wwid", "scsi_address", "by_id")
+    DEV_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SERIAL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WWID_FIELD_NUMBER: _ClassVar[int]
+    SCSI_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    BY_ID_FIELD_NUMBER: _ClassVar[int]
+    dev: str
+    name: str
+    serial: str
+    model: str
+    wwid: str
+    scsi_address: str
+    by_id: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, dev: _Optional[str] = ..., name: _Optional[str] = ..., serial: _Optional[str] = ..., model: _Optional[str] = ..., wwid: _Optional[str] = ..., scsi_address: _Optional[str] = ..., by_id: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class AttachedDevice(_message.Message):
+    __slots__ = ("identity", "size_bytes", "read_only", "backing_file", "use", "root", "unused_since_unix_ms")
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    BACKING_FILE_FIELD_NUMBER: _ClassVar[int]
+    USE_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    UNUSED_SINCE_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    identity: DeviceIdentity
+    size_bytes: int
+    read_only: bool
+    backing_file: str
+    use: DeviceUse
+    root: bool
+    unused_since_unix_ms: int
+    def __init__(self, identity: _Optional[_Union[DeviceIdentity, _Mapping]] = ..., size_bytes: _Optional[int] = ..., read_only: _Optional[bool] = ..., backing_file: _Optional[str] = ..., use: _Optional[_Union[DeviceUse, str]] = ..., root: _Optional[bool] = ..., unused_since_unix_ms: _Optional[int] = ...) -> None: ...
+
+class AttachEvent(_message.Message):
+    __slots__ = ("kind", "at_unix_ms", "uncertain_ms", "dev", "device", "serial", "mount_point", "fs_type", "pod_uid", "volume_name", "read_only_before", "read_only", "fs_read_only_word")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    AT_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    UNCERTAIN_MS_FIELD_NUMBER: _ClassVar[int]
+    DEV_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    SERIAL_FIELD_NUMBER: _ClassVar[int]
+    MOUNT_POINT_FIELD_NUMBER: _ClassVar[int]
+    FS_TYPE_FIELD_NUMBER: _ClassVar[int]
+    POD_UID_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_NAME_FIELD_NUMBER: _ClassVar[int]
+    READ_ONLY_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    FS_READ_ONLY_WORD_FIELD_NUMBER: _ClassVar[int]
+    kind: AttachEventKind
+    at_unix_ms: int
+    uncertain_ms: int
+    dev: str
+    device: str
+    serial: str
+    mount_point: str
+    fs_type: str
+    pod_uid: str
+    volume_name: str
+    read_only_before: bool
+    read_only: bool
+    fs_read_only_word: str
+    def __init__(self, kind: _Optional[_Union[AttachEventKind, str]] = ..., at_unix_ms: _Optional[int] = ..., uncertain_ms: _Optional[int] = ..., dev: _Optional[str] = ..., device: _Optional[str] = ..., serial: _Optional[str] = ..., mount_point: _Optional[str] = ..., fs_type: _Optional[str] = ..., pod_uid: _Optional[str] = ..., volume_name: _Optional[str] = ..., read_only_before: _Optional[bool] = ..., read_only: _Optional[bool] = ..., fs_read_only_word: _Optional[str] = ...) -> None: ...
+
+class KernelEvent(_message.Message):
+    __slots__ = ("subject", "pod_uid", "count", "first_unix_ms", "last_unix_ms")
+    CLASS_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    POD_UID_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    LAST_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    subject: str
+    pod_uid: str
+    count: int
+    first_unix_ms: int
+    last_unix_ms: int
+    def __init__(self, subject: _Optional[str] = ..., pod_uid: _Optional[str] = ..., count: _Optional[int] = ..., first_unix_ms: _Optional[int] = ..., last_unix_ms: _Optional[int] = ..., **kwargs) -> None: ...
 
 class LatencySource(_message.Message):
     __slots__ = ("process", "device", "mount", "method", "bounds_us")
@@ -333,18 +501,20 @@ class Clock(_message.Message):
     def __init__(self, synchronized: _Optional[bool] = ..., offset_us: _Optional[int] = ..., max_error_us: _Optional[int] = ...) -> None: ...
 
 class Filesystem(_message.Message):
-    __slots__ = ("device", "fs_type", "errors", "last_error_time", "last_error_func")
+    __slots__ = ("device", "fs_type", "errors", "last_error_time", "last_error_func", "first_error_time")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     FS_TYPE_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
     LAST_ERROR_TIME_FIELD_NUMBER: _ClassVar[int]
     LAST_ERROR_FUNC_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ERROR_TIME_FIELD_NUMBER: _ClassVar[int]
     device: str
     fs_type: str
     errors: int
     last_error_time: int
     last_error_func: str
-    def __init__(self, device: _Optional[str] = ..., fs_type: _Optional[str] = ..., errors: _Optional[int] = ..., last_error_time: _Optional[int] = ..., last_error_func: _Optional[str] = ...) -> None: ...
+    first_error_time: int
+    def __init__(self, device: _Optional[str] = ..., fs_type: _Optional[str] = ..., errors: _Optional[int] = ..., last_error_time: _Optional[int] = ..., last_error_func: _Optional[str] = ..., first_error_time: _Optional[int] = ...) -> None: ...
 
 class PodLink(_message.Message):
     __slots__ = ("pod_uid", "interface", "mtu", "host_interface")
@@ -413,7 +583,7 @@ class Coverage(_message.Message):
     def __init__(self, signal: _Optional[str] = ..., status: _Optional[_Union[CoverageStatus, str]] = ..., because: _Optional[str] = ..., remedy: _Optional[str] = ...) -> None: ...
 
 class CollectorStatus(_message.Message):
-    __slots__ = ("name", "ok", "error", "duration_us", "cpu_us", "overruns", "hung", "interval_ms")
+    __slots__ = ("name", "ok", "error", "duration_us", "cpu_us", "overruns", "hung", "interval_ms", "runs_by_event", "runs_by_timer")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OK_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -422,6 +592,8 @@ class CollectorStatus(_message.Message):
     OVERRUNS_FIELD_NUMBER: _ClassVar[int]
     HUNG_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    RUNS_BY_EVENT_FIELD_NUMBER: _ClassVar[int]
+    RUNS_BY_TIMER_FIELD_NUMBER: _ClassVar[int]
     name: str
     ok: bool
     error: str
@@ -430,7 +602,9 @@ class CollectorStatus(_message.Message):
     overruns: int
     hung: bool
     interval_ms: int
-    def __init__(self, name: _Optional[str] = ..., ok: _Optional[bool] = ..., error: _Optional[str] = ..., duration_us: _Optional[int] = ..., cpu_us: _Optional[int] = ..., overruns: _Optional[int] = ..., hung: _Optional[bool] = ..., interval_ms: _Optional[int] = ...) -> None: ...
+    runs_by_event: int
+    runs_by_timer: int
+    def __init__(self, name: _Optional[str] = ..., ok: _Optional[bool] = ..., error: _Optional[str] = ..., duration_us: _Optional[int] = ..., cpu_us: _Optional[int] = ..., overruns: _Optional[int] = ..., hung: _Optional[bool] = ..., interval_ms: _Optional[int] = ..., runs_by_event: _Optional[int] = ..., runs_by_timer: _Optional[int] = ...) -> None: ...
 
 class CounterSchema(_message.Message):
     __slots__ = ("id", "names")
