@@ -18,11 +18,11 @@ class Kept:
         """The reading, with the earlier object in place of each equal one. It is the one to compare with next time."""
         for key, item in reading.items.items():
             before = self._items.get(key)
-            if before is not None and before == item:
+            if before is not item and before is not None and before == item:
                 reading.items[key] = before
         for subject, block in reading.blocks.items():
             earlier = self._blocks.get(subject)
-            if earlier is not None and earlier.names == block.names:
+            if earlier is not block and earlier is not None and earlier.names == block.names:
                 same = earlier.values == block.values
                 reading.blocks[subject] = earlier if same else Block(earlier.names, block.values)
         self._items = dict(reading.items)

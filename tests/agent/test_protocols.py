@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodetell.v1 import facts_pb2 as pb
 
-from agent.collectors.protocols import (
-    KEPT,
-    ProtocolsCollector,
-    parse_pairs,
-    parse_pressure,
-    parse_snmp6,
-    parse_softnet,
-)
+from agent.collectors.netcounters import KEPT, Earlier, parse_pairs, parse_snmp6, parse_softnet
+from agent.collectors.protocols import ProtocolsCollector, parse_pressure
 from agent.reading import Block, Reading
 from tests.recorded import DATA, host_of
 
@@ -214,3 +208,27 @@ def test_damaged_files_are_told_by_place_and_the_rest_is_good(tmp_path: Path) ->
     damaged = [item for key, item in reading.items.items() if key.startswith("coverage/")]
     assert all(item.coverage.status == pb.COVERAGE_STATUS_DAMAGED for item in damaged)
     assert {"protocol/IpExt", "protocol/Ip", "pressure/io"} <= set(reading.blocks)
+
+
+# -- again and again ---------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5_000), st.sampled_from([b"7", b"x", b" ", b"\n", b""]))))
+def test_what_is_parsed_again_is_what_is_parsed_anew(edits: list[tuple[int, int, bytes]]) -> None:
+    texts = [SNMP, (DATA / "netstat").read_bytes(), (DATA / "snmp6").read_bytes()]
+    parsers = [parse_pairs, parse_pairs, parse_snmp6]
+    earlier = [Earlier() for _ in texts]
+    for file, place, piece in [(0, 0, b""), (1, 0, b""), (2, 0, b""), *edits]:
+        raw = texts[file]
+        at = place % len(raw)
+        for damaged in (raw[:at] + piece + raw[at + 1 :], raw):
+            assert parsers[file](damaged, earlier[file]) == parsers[file](damaged)
+
+
+def test_a_line_that_is_as_it_was_gives_the_same_block() -> None:
+    earlier = Earlier()
+    before, _ = parse_pairs(SNMP, earlier)
+    changed = re.sub(rb"(Udp: )\d+", rb"\g<1>999999", SNMP)
+    after, _ = parse_pairs(changed, earlier)
+    assert changed != SNMP
+    assert [subject for subject in before if before[subject] is not after[subject]] == ["protocol/Udp"]
