@@ -74,6 +74,9 @@ class _NotingHost:
     def link_target(self, path: str) -> str:
         return self._host.link_target(path)
 
+    def descriptor(self, path: str) -> int:
+        return self._host.descriptor(path)
+
     def document(self, name: str) -> object | None:
         try:
             document = self._host.document(name)

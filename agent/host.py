@@ -1,7 +1,8 @@
 """The host that collectors read from: the live one, or a directory of a bundle. Collectors do not know which.
 
-Paths are relative and begin with one of three roots: "proc/" (/proc), "sys/" (/sys), "kubelet/" (/var/lib/kubelet).
-"proc/net/..." is that of the host's network namespace, "proc/1/..." that of the host's pid 1.
+Paths are relative and begin with one of these roots: "proc/" (/proc), "sys/" (/sys), "kubelet/" (/var/lib/kubelet),
+"udev/" (/run/udev), "dev/" (/dev). "proc/net/..." is that of the host's network namespace, "proc/1/..." that of the
+host's pid 1.
 """
 
 from __future__ import annotations
@@ -122,6 +123,13 @@ class Host(Protocol):
 
     def link_target(self, path: str) -> str:
         """What a symbolic link below sys/ points to, as the link says it. Raises ReadError."""
+        ...
+
+    def descriptor(self, path: str) -> int:
+        """A file, or "dev/kmsg", opened for reading without blocking: for waiting on what only the kernel can tell.
+
+        Whoever asked closes it. Raises ReadError; always on a host that is not live.
+        """
         ...
 
     def document(self, name: str) -> object | None:

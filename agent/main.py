@@ -37,7 +37,7 @@ async def run(settings: AgentSettings, stop: asyncio.Event) -> int:
         event(_log, logging.ERROR, "settings_refused", setting="node", reason=problem)
         return 2
     roots = settings.host
-    host = live_host(node, proc=roots.proc, sys=roots.sys, kubelet=roots.kubelet)
+    host = live_host(node, roots.proc, roots.sys, roots.kubelet, dev=roots.dev, udev=roots.udev)
     return await run_host(settings, host, collectors(settings.collectors), stop)
 
 

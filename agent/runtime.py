@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from nodetell.logs import event
 from nodetell.v1 import facts_pb2 as pb
 
-from agent.collectors.base import NETWORK_LANE, Collector
-from agent.host import Host
+from agent.collectors.base import NETWORK_LANE, Collector, Woken
+from agent.events.waiter import Waiter
+from agent.host import Host, ReadError
 from agent.reading import Reading, merged
 from agent.settings import CollectorSettings
 from agent.urgency import items_changed, urgent_moves
@@ -49,12 +51,20 @@ def rounded(value: float) -> int:
     return (number + scale // 2) // scale * scale
 
 
+def rounded_down(number: int) -> int:
+    """To two significant digits, so that a count goes up and is told seldom."""
+    scale: int = 10 ** max(0, len(str(number)) - 2)
+    return number // scale * scale
+
+
 @dataclass(slots=True)
 class _Run:
     """One collector and what has become of it. Its lane's thread writes; all reads and writes are under the lock."""
 
     collector: Collector
     base_interval_s: float
+    poll_interval_s: float
+    """What it is where the kernel does not tell of changes; a run should take no longer even where it does."""
     due: float
     window_start: float
     slowdown: int = 1
@@ -79,6 +89,13 @@ class _Run:
     """CPU of the last full window, percent of a core."""
     status: pb.Item = field(default_factory=pb.Item)
     """As told last."""
+    by_event: bool = False
+    """The next run is because the kernel told of a change."""
+    runs_by_event: int = 0
+    runs_by_timer: int = 0
+    deaf: str = ""
+    """Why the kernel does not tell, where it could; it is then polled. Empty: it does, or there is nothing to tell."""
+    deaf_remedy: str = ""
 
     @property
     def name(self) -> str:
@@ -119,15 +136,19 @@ class Runtime:
         self._disabled = [each.name for each in collectors if each.name in settings.disabled]
         now = time.monotonic()
         self._runs = [
-            _Run(each, overrides.get(each.name, each.interval_s), now, now)
+            _Run(each, interval_s, interval_s, now, now)
             for each in collectors
             if each.name not in settings.disabled
+            for interval_s in [overrides.get(each.name, each.interval_s)]
         ]
         self._last_urgent: dict[str, float] = {}
         """When an urgent counter of a subject moved last, monotonic."""
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._waiters: list[Waiter] = []
+        self._pinned = overrides.keys()
+        """Collectors whose interval an operator has set."""
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -137,7 +158,11 @@ class Runtime:
         for run in self._runs:
             lanes.setdefault(run.collector.lane, []).append(run)
         for lane, runs in lanes.items():
-            thread = threading.Thread(target=self._lane, args=(lane, runs), name=f"lane-{lane}", daemon=True)
+            work = partial(self._lane, runs, self._wait_for_network if lane == NETWORK_LANE else self._wait)
+            if lane != NETWORK_LANE and any(isinstance(run.collector, Woken) for run in runs):
+                self._waiters.append(Waiter())
+                work = partial(self._woken_lane, runs, self._waiters[-1])
+            thread = threading.Thread(target=work, name=f"lane-{lane}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -145,6 +170,8 @@ class Runtime:
         """Stop the lanes, waiting for all of them `patience_s` at most; one that hangs is left behind."""
         self._stop.set()
         self._host.network.close()
+        for waiter in self._waiters:
+            waiter.wake()
         until = time.monotonic() + patience_s
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
@@ -173,8 +200,7 @@ class Runtime:
 
     # -- lanes -----------------------------------------------------------------------------------------------------
 
-    def _lane(self, lane: str, runs: list[_Run]) -> None:
-        wait = self._wait_for_network if lane == NETWORK_LANE else self._wait
+    def _lane(self, runs: list[_Run], wait: Callable[[float], bool]) -> None:
         last_event = 0.0
         while not self._stop.is_set():
             for run in runs:
@@ -186,7 +212,54 @@ class Runtime:
                 self._stop.wait(max(_EVENT_SETTLE_S, gap))
                 last_event = time.monotonic()
                 for run in runs:
-                    run.due = last_event
+                    run.due, run.by_event = last_event, True
+
+    def _woken_lane(self, runs: list[_Run], waiter: Waiter) -> None:
+        """A lane whose collectors the kernel wakes."""
+        try:
+            for run in runs:
+                self._listen(run, waiter)
+            self._lane(runs, lambda timeout_s: self._wait_for_kernel(runs, waiter, timeout_s))
+        finally:
+            waiter.close()
+
+    def _listen(self, run: _Run, waiter: Waiter) -> None:
+        """Open what wakes a collector. What cannot be opened leaves it polling, and the coverage says so."""
+        if not isinstance(run.collector, Woken):
+            return
+        problem: Exception | None
+        try:
+            opened = run.collector.sources(self._host)
+            for source in opened.sources:
+                waiter.add(source)
+            problem = next(iter(opened.problems), None)
+        except Exception as error:  # noqa: BLE001  # a defect there must not cost what can be polled
+            problem = error
+        if problem is not None:
+            self._deafen(run, problem)
+        elif run.name not in self._pinned:
+            run.base_interval_s = run.collector.safety_interval_s
+
+    def _deafen(self, run: _Run, problem: Exception) -> None:
+        """Poll from now on. It is told with the next run."""
+        event(_log, logging.WARNING, "events_unavailable", collector=run.name, reason=_one_line(problem))
+        if run.name not in self._pinned:
+            run.base_interval_s = run.poll_interval_s
+        with self._lock:
+            run.deaf = str(problem) if isinstance(problem, ReadError) else _one_line(problem)
+            run.deaf_remedy = problem.remedy if isinstance(problem, ReadError) else ""
+
+    def _wait_for_kernel(self, runs: list[_Run], waiter: Waiter, timeout_s: float) -> bool:
+        cpu_began = time.thread_time()
+        try:
+            return waiter.wait(timeout_s)
+        except OSError as error:
+            for run in runs:
+                if isinstance(run.collector, Woken):
+                    self._deafen(run, error)
+            return True
+        finally:
+            runs[0].window_cpu_s += time.thread_time() - cpu_began
 
     def _wait(self, timeout_s: float) -> bool:
         self._stop.wait(timeout_s)
@@ -204,6 +277,9 @@ class Runtime:
         began = time.monotonic()
         with self._lock:
             run.started = began
+            run.runs_by_event += run.by_event
+            run.runs_by_timer += not run.by_event
+            run.by_event = False
         cpu_began = time.thread_time()
         at = time.time()
         reading, error = None, None
@@ -297,7 +373,7 @@ class Runtime:
         news = False
         hanging: dict[str, str] = {}
         for run in self._runs:
-            if run.started is not None and now - run.started > self._time_out(run.interval_s):
+            if run.started is not None and now - run.started > self._time_out(run.poll_interval_s * run.slowdown):
                 hanging[run.collector.lane] = run.name
                 if not run.hung:
                     run.hung = news = True
@@ -331,6 +407,8 @@ def _status(run: _Run) -> pb.Item:
         overruns=run.overruns,
         hung=run.hung,
         interval_ms=round(run.interval_s * 1000),
+        runs_by_event=rounded_down(run.runs_by_event),
+        runs_by_timer=_runs_by_timer(run),
     )
     key = f"collector/{run.name}"
     return run.status if run.status.key == key and status == told else pb.Item(key=key, collector=status)
@@ -340,6 +418,14 @@ def _steady(told_us: int, now_us: float) -> int:
     """What was told, unless it is wrong by more than a factor of two."""
     a, b = max(told_us, _STATUS_FLOOR_US), max(now_us, _STATUS_FLOOR_US)
     return told_us if told_us and a <= 2 * b and b <= 2 * a else rounded(now_us)
+
+
+def _runs_by_timer(run: _Run) -> int:
+    """How often it polled. Where that is its way to work it goes up all the time, and is told when it has doubled."""
+    if isinstance(run.collector, Woken):
+        return rounded_down(run.runs_by_timer)
+    told: int = run.status.collector.runs_by_timer
+    return told if told and run.runs_by_timer < 2 * told else run.runs_by_timer
 
 
 def _tell_state(run: _Run, whole: Reading, budget_percent: float) -> None:
@@ -359,6 +445,10 @@ def _tell_state(run: _Run, whole: Reading, budget_percent: float) -> None:
             status = pb.COVERAGE_STATUS_DEGRADED
             because = f"collector {run.name}: {because}; what is shown was read at {_utc(run.read_at)}"
         whole.gap(run.name, because, detail="collector", status=status)
+    if run.deaf:
+        lost = f"the kernel does not tell of all changes, so they are looked for every {run.interval_s:g} s"
+        because = f"{run.deaf}; {lost}"
+        whole.gap(run.name, because, detail="events", status=pb.COVERAGE_STATUS_DEGRADED, remedy=run.deaf_remedy)
     if run.slowdown > 1:
         because = (
             f"collector {run.name}: took {run.share_percent:.1f} % of a core, over its budget of {budget_percent:g} %; "

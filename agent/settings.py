@@ -19,6 +19,10 @@ class HostSettings:
     """The host's /sys."""
     kubelet: str = "/var/lib/kubelet"
     """The kubelet's root directory, where volumes are mounted and CSI drivers leave what they know of them."""
+    dev: str = "/dev"
+    """The host's /dev, of which the kernel's log (kmsg) is read and the names of disks (disk/by-id)."""
+    udev: str = "/run/udev"
+    """The host's /run/udev, where udev keeps the names it has given to disks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from agent.host import Host
+from agent.events.waiter import Source
+from agent.host import Host, ReadError
 from agent.reading import Reading
 
 NETWORK_LANE = "network"
@@ -33,5 +36,30 @@ class Collector(Protocol):
         ...
 
     def collect(self, host: Host, now: float) -> Reading:
-        """Everything known at `now`, seconds since the epoch. What cannot be read becomes a coverage entry; only a defect raises."""
+        """Everything known at `now`, seconds since the epoch.
+
+        What cannot be read becomes a coverage entry; only a defect raises.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The sources of a collector that could be opened, and why others could not."""
+
+    sources: Sequence[Source]
+    problems: Sequence[ReadError] = ()
+
+
+@runtime_checkable
+class Woken(Protocol):
+    """What a collector has besides, if the kernel tells when it should run: it then polls only to be safe."""
+
+    @property
+    def safety_interval_s(self) -> float:
+        """Seconds between runs while the kernel tells. Where a source is missing, `interval_s` holds."""
+        ...
+
+    def sources(self, host: Host) -> Opened:
+        """Open them; called once, in the collector's own thread, before its first run. The caller closes them."""
         ...

@@ -51,6 +51,10 @@ class BundleHost:
         """What a symbolic link says. Raises ReadError."""
         return self._folder.link_target(path)
 
+    def descriptor(self, path: str) -> int:
+        """Raises ReadError: nothing happens in a bundle."""
+        raise ReadError(Failure.ABSENT, path, "a recorded host tells of no changes")
+
     def document(self, name: str) -> object | None:
         """A JSON document of the node's folder; None: there is none. Raises ReadError if it is damaged."""
         try:

@@ -18,16 +18,17 @@ from agent.hosts.files import components, failure_of, read_bounded, read_error
 _HIDDEN = "mount the host's /proc without hidepid, or let the agent's group see it (mount option gid=)"
 _KUBELET = "run the agent as root, or with CAP_DAC_READ_SEARCH, and mount the kubelet's directory read-only"
 _HOST_NETWORK = "run the agent in the host's network namespace (hostNetwork)"
+_KERNEL_LOG = "let the agent open the host's /dev/kmsg, and give it CAP_SYSLOG where kernel.dmesg_restrict is 1"
 _NOT_READABLE = "run the agent as root, or let its user read this file"
 
 
 class LiveHost:
     """agent.host.Host, read from the kernel now."""
 
-    def __init__(self, name: str, proc: str, sys: str, kubelet: str) -> None:
+    def __init__(self, name: str, proc: str, sys: str, kubelet: str, *, dev: str, udev: str) -> None:
         self._name = name
         self._proc = proc
-        self._roots = {"proc": proc, "sys": sys, "kubelet": kubelet}
+        self._roots = {"proc": proc, "sys": sys, "kubelet": kubelet, "dev": dev, "udev": udev}
         self._network, self._shares_network = _network(self, sys)
 
     @property
@@ -74,6 +75,14 @@ class LiveHost:
         except OSError as error:
             raise self._error(error, path, real) from error
 
+    def descriptor(self, path: str) -> int:
+        """A file opened for reading without blocking; whoever asked closes it. Raises ReadError."""
+        real = self._real(path)
+        try:
+            return os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError as error:
+            raise self._error(error, path, real) from error
+
     def document(self, name: str) -> object | None:  # noqa: ARG002  # the protocol's name; a live host has none
         """None: documents are what a bundle holds of an agent's own measurements."""
         return None
@@ -85,7 +94,7 @@ class LiveHost:
     def _real(self, path: str) -> str:
         root, *rest = components(path)
         if root not in self._roots:
-            raise ReadError(Failure.FAILED, path, "not below proc/, sys/ or kubelet/")
+            raise ReadError(Failure.FAILED, path, f"not below {'/, '.join(self._roots)}/")
         if root == "proc" and rest[:1] == ["net"]:
             # /proc/net shows this process' own namespace. thread-self is the thread's, as with its netlink sockets.
             rest[:1] = ["1", "net"] if self._proc != "/proc" else ["thread-self", "net"]
@@ -99,7 +108,9 @@ class LiveHost:
         if path.startswith(("proc/1/", "proc/net/")) and self._pid_1_hidden(real, failure):
             return ReadError(Failure.DENIED, real, "pid 1 is hidden from the agent's user (hidepid)", _HIDDEN)
         remedy = ""
-        if failure is Failure.DENIED:
+        if path == "dev/kmsg":
+            remedy = _KERNEL_LOG
+        elif failure is Failure.DENIED:
             remedy = _KUBELET if path.startswith("kubelet/") else _NOT_READABLE
         return read_error(error, real, remedy)
 
@@ -113,9 +124,17 @@ class LiveHost:
         return failure is Failure.DENIED and not os.access(pid_1, os.X_OK)
 
 
-def live_host(name: str, proc: str = "/proc", sys: str = "/sys", kubelet: str = "/var/lib/kubelet") -> LiveHost:
+def live_host(
+    name: str,
+    proc: str = "/proc",
+    sys: str = "/sys",
+    kubelet: str = "/var/lib/kubelet",
+    *,
+    dev: str = "/dev",
+    udev: str = "/run/udev",
+) -> LiveHost:
     """The host whose file systems are seen at these places: "/proc", or where the host's is mounted elsewhere."""
-    return LiveHost(name, proc, sys, kubelet)
+    return LiveHost(name, proc, sys, kubelet, dev=dev, udev=udev)
 
 
 def _network(host: LiveHost, sys: str) -> tuple[Network, bool]:

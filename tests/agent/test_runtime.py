@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -16,8 +17,8 @@ from typing import Any, cast
 import pytest
 from nodetell.v1 import facts_pb2 as pb
 
-from agent.collectors.base import NETWORK_LANE, Collector
-from agent.host import Host
+from agent.collectors.base import NETWORK_LANE, Collector, Opened
+from agent.host import Failure, Host, ReadError
 from agent.reading import Block, Reading
 from agent.runtime import MAX_SLOWDOWN, Runtime, rounded, time_out
 from agent.settings import CollectorSettings
@@ -359,3 +360,86 @@ def test_settings_that_name_no_collector_are_refused() -> None:
 
 def test_time_outs() -> None:
     assert [time_out(interval) for interval in (0.1, 1, 2, 60)] == [5, 5, 6, 180]
+
+
+@dataclass
+class Told(Fake):
+    """A collector that the kernel wakes, and that tries to listen to other things too."""
+
+    safety_interval_s: float = 60.0
+    problems: tuple[ReadError, ...] = ()
+    fails: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.reading, self.writing = os.pipe()
+
+    mask = select.POLLIN
+
+    def sources(self, _host: Host) -> Opened:
+        return Opened([self], self.problems)
+
+    def fileno(self) -> int:
+        return self.reading
+
+    def happen(self) -> None:
+        os.write(self.writing, b"x")
+
+    def take(self) -> bool:
+        os.read(self.reading, 10)
+        if self.fails:
+            raise OSError("it is over")
+        return True
+
+    def close(self) -> None:
+        os.close(self.reading)
+        os.close(self.writing)
+
+
+def status_of(runtime: Runtime, name: str) -> pb.CollectorStatus:
+    return runtime.reading().items[f"collector/{name}"].collector
+
+
+def test_what_the_kernel_tells_of_is_read_at_once_and_not_polled() -> None:
+    told, polled = Told("told", interval_s=0.05), Fake("polled")
+    with running(told, polled) as (runtime, _):
+        until(lambda: len(told.runs) == 1)
+        until(lambda: len(polled.runs) > 6)
+        assert len(told.runs) == 1
+        for count in (1, 2):
+            began = time.monotonic()
+            told.happen()
+            until(lambda count=count: len(told.runs) == count + 1)  # type: ignore[misc]
+            assert time.monotonic() - began < 1
+        until(lambda: status_of(runtime, "told").runs_by_event == 2)
+        status = status_of(runtime, "told")
+        assert (status.runs_by_timer, status.interval_ms) == (1, 60_000)
+        assert status_of(runtime, "polled").runs_by_event == 0
+        assert status_of(runtime, "polled").runs_by_timer >= 4
+        assert coverage(runtime, "told/events") is None
+
+
+def test_what_cannot_be_listened_to_is_polled_and_the_coverage_says_so() -> None:
+    told = Told("told", interval_s=0.05, problems=(ReadError(Failure.DENIED, "/dev/kmsg", "no", "give it"),))
+    with running(told) as (runtime, _):
+        until(lambda: len(told.runs) > 3)
+        gap = coverage(runtime, "told/events")
+        assert gap is not None
+        assert gap.because.startswith("/dev/kmsg: no; the kernel does not tell of all changes")
+        assert "every 0.05 s" in gap.because
+        assert (gap.remedy, gap.status) == ("give it", pb.COVERAGE_STATUS_DEGRADED)
+
+
+def test_a_source_that_fails_later_leaves_polling() -> None:
+    told = Told("told", interval_s=0.05, fails=True)
+    with running(told) as (runtime, _):
+        until(lambda: len(told.runs) == 1)
+        told.happen()
+        until(lambda: len(told.runs) > 3)
+        assert "OSError: it is over" in (coverage(runtime, "told/events") or pb.Coverage()).because
+
+
+def test_an_interval_that_an_operator_has_set_holds_with_events_too() -> None:
+    told = Told("told", interval_s=9)
+    with running(told, settings=CollectorSettings(intervals=("told=0.1",))) as (_, _):
+        until(lambda: len(told.runs) > 2)
