@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from nodetell.v1 import facts_pb2 as pb
 
@@ -27,6 +28,8 @@ class Reading:
     """By Item.key. Every key begins with a prefix that only this collector uses (coverage: "coverage/<signal>...")."""
     blocks: dict[str, Block] = field(default_factory=dict)
     """By subject."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """What each signal is read from now, by signal."""
 
     def add(self, item: pb.Item) -> None:
         """Add an item under its key."""
@@ -41,6 +44,16 @@ class Reading:
         coverage.status = status  # type: ignore[assignment]  # protoc's stubs want the enum class, which is not there at run time
         self.items[key] = pb.Item(key=key, coverage=coverage)
 
+    def source(self, signal: str, source: str) -> None:
+        """Tell what `signal` is read from now ("rtnetlink", "/proc/diskstats"). Only while something of it is read."""
+        self.sources[signal] = source
+
+
+@lru_cache(maxsize=256)
+def source_item(signal: str, source: str) -> pb.Item:
+    """What a signal is read from, as a fact; the same object as long as it stays the same."""
+    return pb.Item(key=f"source/{signal}", signal_source=pb.SignalSource(signal=signal, source=source))
+
 
 def merged(readings: Mapping[str, Reading]) -> Reading:
     """All collectors' readings as one (later names win, which their prefixes make impossible)."""
@@ -48,4 +61,5 @@ def merged(readings: Mapping[str, Reading]) -> Reading:
     for reading in readings.values():
         whole.items.update(reading.items)
         whole.blocks.update(reading.blocks)
+        whole.sources.update(reading.sources)
     return whole

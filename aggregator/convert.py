@@ -21,7 +21,10 @@ _STATUS = {
     "degraded": facts_pb2.COVERAGE_STATUS_DEGRADED,
     "damaged": facts_pb2.COVERAGE_STATUS_DAMAGED,
 }
-_STATUS_WORDS: Mapping[int, str] = {number: word for word, number in _STATUS.items()}
+_STATUS_WORDS: Mapping[int, str] = {
+    **{number: word for word, number in _STATUS.items()},
+    facts_pb2.COVERAGE_STATUS_DENIED: "missing",  # to a diagnosis it is; the reason says that it was denied
+}
 _EXACT = 1 << 53
 """Whole numbers below it are exact in a double."""
 

@@ -33,5 +33,6 @@ class ClockCollector:
             clock.offset_us = two_digits(state.offset_us)
         if state.max_error_us is not None:
             clock.max_error_us = two_digits(state.max_error_us)
+        reading.source("clock", "adjtimex(2)" if host.live else "clock.json")
         reading.add(pb.Item(key="clock", clock=clock))
         return self._kept.settle(reading)

@@ -110,6 +110,7 @@ class DisksCollector:
         self._problems: list[str] = []
         self._items: dict[str, pb.Item] = {}
         self._gaps: dict[str, pb.Item] = {}
+        self._sources: dict[str, str] = {}
         self._read_at = 0.0
 
     def collect(self, host: Host, now: float) -> Reading:
@@ -120,12 +121,15 @@ class DisksCollector:
         except ReadError as error:
             gaps.add(reading, "disks", error, lost="devices and their latencies are not known")
             raw = b""
+        else:
+            reading.source("disks", "/proc/diskstats")
         anew = self._parse(raw)
         gaps.damage(reading, "disks", "/proc/diskstats", self._problems)
         if anew or not 0 <= now - self._read_at < _ATTRIBUTES_S:
             self._attributes(host)
             self._read_at = now
         reading.items.update(self._gaps)
+        reading.sources.update(self._sources)
         reading.items.update(self._items)
         for disk in self._disks:
             reading.blocks[f"disk/{disk.dev}"] = Block(NAMES[disk.columns], disk.values)
@@ -153,6 +157,8 @@ class DisksCollector:
         except ReadError as error:
             if self._disks:
                 gaps.add(reading, "disk_attributes", error, lost="size, serial number and write cache are not known")
+        else:
+            reading.source("disk_attributes", "/sys/block")
         for disk in self._disks:
             whole = ""
             in_sysfs = disk.name.replace("/", "!")  # as sysfs writes "cciss/c0d0"
@@ -167,6 +173,7 @@ class DisksCollector:
             _filesystems(reading, host, fs_type)
         self._items = {key: item for key, item in reading.items.items() if not item.HasField("coverage")}
         self._gaps = {key: item for key, item in reading.items.items() if item.HasField("coverage")}
+        self._sources = reading.sources
 
 
 def _flush_gaps(reading: Reading, disks: list[pb.Disk]) -> None:
@@ -209,6 +216,7 @@ def _filesystems(reading: Reading, host: Host, fs_type: str) -> None:
         if error.failure is not Failure.ABSENT:  # absent: the type is not in use
             gaps.add(reading, "fs_errors", error, detail=fs_type)
         return
+    reading.source("fs_errors", "/sys/fs")
     for device in devices:
         directory = f"sys/fs/{fs_type}/{device}"
         fs = pb.Filesystem(device=device.encode("utf-8", "replace").decode(), fs_type=fs_type)

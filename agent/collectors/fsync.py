@@ -293,6 +293,7 @@ class FsyncCollector:
             if any(probe.histogram.counts):
                 probe.histogram.put(reading)
         if working:
+            reading.source("fsync", "probe")
             because = (
                 f"only the agent's own probe in {', '.join(working)}: it does not see what other processes wait for, "
                 "and is blind to throttling of their cgroups"
@@ -315,6 +316,7 @@ def _recorded(reading: Reading, host: Host) -> None:
         reading.gap("fsync", "no fsync.json", remedy=f"in the agent's settings, {_REMEDY}")
         return
     histograms, problems = parse_fsync(document)
+    reading.source("fsync", "fsync.json")
     for histogram in histograms:
         histogram.put(reading)
     gaps.damage(reading, "fsync", "fsync.json", problems)

@@ -11,14 +11,20 @@ from agent.reading import Reading
 _LINE = 1000
 
 
+def status_of(failure: Failure) -> int:
+    """What a failure to read all of a signal makes of it."""
+    if failure is Failure.DAMAGED:
+        return pb.COVERAGE_STATUS_DAMAGED
+    return pb.COVERAGE_STATUS_DENIED if failure is Failure.DENIED else pb.COVERAGE_STATUS_MISSING
+
+
 def add(reading: Reading, signal: str, error: ReadError, *, detail: str = "", lost: str = "", remedy: str = "") -> None:
-    """Tell that `signal` is missing (or damaged), why, and what is lost by it; the error's own remedy comes first."""
-    damaged = error.failure is Failure.DAMAGED
+    """Tell that `signal` is missing, denied or damaged, why, and what is lost; the error's own remedy comes first."""
     reading.gap(
         signal,
         printable(f"{error}; {lost}" if lost else str(error), _LINE),
         detail=detail,
-        status=pb.COVERAGE_STATUS_DAMAGED if damaged else pb.COVERAGE_STATUS_MISSING,
+        status=status_of(error.failure),
         remedy=error.remedy or remedy,
     )
 

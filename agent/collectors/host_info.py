@@ -59,6 +59,7 @@ class HostInfoCollector:
             if boot is None:
                 boot = self._boot_by_uptime(host, now)
             info.boot_time_unix_ms = self._steady(boot * 1000, info.boot_id)
+            reading.source("host", "/proc/stat")
         except ReadError as error:
             gaps.add(reading, "host", error, lost="a reboot shows only in counters that go backwards")
         self._before = info

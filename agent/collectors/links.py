@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from nodetell.v1 import facts_pb2 as pb
 
 from agent import underlay
+from agent.collectors import gaps
 from agent.collectors.base import NETWORK_LANE
 from agent.host import Failure, Host, Inventory, ReadError
 from agent.netlink.stats import Counters
@@ -40,21 +41,19 @@ class LinksCollector:
         try:
             inventory = host.network.inventory()
         except ReadError as error:
-            reading.gap(
-                "links",
-                str(error),
-                status=_STATUS_OF_FAILURE.get(error.failure, pb.COVERAGE_STATUS_MISSING),
-                remedy=error.remedy,
-            )
+            gaps.add(reading, "links", error)
             return reading
         if inventory is not self._inventory:
             self._items = self._make_items(inventory)
             self._inventory = inventory
         reading.items.update(self._items)
+        reading.source("links", inventory.source)
         try:
             reading.blocks = self._make_blocks(host.network.counters(), inventory)
         except ReadError as error:
-            reading.gap("link_counters", str(error), remedy=error.remedy)
+            gaps.add(reading, "link_counters", error)
+        else:
+            reading.source("link_counters", inventory.source)
         return reading
 
     def _make_items(self, inventory: Inventory) -> dict[str, pb.Item]:

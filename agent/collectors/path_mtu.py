@@ -94,6 +94,7 @@ class PathMtuCollector:
             )
             reading.gap("path_mtu", because)
             return self._kept.settle(reading)
+        reading.source("path_mtu", "path-mtu.json")
         items, problems = parse_path_mtu(document)
         for item in items:
             reading.add(item)

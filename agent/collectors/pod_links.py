@@ -64,6 +64,7 @@ class PodLinksCollector:
             )
             reading.gap("pod_links", because)
             return self._kept.settle(reading)
+        reading.source("pod_links", "pod-links.json")
         items, problems = parse_pod_links(document)
         for item in items:
             reading.add(item)

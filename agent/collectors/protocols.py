@@ -91,6 +91,7 @@ class ProtocolsCollector:
             if was is None or was[0] != raw:
                 was = self._pressures[resource] = raw, _pressure(resource, raw)
             reading.items.update(was[1].items)
+            reading.source("pressure", "/proc/pressure")
             reading.blocks.update(was[1].blocks)
         if len(errors) == 3 and all(failed.failure is Failure.ABSENT for failed in errors.values()):
             remedy = "boot the kernel with psi=1 (Linux 4.20 or later, CONFIG_PSI)"
@@ -125,6 +126,8 @@ class _File:
             self._blocks, self._problems = self._parse(raw, self._earlier)
             if not self._blocks and not self._problems:
                 self._problems = ["empty"]
+        if self._blocks:
+            reading.source("protocols", "/proc/net/snmp and its like")
         for subject, block in self._blocks.items():
             reading.blocks.setdefault(subject, block)
         gaps.damage(reading, "protocols", f"/proc/net/{self._name}", self._problems, detail=self._name)
@@ -147,6 +150,7 @@ def _conntrack(reading: Reading, host: Host) -> None:
     count, most = values
     # To 1 % of the maximum: the exact count changes every second and decides nothing.
     steps = percent_steps(count, most) * most // 10_000
+    reading.source("conntrack", "/proc/sys/net/netfilter")
     reading.add(pb.Item(key="conntrack", conntrack=pb.Conntrack(count=steps, max=most)))
 
 

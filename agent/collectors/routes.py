@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from nodetell.v1 import facts_pb2 as pb
 
+from agent.collectors import gaps
 from agent.collectors.base import NETWORK_LANE
 from agent.collectors.links import tell_problems
 from agent.host import Failure, Host, Inventory, ReadError
@@ -34,12 +35,14 @@ class RoutesCollector:
         try:
             inventory = host.network.inventory()
         except ReadError as error:
-            reading.gap("routes", f"no interfaces, so no routes: {error}", remedy=error.remedy)
+            gaps.add(reading, "routes", error, lost="no interfaces, so no routes")
             return reading
         if inventory is not self._inventory:
             self._items = self._make_items(inventory)
             self._inventory = inventory
         reading.items.update(self._items)
+        if inventory.has_routes:
+            reading.source("routes", inventory.source)
         return reading
 
     def _make_items(self, inventory: Inventory) -> dict[str, pb.Item]:

@@ -58,6 +58,7 @@ class UsageCollector:
         self._before = times
         if busy is not None:
             usage.cpu_busy_bp = percent_steps(busy, 1)
+        reading.source("usage", "/proc/stat, /proc/meminfo")
         reading.add(pb.Item(key="usage", usage=usage))
         return self._kept.settle(reading)
 

@@ -111,6 +111,8 @@ class VolumesCollector:
         if changed:
             self._mounts, self._problems = parse_mountinfo(raw)
             self._raw = raw
+        if raw:
+            reading.source("volumes", place)
         gaps.damage(reading, "volumes", place, self._problems)
         if changed or not 0 <= now - self._listed_at < _LISTING_S:
             self._kubelet = _list(host)
@@ -222,6 +224,8 @@ def _volumes(reading: Reading, mounts: list[MountLine], kubelet: _Kubelet) -> No
         if item.key in reading.items:  # the same name under two plugins
             item.key += f"/{printable(volume.plugin)}"
         reading.add(item)
+    if kubelet.volumes or kubelet.error is None:
+        reading.source("volume_data", "vol_data.json")
     lacks_some = bool(mounted) and not kubelet.volumes
     if kubelet.error is not None and (lacks_some or kubelet.error.failure is not Failure.ABSENT):
         lost = "CSI handles and attachments are not known, and volumes only by the paths of their mounts"

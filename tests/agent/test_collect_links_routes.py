@@ -120,7 +120,7 @@ def test_without_rtnetlink_the_reason_is_told() -> None:
         reading = collector.collect(host(denied), 0)
         key = f"coverage/{collector.name}"
         assert reading.items.keys() == {key}
-        assert reading.items[key].coverage.status == pb.COVERAGE_STATUS_MISSING
+        assert reading.items[key].coverage.status == pb.COVERAGE_STATUS_DENIED
         assert "rtnetlink: Permission denied" in reading.items[key].coverage.because
         assert reading.items[key].coverage.remedy == denied.remedy
 

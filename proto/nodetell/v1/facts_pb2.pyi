@@ -76,6 +76,7 @@ class CoverageStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     COVERAGE_STATUS_MISSING: _ClassVar[CoverageStatus]
     COVERAGE_STATUS_DEGRADED: _ClassVar[CoverageStatus]
     COVERAGE_STATUS_DAMAGED: _ClassVar[CoverageStatus]
+    COVERAGE_STATUS_DENIED: _ClassVar[CoverageStatus]
 OPER_STATE_UNKNOWN: OperState
 OPER_STATE_NOT_PRESENT: OperState
 OPER_STATE_DOWN: OperState
@@ -122,9 +123,10 @@ COVERAGE_STATUS_UNSPECIFIED: CoverageStatus
 COVERAGE_STATUS_MISSING: CoverageStatus
 COVERAGE_STATUS_DEGRADED: CoverageStatus
 COVERAGE_STATUS_DAMAGED: CoverageStatus
+COVERAGE_STATUS_DENIED: CoverageStatus
 
 class Item(_message.Message):
-    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link", "probe_endpoint", "kernel_event", "attach_event", "attached_device")
+    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link", "probe_endpoint", "kernel_event", "attach_event", "attached_device", "signal_source", "agent")
     KEY_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +148,8 @@ class Item(_message.Message):
     KERNEL_EVENT_FIELD_NUMBER: _ClassVar[int]
     ATTACH_EVENT_FIELD_NUMBER: _ClassVar[int]
     ATTACHED_DEVICE_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
     key: str
     host: HostInfo
     link: Link
@@ -167,7 +171,9 @@ class Item(_message.Message):
     kernel_event: KernelEvent
     attach_event: AttachEvent
     attached_device: AttachedDevice
-    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ..., probe_endpoint: _Optional[_Union[ProbeEndpoint, _Mapping]] = ..., kernel_event: _Optional[_Union[KernelEvent, _Mapping]] = ..., attach_event: _Optional[_Union[AttachEvent, _Mapping]] = ..., attached_device: _Optional[_Union[AttachedDevice, _Mapping]] = ...) -> None: ...
+    signal_source: SignalSource
+    agent: AgentStatus
+    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ..., probe_endpoint: _Optional[_Union[ProbeEndpoint, _Mapping]] = ..., kernel_event: _Optional[_Union[KernelEvent, _Mapping]] = ..., attach_event: _Optional[_Union[AttachEvent, _Mapping]] = ..., attached_device: _Optional[_Union[AttachedDevice, _Mapping]] = ..., signal_source: _Optional[_Union[SignalSource, _Mapping]] = ..., agent: _Optional[_Union[AgentStatus, _Mapping]] = ...) -> None: ...
 
 class HostInfo(_message.Message):
     __slots__ = ("boot_time_unix_ms", "boot_id", "kernel_release", "machine", "cpus", "recorded")
@@ -581,6 +587,28 @@ class Coverage(_message.Message):
     because: str
     remedy: str
     def __init__(self, signal: _Optional[str] = ..., status: _Optional[_Union[CoverageStatus, str]] = ..., because: _Optional[str] = ..., remedy: _Optional[str] = ...) -> None: ...
+
+class SignalSource(_message.Message):
+    __slots__ = ("signal", "source")
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    signal: str
+    source: str
+    def __init__(self, signal: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+
+class AgentStatus(_message.Message):
+    __slots__ = ("cpu_mpercent", "cpu_budget_mpercent", "rss_bytes", "stretched", "grants")
+    CPU_MPERCENT_FIELD_NUMBER: _ClassVar[int]
+    CPU_BUDGET_MPERCENT_FIELD_NUMBER: _ClassVar[int]
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STRETCHED_FIELD_NUMBER: _ClassVar[int]
+    GRANTS_FIELD_NUMBER: _ClassVar[int]
+    cpu_mpercent: int
+    cpu_budget_mpercent: int
+    rss_bytes: int
+    stretched: _containers.RepeatedScalarFieldContainer[str]
+    grants: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, cpu_mpercent: _Optional[int] = ..., cpu_budget_mpercent: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., stretched: _Optional[_Iterable[str]] = ..., grants: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CollectorStatus(_message.Message):
     __slots__ = ("name", "ok", "error", "duration_us", "cpu_us", "overruns", "hung", "interval_ms", "runs_by_event", "runs_by_timer")
