@@ -12,13 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aggregator.model import Finding, Gap, Verdict, report_order
-from aggregator.signatures import mtu_mismatch
+from aggregator.signatures import mtu_mismatch, slow_fsync
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
 Signature = Callable[[ClusterView, Thresholds], Verdict]
 
-SIGNATURES: tuple[tuple[str, Signature], ...] = (("mtu_mismatch", mtu_mismatch.evaluate),)
+SIGNATURES: tuple[tuple[str, Signature], ...] = (
+    ("mtu_mismatch", mtu_mismatch.evaluate),
+    ("slow_fsync", slow_fsync.evaluate),
+)
 """Name and function of each, in the order they run."""
 
 _MAX_REASON = 300

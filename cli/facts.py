@@ -11,9 +11,6 @@ from nodetell.v1 import facts_pb2, operator_pb2
 
 from cli.report import Json, iso
 
-MIN_CALLS = 20
-"""Fewer calls than this say nothing about a 99th percentile."""
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -101,21 +98,3 @@ def _plain_value(field: Any, value: Any) -> Any:
 def _screaming(name: str) -> str:
     """ "OperState" as "OPER_STATE_"."""
     return "".join(f"_{c}" if c.isupper() else c.upper() for c in name).lstrip("_") + "_"
-
-
-def quantile_us(bounds_us: list[int], counts: list[int], share: float) -> float | None:
-    """A quantile of a latency histogram in microseconds, interpolated in its bucket; None: too few calls to say.
-
-    In the last, open, bucket its lower bound is the answer: at least that.
-    """
-    total = sum(counts)
-    if total < MIN_CALLS or len(counts) != len(bounds_us) + 1:
-        return None
-    rank, below = share * total, 0
-    for index, count in enumerate(counts):
-        if count and below + count >= rank:
-            low = bounds_us[index - 1] if index else 0
-            high = bounds_us[index] if index < len(bounds_us) else low
-            return low + (high - low) * (rank - below) / count
-        below += count
-    return float(bounds_us[-1])

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from nodetell.v1 import facts_pb2, operator_pb2
 
 from aggregator.convert import gap_from_coverage
+from aggregator.histogram import quantile
 from aggregator.model import Gap
-from cli.facts import Change, HostFacts, quantile_us
+from cli.facts import Change, HostFacts
 from cli.render import coverage_text
 from cli.report import iso
 from cli.terminal import Look, clean, table, wrap
@@ -217,7 +218,7 @@ def _latency(facts: HostFacts, look: Look) -> list[str]:
     for item in facts.of("latency"):
         source = item.latency
         counts = list(facts.counters.get(item.key, {}).values())
-        p50, p99 = (quantile_us(list(source.bounds_us), counts, share) for share in (0.5, 0.99))
+        p50, p99 = (quantile(source.bounds_us, counts, share) for share in (0.5, 0.99))
         method = "probe" if source.method == facts_pb2.LATENCY_METHOD_PROBE else "observed"
         too_few = f"not enough calls ({sum(counts)})"
         rows.append((source.process, source.mount or source.device, method, _ms(p50, too_few), _ms(p99, too_few)))

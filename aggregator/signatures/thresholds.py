@@ -37,3 +37,9 @@ class Thresholds:
     """... and at least this share of the fragments that arrived: random loss stays below it."""
     probe_max_age_s: float = field(default=900.0, metadata={"unit": "s", "min": 10.0})
     """A path probe older than this says nothing about now."""
+    fsync_warning_ms: float = field(default=10.0, metadata={"unit": "ms", "min": 0.1})
+    """99th percentile of fsync latency worth a finding: etcd's own guidance for its write-ahead log."""
+    fsync_critical_ms: float = field(default=100.0, metadata={"unit": "ms", "min": 0.1})
+    """... and where etcd's heartbeats (100 ms) begin to be missed."""
+    fsync_probe_window_s: float = field(default=300.0, metadata={"unit": "s", "min": 30.0, "max": 900.0})
+    """Window for the agent's own probe, which makes one call a second: a tail of 60 calls is their maximum."""

@@ -10,8 +10,9 @@ import pytest
 from nodetell.v1 import operator_pb2
 
 from aggregator.findings import Record
+from aggregator.histogram import quantile
 from aggregator.model import Evidence, Severity, report_order
-from cli.facts import HostFacts, quantile_us
+from cli.facts import HostFacts
 from cli.node_text import node_text, nodes_text
 from cli.render import event_text, report_text
 from cli.report import Report, diagnosis_json, live_json
@@ -131,4 +132,4 @@ def test_a_host_as_json() -> None:
     ],
 )
 def test_quantiles(counts: list[int], share: float, expected: float | None) -> None:
-    assert quantile_us([1000, 2000, 4000], counts, share) == expected
+    assert quantile([1000, 2000, 4000], counts, share) == expected
