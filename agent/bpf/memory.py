@@ -28,6 +28,16 @@ class Memory:
             read_by_helper(code, self.scratch, base, offset, size)
             code.load(size, target, Reg.R10, self.scratch)
 
+    def copy(self, code: Assembler, frame_offset: int, base: Reg, offset: int, size: int) -> None:
+        """Copy `size` bytes, a multiple of 4, at base + offset onto the stack. Typed loads lose R1 only."""
+        if not self.typed:
+            read_by_helper(code, frame_offset, base, offset, size)
+            return
+        for at in range(0, size, 8):
+            part = min(8, size - at)
+            code.load(part, Reg.R1, base, offset + at)
+            code.store(part, Reg.R10, frame_offset + at, Reg.R1)
+
 
 def read_by_helper(code: Assembler, frame_offset: int, base: Reg, offset: int, size: int) -> None:
     """Copy memory at base + offset onto the stack; zeros where it cannot be read."""
@@ -53,13 +63,6 @@ def process_name(code: Assembler, types: Btf | None, memory: Memory, frame_offse
         code.call(helpers.GET_CURRENT_COMM)
         return
     leader, name = types.offset("task_struct", "group_leader"), types.offset("task_struct", "comm")
-    if memory.typed:
-        code.call(helpers.GET_CURRENT_TASK_BTF)
-        code.load(8, Reg.R1, Reg.R0, leader)
-        for part in (0, 8):
-            code.load(8, Reg.R2, Reg.R1, name + part)
-            code.store(8, Reg.R10, frame_offset + part, Reg.R2)
-        return
-    code.call(helpers.GET_CURRENT_TASK)
-    memory.read(code, Reg.R1, Reg.R0, leader)
-    read_by_helper(code, frame_offset, Reg.R1, name, COMM_BYTES)
+    code.call(helpers.GET_CURRENT_TASK_BTF if memory.typed else helpers.GET_CURRENT_TASK)
+    memory.read(code, Reg.R2, Reg.R0, leader)
+    memory.copy(code, frame_offset, Reg.R2, name, COMM_BYTES)

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -63,6 +64,14 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
+class Hook:
+    """A program and how it is attached, given its descriptor."""
+
+    program: Program
+    attach: Callable[[int], int]
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What a program has cost since it was loaded, while statistics are enabled (enable_statistics)."""
 
@@ -107,6 +116,16 @@ def _load(program: Program, log: Buffer | None) -> int:
         return call(Command.PROG_LOAD, attributes, f"program {program.name}")
     finally:
         del instructions, license_
+
+
+def tracing(code: bytes, name: str, attach_type: AttachType, target: int) -> Hook:
+    """A program of type TRACING, which knows itself what it is attached to."""
+    return Hook(Program(ProgramType.TRACING, code, name, attach_type, target), attach_raw)
+
+
+def raw_tracepoint(code: bytes, name: str, tracepoint: str) -> Hook:
+    """A program on a tracepoint by name, which gets the tracepoint's arguments as they are."""
+    return Hook(Program(ProgramType.RAW_TRACEPOINT, code, name), lambda program: attach_raw(program, tracepoint))
 
 
 def attach_raw(program: int, tracepoint: str = "") -> int:

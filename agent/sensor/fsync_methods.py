@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from agent.bpf import programs
 from agent.bpf.btf import Btf, BtfError
 from agent.bpf.memory import Memory
-from agent.bpf.programs import AttachType, Program, ProgramType
+from agent.bpf.programs import AttachType, Hook, Program, ProgramType, raw_tracepoint, tracing
 from agent.bpf.syscalls import BpfError
 from agent.sensor import fsync_programs as fp
 from agent.sensor.fsync_programs import FsyncMaps
@@ -34,14 +33,6 @@ _UNNAMED = "which file: etcd's log and database are counted together"
 
 class MethodError(Exception):
     """A method cannot be used on this host: why, one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hook:
-    """A program and how it is attached, given its descriptor."""
-
-    program: Program
-    attach: Callable[[int], int]
 
 
 Hooks = Callable[[FsyncMaps, bool], list[Hook]]
@@ -154,14 +145,6 @@ def methods(kernel: Kernel) -> list[Method]:
     ]
 
 
-def _attach_own(program: int) -> int:
-    return programs.attach_raw(program)
-
-
-def _tracing(code: bytes, name: str, attach_type: AttachType, target: int) -> Hook:
-    return Hook(Program(ProgramType.TRACING, code, name, attach_type, target), _attach_own)
-
-
 def _fentry(kernel: Kernel) -> Method:
     def hooks(maps: FsyncMaps, by_name: bool) -> list[Hook]:
         types = kernel.types
@@ -169,8 +152,8 @@ def _fentry(kernel: Kernel) -> Method:
         reader = fp.typed_reader(types, by_name=by_name)
         ends = fp.end(maps, types, reader.memory)
         return [
-            _tracing(ends, "nt_fsync_fexit", AttachType.TRACE_FEXIT, target),
-            _tracing(fp.begin_with_file(maps, reader, 0), "nt_fsync_fentry", AttachType.TRACE_FENTRY, target),
+            tracing(ends, "nt_fsync_fexit", AttachType.TRACE_FEXIT, target),
+            tracing(fp.begin_with_file(maps, reader, 0), "nt_fsync_fentry", AttachType.TRACE_FENTRY, target),
         ]
 
     return Method(f"fentry {FUNCTION}", ("sync(2), syncfs(2) and msync(2)",), hooks, typed=True)
@@ -205,8 +188,8 @@ def _ext4_btf(kernel: Kernel) -> Method:
         reader = fp.typed_reader(types, by_name=by_name)
         begin, end = types.id(f"btf_trace_{_EXT4_BEGIN}"), types.id(f"btf_trace_{_EXT4_END}")
         return [
-            _tracing(fp.end(maps, types, reader.memory), "nt_ext4_end", AttachType.TRACE_RAW_TP, end),
-            _tracing(fp.begin_with_file(maps, reader, 0), "nt_ext4_begin", AttachType.TRACE_RAW_TP, begin),
+            tracing(fp.end(maps, types, reader.memory), "nt_ext4_end", AttachType.TRACE_RAW_TP, end),
+            tracing(fp.begin_with_file(maps, reader, 0), "nt_ext4_begin", AttachType.TRACE_RAW_TP, begin),
         ]
 
     return Method("tp_btf ext4_sync_file", (_EXT4_ONLY,), hooks, typed=True)
@@ -218,16 +201,10 @@ def _ext4_raw(kernel: Kernel) -> Method:
     def hooks(maps: FsyncMaps, by_name: bool) -> list[Hook]:  # noqa: ARG001  # it reads by the helper or not at all
         types = kernel.types
         reader = fp.probing_reader(types)
-        kind = ProgramType.RAW_TRACEPOINT
+        ends = fp.end(maps, types, reader.memory)
         return [
-            Hook(
-                Program(kind, fp.end(maps, types, reader.memory), "nt_ext4_end"),
-                lambda program: programs.attach_raw(program, _EXT4_END),
-            ),
-            Hook(
-                Program(kind, fp.begin_with_file(maps, reader, 0), "nt_ext4_begin"),
-                lambda program: programs.attach_raw(program, _EXT4_BEGIN),
-            ),
+            raw_tracepoint(ends, "nt_ext4_end", _EXT4_END),
+            raw_tracepoint(fp.begin_with_file(maps, reader, 0), "nt_ext4_begin", _EXT4_BEGIN),
         ]
 
     return Method("raw tracepoint ext4_sync_file", (_EXT4_ONLY,), hooks)

@@ -17,6 +17,7 @@ from agent.bpf.btf import Btf
 from agent.bpf.maps import BpfMap, MapType
 from agent.bpf.memory import COMM_BYTES, Memory, process_name, read_by_helper
 from agent.sensor.buckets import SLOTS, emit_slot
+from agent.sensor.losses import NOT_COUNTED, UNMATCHED, count_loss, losses_map
 
 R0, R1, R2, R3, R4, R6, R7, R8, R9, R10 = (
     *(Reg.R0, Reg.R1, Reg.R2, Reg.R3, Reg.R4),
@@ -37,9 +38,6 @@ class FileClass(IntEnum):
 _WAL_NAME_BYTES = 37
 _WAL_ENDS = b".wal"
 _DATABASE_NAME = b"db"
-
-UNMATCHED, NOT_COUNTED = 0, 1
-"""Slots of the map of losses: ends of calls whose beginning is not known, and calls for which there was no room."""
 
 KEY = struct.Struct(f"<{COMM_BYTES}sIIQ")
 """Process, device as the kernel numbers it (major << 20 | minor), class, control group."""
@@ -66,7 +64,8 @@ class FsyncMaps:
             self.calls = self._open(MapType.LRU_HASH, 8, _CALL_BYTES, most_calls, "nt_calls")
             self.histograms = self._open(MapType.HASH, KEY.size, VALUE.size, most_keys, "nt_fsync")
             self.empty = self._open(MapType.ARRAY, 4, VALUE.size, 1, "nt_empty")
-            self.losses = self._open(MapType.ARRAY, 4, 8, 2, "nt_losses")
+            self.losses = losses_map()
+            self._opened.append(self.losses)
         except BaseException:
             self.close()
             raise
@@ -75,11 +74,6 @@ class FsyncMaps:
         opened = BpfMap(kind, key_bytes, value_bytes, entries, name=name)
         self._opened.append(opened)
         return opened
-
-    def loss(self, slot: int) -> int:
-        """A count of losses. Raises BpfError."""
-        raw = self.losses.lookup(struct.pack("<I", slot))
-        return int.from_bytes(raw or b"", "little")
 
     def close(self) -> None:
         """Free them."""
@@ -236,9 +230,11 @@ def end(maps: FsyncMaps, types: Btf | None, memory: Memory) -> bytes:
     code.label("done")
     code.leave()
     code.label("unmatched")
-    _count_loss(code, maps, UNMATCHED)
+    count_loss(code, maps.losses, _SCRATCH, UNMATCHED)
+    code.leave()
     code.label("no room")
-    _count_loss(code, maps, NOT_COUNTED)
+    count_loss(code, maps.losses, _SCRATCH, NOT_COUNTED)
+    code.leave()
     return code.assemble()
 
 
@@ -263,14 +259,3 @@ def _find_or_make(code: Assembler, maps: FsyncMaps) -> None:
     _lookup(code, maps.histograms, _NAME)
     code.jump("==", R0, 0, "no room")
     code.label("found")
-
-
-def _count_loss(code: Assembler, maps: FsyncMaps, slot: int) -> None:
-    counted = code.fresh("counted")
-    code.store(4, R10, _SCRATCH, slot)
-    _lookup(code, maps.losses, _SCRATCH)
-    code.jump("==", R0, 0, counted)
-    code.move(R1, 1)
-    code.atomic_add(R0, 0, R1)
-    code.label(counted)
-    code.leave()

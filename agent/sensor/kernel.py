@@ -21,7 +21,16 @@ WANTED = Wanted(
             *("file", "path", "dentry", "qstr", "inode", "super_block"),
             *("task_struct", "files_struct", "fdtable", "pt_regs"),
             # drops and retransmissions: from a packet or socket to its interface, namespace, peer, control group
-            *("sk_buff", "net_device", "net", "ns_common", "sock_common", "sock", "inet_connection_sock"),
+            *(
+                "sk_buff",
+                "net_device",
+                "net",
+                "ns_common",
+                "sock_common",
+                "sock",
+                "sock_cgroup_data",
+                "inet_connection_sock",
+            ),
             *("cgroup", "kernfs_node"),
         ]
     ),
