@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from aggregator.model import Evidence, Finding, Gap, RuledOut, Severity, Stage, Verdict, finding_id
 from aggregator.node_state import NodeState
 from aggregator.signatures.mtu import configuration, fragments, lookalikes, paths, too_big
 from aggregator.signatures.mtu.codes import CODES
-from aggregator.signatures.mtu.observation import Observation
+from aggregator.signatures.mtu.observation import Cause, Observation
 from aggregator.signatures.mtu.topology import HostNetwork, TunnelFit
 from aggregator.signatures.mtu.window import HostWindow
 from aggregator.signatures.thresholds import Thresholds
@@ -98,19 +99,24 @@ def _host_rules(host: _Host) -> Iterable[Observation]:
 def _settled(observations: list[Observation]) -> list[Observation]:
     """Let observations of one cause know of each other: harm makes a configuration active."""
     lost = {
-        seen.node for seen in observations if seen.code == fragments.FRAGMENTS_LOST and seen.about == ("on the way",)
+        seen.node
+        for seen in observations
+        if seen.code == fragments.FRAGMENTS_LOST and seen.about == fragments.ON_THE_WAY
     }
     kept = [seen for seen in observations if not (seen.code == fragments.FRAGMENTING and seen.node in lost)]
-    harmed = {(seen.node, cause) for seen in kept if seen.stage is Stage.ACTIVE for cause in seen.causes}
+    kept = [_with_cutters(seen, kept) for seen in kept]
+    harms = list(_harms(kept))
     black_holes = [seen for seen in kept if seen.code == paths.PATH_BLACK_HOLE and seen.about == ("overlay",)]
     holes = {item.node: item for item in black_holes}
     settled = []
     for seen in kept:
         if seen.code in {configuration.OVERLAY_EXCEEDS_UNDERLAY, configuration.INCONSISTENT_ON_NODE}:
             hole = holes.get(seen.node) if _explains_path(seen) else None
-            if (seen.node, (seen.code, seen.about)) in harmed or hole is not None:
-                proof = _proof(seen, kept) + (hole.evidence if hole is not None else ())
-                seen = replace(seen, stage=Stage.ACTIVE, evidence=(*seen.evidence, *proof))  # noqa: PLW2901 - same observation, further on
+            proof = [harm.evidence for harm in harms if (harm.node, harm.cause) == (seen.node, (seen.code, seen.about))]
+            if hole is not None:
+                proof.append(hole.evidence)
+            if proof:
+                seen = replace(seen, stage=Stage.ACTIVE, evidence=(*seen.evidence, *chain.from_iterable(proof)))  # noqa: PLW2901 - same observation, further on
         settled.append(seen)
     return [_with_path_causes(seen, settled) for seen in settled]
 
@@ -120,14 +126,36 @@ def _explains_path(seen: Observation) -> bool:
     return seen.code == configuration.OVERLAY_EXCEEDS_UNDERLAY or seen.about[0] in {"pods above", "members"}
 
 
-def _proof(seen: Observation, observations: list[Observation]) -> tuple[Evidence, ...]:
-    mark = (seen.code, seen.about)
-    return tuple(
-        evidence
-        for other in observations
-        if other.node == seen.node and mark in other.causes and other.stage is Stage.ACTIVE
-        for evidence in other.evidence
-    )
+@dataclass(frozen=True, slots=True)
+class _Harm:
+    """What proves that a configuration of a node does harm."""
+
+    node: str
+    cause: Cause
+    evidence: tuple[Evidence, ...]
+
+
+def _harms(observations: list[Observation]) -> Iterable[_Harm]:
+    for seen in observations:
+        if seen.stage is not Stage.ACTIVE:
+            continue
+        # Where fragments do not arrive whole is one node, whose configuration cut them is another's.
+        sufferers = [cutter.node for cutter in _cutters(seen, observations)] or [seen.node]
+        for node in sufferers:
+            for cause in seen.causes:
+                yield _Harm(node, cause, seen.evidence)
+
+
+def _cutters(seen: Observation, observations: list[Observation]) -> list[Observation]:
+    """Other nodes that cut their overlay's packets, where fragments do not arrive whole."""
+    if seen.code != fragments.FRAGMENTS_LOST or seen.about != fragments.ARRIVING:
+        return []
+    return [other for other in observations if other.code == fragments.FRAGMENTING and other.node != seen.node]
+
+
+def _with_cutters(seen: Observation, observations: list[Observation]) -> Observation:
+    causes = {cause for cutter in _cutters(seen, observations) for cause in cutter.causes}
+    return replace(seen, causes=tuple(sorted(causes))) if causes else seen
 
 
 def _with_path_causes(seen: Observation, observations: list[Observation]) -> Observation:

@@ -13,6 +13,9 @@ class Thresholds:
     """How far back counters are compared. A counter finding clears once a whole window is clean."""
     mtu_drops_min: int = field(default=5, metadata={"unit": "packets", "min": 1})
     """Packets too large for the path before a finding is active: a single one may be healthy path-MTU discovery."""
+    mtu_discovery_burst: int = field(default=12, metadata={"unit": "packets", "min": 1})
+    """... and at least so many, however short the window, where senders may learn the size: a connection of the node's
+    own loses its whole initial window (ten segments, RFC 6928) and a probe of its tail before it goes on, healthily."""
     counters_agree_ratio: float = field(default=0.1, metadata={"min": 0.0, "max": 0.5})
     """How far counters that one fault moves together may differ: other traffic moves them too."""
     counters_agree_slack: int = field(default=5, metadata={"unit": "packets", "min": 0})

@@ -79,6 +79,33 @@ def mtu_overlay_exceeds_underlay__positive_metadata_tunnel_by_its_routes() -> No
     assert "1530" in world.codes(1)["mtu.overlay_exceeds_underlay"].summary
 
 
+def lightweight(world: World, own: int, veths: int) -> TestHost:
+    """A metadata tunnel that the IP stack itself sends into: the route says where to."""
+    host = world.host("n1")
+    below = host.nic(1500)
+    tunnel = host.link("vx0", own, kind="vxlan", tunnel=pb.Tunnel(external=True, underlay=below.ifindex))
+    host.routes.append(
+        pb.Route(destination="10.244.2.0/24", ifindex=tunnel.ifindex, table=254, encap="ip", encap_remote="10.0.0.2")
+    )
+    host.pod_veth(veths, "pod0")
+    return host
+
+
+def mtu_overlay_exceeds_underlay__positive_metadata_tunnel_that_routes_lead_through() -> None:
+    world = World()
+    host = lightweight(world, own=1500, veths=1500)
+    assert "1550" in world.codes(1)["mtu.overlay_exceeds_underlay"].summary
+    host.rise("protocol/Ip", FragOKs=20, FragCreates=40)
+    assert set(world.codes(1)) == {"mtu.overlay_exceeds_underlay", "mtu.fragmenting"}
+
+
+def mtu_overlay_exceeds_underlay__near_miss_metadata_tunnel_that_routes_lead_through() -> None:
+    for own, veths in ((1450, 1500), (65000, 1450)):
+        world = World()
+        lightweight(world, own=own, veths=veths)
+        assert world.codes(1) == {}
+
+
 def mtu_overlay_exceeds_underlay__near_miss() -> None:
     world = World()
     flannel(world, inner=1450)
@@ -190,6 +217,18 @@ def mtu_inconsistent_on_node__positive_pod_interface() -> None:
     link = pb.PodLink(pod_uid="u1", interface="eth0", mtu=1500, host_interface="cni0veth0")
     host.item(pb.Item(key="pod_link/u1/eth0", pod_link=link))
     assert "u1" in world.codes(1)["mtu.inconsistent_on_node"].summary
+
+
+def mtu_inconsistent_on_node__positive_active_when_the_pod_does_not_take_it() -> None:
+    world = World()
+    host = flannel(world)
+    link = pb.PodLink(pod_uid="u1", interface="eth0", mtu=1400, host_interface="cni0veth0")
+    host.item(pb.Item(key="pod_link/u1/eth0", pod_link=link))
+    assert world.codes(1)["mtu.inconsistent_on_node"].stage is Stage.RISK
+    host.rise(VETH, rx_dropped=20)
+    assert world.codes(1)["mtu.inconsistent_on_node"].stage is Stage.RISK, "what the pod sends is small enough"
+    host.rise(VETH, tx_dropped=20)
+    assert world.codes(1)["mtu.inconsistent_on_node"].stage is Stage.ACTIVE
 
 
 def mtu_inconsistent_on_node__positive_two_ends_of_a_veth() -> None:
@@ -422,6 +461,18 @@ def mtu_drop_fingerprint__near_miss_healthy_discovery() -> None:
     assert world.codes(1) == {}
 
 
+def mtu_drop_fingerprint__near_miss_one_connection_learns_the_size() -> None:
+    world = World()
+    host = flannel(world, inner=1500, df=pb.OUTER_DF_SET)
+    world.pass_time(1)
+    host.rise(VXLAN, tx_dropped=1, tx_packets=240)
+    host.rise("protocol/Ip", FragFails=10)
+    host.rise("protocol/Icmp", OutDestUnreachs=10, InDestUnreachs=10)
+    found = world.codes(1)
+    assert list(found) == ["mtu.overlay_exceeds_underlay"]
+    assert found["mtu.overlay_exceeds_underlay"].stage is Stage.RISK
+
+
 def mtu_drop_fingerprint__near_miss_levels_only() -> None:
     world = World()
     host = flannel(world)
@@ -538,6 +589,21 @@ def mtu_fragments_lost__positive_some() -> None:
     world.pass_time(1)
     host.rise("protocol/Ip", ReasmReqds=20, ReasmFails=20, ReasmTimeout=20)
     assert list(world.codes(1)) == ["mtu.fragments_lost"]
+
+
+def mtu_fragments_lost__positive_some_of_those_that_another_node_cuts() -> None:
+    world = World()
+    sender, receiver = flannel(world, "n1", inner=1500), flannel(world, "n2")
+    flannel(world, "n3", inner=1500)
+    world.pass_time(1)
+    sender.rise("protocol/Ip", FragOKs=50, FragCreates=100)
+    receiver.rise("protocol/Ip", ReasmReqds=50, ReasmFails=50, ReasmTimeout=50)
+    found = world.codes(1)
+    overlay = found["mtu.overlay_exceeds_underlay"]
+    assert found["mtu.fragments_lost"].nodes == ("n2",)
+    assert found["mtu.fragments_lost"].caused_by == (overlay.id,)
+    assert (overlay.stage, overlay.severity, overlay.nodes) == (Stage.ACTIVE, Severity.WARNING, ("n1", "n3"))
+    assert any((piece.node, piece.subject) == ("n2", "Ip.ReasmFails") for piece in overlay.evidence)
 
 
 def mtu_fragments_lost__near_miss() -> None:

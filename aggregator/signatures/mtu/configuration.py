@@ -30,6 +30,8 @@ class Misfit:
     links: tuple[pb.Link, ...]
     veths: tuple[pb.Link, ...] = ()
     """Host-side veths through which too large packets would come in."""
+    receivers: tuple[pb.Link, ...] = ()
+    """Host-side veths through which too large packets would go to a smaller pod."""
 
 
 def overlays(host: HostNetwork) -> tuple[list[TunnelFit], list[Gap]]:
@@ -213,6 +215,7 @@ def _pods_above_veth(host: HostNetwork) -> list[Misfit]:
             statement=f"{len(odd)} pod interface{_s(odd)} and host-side veth{_s(odd)} differ: {named}",
             links=tuple(veth for _, veth in odd),
             veths=tuple(veth for inner, veth in odd if inner.mtu > veth.mtu),
+            receivers=tuple(veth for inner, veth in odd if inner.mtu < veth.mtu),
         )
     ]
 

@@ -13,6 +13,10 @@ from aggregator.signatures.mtu.window import HostWindow
 
 FRAGMENTING = "mtu.fragmenting"
 FRAGMENTS_LOST = "mtu.fragments_lost"
+ON_THE_WAY = ("on the way",)
+"""None of what a node sends arrives anywhere."""
+ARRIVING = ("arriving",)
+"""A node gets some and cannot put packets together."""
 
 
 def fragments_made(window: HostWindow) -> tuple[int, int, float] | None:
@@ -74,7 +78,7 @@ def fragments_unassembled(window: HostWindow) -> list[Observation]:
     return [
         Observation(
             code=FRAGMENTS_LOST,
-            about=("arriving",),
+            about=ARRIVING,
             node=window.host.state.name,
             stage=Stage.ACTIVE,
             statement=f"{arrived} fragments arrived in {seconds:g} s, {worst} packets could not be put together",
@@ -106,7 +110,7 @@ def lost_between(hosts: Iterable[HostWindow], every_node_seen: bool) -> list[Obs
         found.append(
             Observation(
                 code=FRAGMENTS_LOST,
-                about=("on the way",),
+                about=ON_THE_WAY,
                 node=host.host.state.name,
                 stage=Stage.ACTIVE,
                 statement=f"{made} fragments of {cut} packets were sent in {seconds:g} s, and {sum(known)} arrived on "

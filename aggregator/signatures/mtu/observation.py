@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from aggregator.model import Evidence, RuledOut, Stage
 from aggregator.node_state import Delta, NodeState
 
+Cause = tuple[str, tuple[str, ...]]
+"""(code, about) of an observation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -22,8 +25,8 @@ class Observation:
     """A clause with the numbers in it, true of this host."""
     evidence: tuple[Evidence, ...]
     ruled_out: tuple[RuledOut, ...] = ()
-    causes: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """(code, about) of observations that explain this one, if they are there too."""
+    causes: tuple[Cause, ...] = ()
+    """Observations that explain this one, if they are there too."""
     remedies: tuple[str, ...] = ()
     """Remedies that depend on this host's facts; they come before those of the code."""
     workloads: tuple[str, ...] = ()

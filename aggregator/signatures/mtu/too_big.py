@@ -92,11 +92,12 @@ def silent_bridge_drops(window: HostWindow) -> TooBig | None:
 
 def misfit_harm(window: HostWindow, misfit: Misfit) -> tuple[Evidence, ...]:
     """Evidence that packets die at an interface that is smaller than the one before it; empty: none."""
-    harm = []
-    for veth in misfit.veths:
-        subject = f"link/{veth.ifindex}"
-        if window.moves.reaches(subject, "rx_dropped", window.limits.mtu_drops_min):
-            harm.append(window.link_rise(veth, "rx_dropped"))
+    ways = [(veth, "rx_dropped") for veth in misfit.veths] + [(veth, "tx_dropped") for veth in misfit.receivers]
+    harm = [
+        window.link_rise(veth, counter)
+        for veth, counter in ways
+        if window.moves.reaches(f"link/{veth.ifindex}", counter, window.limits.mtu_drops_min)
+    ]
     silent = silent_bridge_drops(window)
     if silent is not None and misfit.about[0] in {"members", "pods above"}:
         harm.append(window.ip_rise(silent, "FragFails", silent.frag_fails))

@@ -196,6 +196,9 @@ class HostNetwork:
         veths = [veth.mtu for veth in self.pod_veths]
         if veths and max(veths) < carrier.mtu:
             return max(veths), "pod veths"
+        if veths and any(route.ifindex == tunnel.ifindex and route.encap for route in self.routes):
+            # The IP stack itself sends into it, by routes that say where to: there its MTU holds, as any device's.
+            return min((tunnel.mtu, "own MTU"), (max(veths), "pod veths"))
         return None
 
     def _pod_route_mtus(self, tunnel: pb.Link) -> list[int]:

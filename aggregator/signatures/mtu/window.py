@@ -125,6 +125,7 @@ class HostWindow:
         """The node told itself that its own encapsulated packets are too big: local encapsulation overflow."""
         return (
             self.enough(moved.frag_fails, self.limits.mtu_drops_min, moved.seconds)
+            and moved.frag_fails >= self.limits.mtu_discovery_burst
             and self.agrees(moved.frag_fails, moved.told)
             and self.agrees(moved.frag_fails, moved.told_self)
         )
