@@ -24,11 +24,12 @@ def inside(module: str, arguments: list[str]) -> int:
     A /sys of the new namespace is mounted, for sysfs shows the interfaces of the namespace it was mounted in.
     """
     script = (
-        'keep=$(mktemp -d) && mount --rbind /sys/fs/cgroup "$keep" && mount -t sysfs sysfs /sys &&'
+        'keep=$1 && shift && mount --rbind /sys/fs/cgroup "$keep" && mount -t sysfs sysfs /sys &&'
         ' mount --rbind "$keep" /sys/fs/cgroup && ip link set lo up && exec "$@"'
     )
-    command = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
-    return subprocess.run([*command, sys.executable, "-m", module, *arguments], check=False).returncode
+    with tempfile.TemporaryDirectory(prefix="nodetell-bench-") as keep:  # a mount point in the new namespace only
+        command = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script, "sh", keep]
+        return subprocess.run([*command, sys.executable, "-m", module, *arguments], check=False).returncode
 
 
 def populate(count: int) -> None:
