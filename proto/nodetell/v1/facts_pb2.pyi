@@ -126,7 +126,7 @@ COVERAGE_STATUS_DAMAGED: CoverageStatus
 COVERAGE_STATUS_DENIED: CoverageStatus
 
 class Item(_message.Message):
-    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link", "probe_endpoint", "kernel_event", "attach_event", "attached_device", "signal_source", "agent")
+    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link", "probe_endpoint", "drop_reason", "retransmits", "kernel_event", "attach_event", "attached_device", "signal_source", "agent")
     KEY_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +145,8 @@ class Item(_message.Message):
     COLLECTOR_FIELD_NUMBER: _ClassVar[int]
     POD_LINK_FIELD_NUMBER: _ClassVar[int]
     PROBE_ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    DROP_REASON_FIELD_NUMBER: _ClassVar[int]
+    RETRANSMITS_FIELD_NUMBER: _ClassVar[int]
     KERNEL_EVENT_FIELD_NUMBER: _ClassVar[int]
     ATTACH_EVENT_FIELD_NUMBER: _ClassVar[int]
     ATTACHED_DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -168,12 +170,14 @@ class Item(_message.Message):
     collector: CollectorStatus
     pod_link: PodLink
     probe_endpoint: ProbeEndpoint
+    drop_reason: DropReason
+    retransmits: Retransmits
     kernel_event: KernelEvent
     attach_event: AttachEvent
     attached_device: AttachedDevice
     signal_source: SignalSource
     agent: AgentStatus
-    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ..., probe_endpoint: _Optional[_Union[ProbeEndpoint, _Mapping]] = ..., kernel_event: _Optional[_Union[KernelEvent, _Mapping]] = ..., attach_event: _Optional[_Union[AttachEvent, _Mapping]] = ..., attached_device: _Optional[_Union[AttachedDevice, _Mapping]] = ..., signal_source: _Optional[_Union[SignalSource, _Mapping]] = ..., agent: _Optional[_Union[AgentStatus, _Mapping]] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ..., probe_endpoint: _Optional[_Union[ProbeEndpoint, _Mapping]] = ..., drop_reason: _Optional[_Union[DropReason, _Mapping]] = ..., retransmits: _Optional[_Union[Retransmits, _Mapping]] = ..., kernel_event: _Optional[_Union[KernelEvent, _Mapping]] = ..., attach_event: _Optional[_Union[AttachEvent, _Mapping]] = ..., attached_device: _Optional[_Union[AttachedDevice, _Mapping]] = ..., signal_source: _Optional[_Union[SignalSource, _Mapping]] = ..., agent: _Optional[_Union[AgentStatus, _Mapping]] = ...) -> None: ...
 
 class HostInfo(_message.Message):
     __slots__ = ("boot_time_unix_ms", "boot_id", "kernel_release", "machine", "cpus", "recorded")
@@ -455,18 +459,58 @@ class KernelEvent(_message.Message):
     def __init__(self, subject: _Optional[str] = ..., pod_uid: _Optional[str] = ..., count: _Optional[int] = ..., first_unix_ms: _Optional[int] = ..., last_unix_ms: _Optional[int] = ..., **kwargs) -> None: ...
 
 class LatencySource(_message.Message):
-    __slots__ = ("process", "device", "mount", "method", "bounds_us")
+    __slots__ = ("process", "device", "mount", "method", "bounds_us", "file_class", "cgroup_id", "pod_uid", "attached_by", "observed_permille")
     PROCESS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     MOUNT_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     BOUNDS_US_FIELD_NUMBER: _ClassVar[int]
+    FILE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    CGROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    POD_UID_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_BY_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_PERMILLE_FIELD_NUMBER: _ClassVar[int]
     process: str
     device: str
     mount: str
     method: LatencyMethod
     bounds_us: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, process: _Optional[str] = ..., device: _Optional[str] = ..., mount: _Optional[str] = ..., method: _Optional[_Union[LatencyMethod, str]] = ..., bounds_us: _Optional[_Iterable[int]] = ...) -> None: ...
+    file_class: str
+    cgroup_id: int
+    pod_uid: str
+    attached_by: str
+    observed_permille: int
+    def __init__(self, process: _Optional[str] = ..., device: _Optional[str] = ..., mount: _Optional[str] = ..., method: _Optional[_Union[LatencyMethod, str]] = ..., bounds_us: _Optional[_Iterable[int]] = ..., file_class: _Optional[str] = ..., cgroup_id: _Optional[int] = ..., pod_uid: _Optional[str] = ..., attached_by: _Optional[str] = ..., observed_permille: _Optional[int] = ...) -> None: ...
+
+class DropReason(_message.Message):
+    __slots__ = ("reason", "site", "ifindex", "interface", "netns", "host_network")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    IFINDEX_FIELD_NUMBER: _ClassVar[int]
+    INTERFACE_FIELD_NUMBER: _ClassVar[int]
+    NETNS_FIELD_NUMBER: _ClassVar[int]
+    HOST_NETWORK_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    site: str
+    ifindex: int
+    interface: str
+    netns: int
+    host_network: bool
+    def __init__(self, reason: _Optional[str] = ..., site: _Optional[str] = ..., ifindex: _Optional[int] = ..., interface: _Optional[str] = ..., netns: _Optional[int] = ..., host_network: _Optional[bool] = ...) -> None: ...
+
+class Retransmits(_message.Message):
+    __slots__ = ("netns", "host_network", "pod_uid", "peer", "consecutive_timeouts")
+    NETNS_FIELD_NUMBER: _ClassVar[int]
+    HOST_NETWORK_FIELD_NUMBER: _ClassVar[int]
+    POD_UID_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    CONSECUTIVE_TIMEOUTS_FIELD_NUMBER: _ClassVar[int]
+    netns: int
+    host_network: bool
+    pod_uid: str
+    peer: str
+    consecutive_timeouts: int
+    def __init__(self, netns: _Optional[int] = ..., host_network: _Optional[bool] = ..., pod_uid: _Optional[str] = ..., peer: _Optional[str] = ..., consecutive_timeouts: _Optional[int] = ...) -> None: ...
 
 class Conntrack(_message.Message):
     __slots__ = ("count", "max")
