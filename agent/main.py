@@ -16,6 +16,7 @@ from agent.collectors.base import Collector
 from agent.collectors.registry import collectors
 from agent.host import Host
 from agent.hosts.live import live_host
+from agent.pathmtu.probing import Probing
 from agent.runtime import Runtime
 from agent.settings import AgentSettings
 from agent.stream import Identity, Stream, set_within
@@ -38,10 +39,17 @@ async def run(settings: AgentSettings, stop: asyncio.Event) -> int:
         return 2
     roots = settings.host
     host = live_host(node, roots.proc, roots.sys, roots.kubelet, dev=roots.dev, udev=roots.udev)
-    return await run_host(settings, host, collectors(settings.collectors), stop)
+    probing = Probing(settings.path_mtu)
+    return await run_host(settings, host, collectors(settings.collectors, probing), stop, probing)
 
 
-async def run_host(settings: AgentSettings, host: Host, these: Sequence[Collector], stop: asyncio.Event) -> int:
+async def run_host(
+    settings: AgentSettings,
+    host: Host,
+    these: Sequence[Collector],
+    stop: asyncio.Event,
+    probing: Probing | None = None,
+) -> int:
     """`run` for a given host and given collectors."""
     loop = asyncio.get_running_loop()
     identity = Identity(host.name, os.urandom(16), __version__)
@@ -52,13 +60,17 @@ async def run_host(settings: AgentSettings, host: Host, these: Sequence[Collecto
         event(_log, logging.ERROR, "settings_refused", reason=error)
         host.network.close()
         return 2
-    stream = Stream(settings.aggregator, settings.stream, identity, runtime, news)
+    probing = probing or Probing(settings.path_mtu)
+    stream = Stream(settings.aggregator, settings.stream, identity, runtime, news, take_plan=probing.instruct)
     event(_log, logging.INFO, "agent_start", node=host.name, version=__version__, aggregator=settings.aggregator)
     runtime.start()
+    probes = asyncio.create_task(probing.run(stop), name="path-mtu")
     try:
         await _first_round(runtime, stop)
         await stream.run(stop)
     finally:
+        probes.cancel()
+        await asyncio.gather(probes, return_exceptions=True)
         runtime.stop()
         event(
             _log,

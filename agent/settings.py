@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from dataclasses import dataclass, field
@@ -89,6 +90,27 @@ class StreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PathMtuSettings:
+    """Probing the paths between nodes for the largest packet that passes. Who probes whom is for the aggregator."""
+
+    enabled: bool = True
+    """Take part. Small and full-size UDP packets then go to the nodes that answer them: two every minute and path where
+    all is well. While no node answers, nothing is sent."""
+    port: int = field(default=0, metadata={"min": 0, "max": 65_535})
+    """UDP port on which probes of other nodes are answered, for example 7446; 0: none is opened, and this node's
+    incoming paths are not probed. Only signed probes of agents of the same aggregator are answered, with 32 bytes."""
+    addresses: tuple[str, ...] = ()
+    """IP addresses on which the port is opened. None: all, of which every network of the node can be probed."""
+
+    def __post_init__(self) -> None:
+        for address in self.addresses:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                raise ValueError(f'addresses: "{address}" is no IP address') from None
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """All of the agent's settings."""
 
@@ -101,6 +123,7 @@ class AgentSettings:
     host: HostSettings = field(default_factory=HostSettings)
     collectors: CollectorSettings = field(default_factory=CollectorSettings)
     stream: StreamSettings = field(default_factory=StreamSettings)
+    path_mtu: PathMtuSettings = field(default_factory=PathMtuSettings)
 
     def __post_init__(self) -> None:
         match = _ADDRESS.fullmatch(self.aggregator)

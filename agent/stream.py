@@ -137,6 +137,7 @@ class Stream:
         wall: Callable[[], float] = time.time,
         uniform: Callable[[float, float], float] = random.uniform,
         prove: Callable[[str], Coroutine[Any, Any, Proof]] = prove_path,
+        take_plan: Callable[[agent_pb2.ProbePlan], None] | None = None,
     ) -> None:
         self._target = target
         self._settings = settings
@@ -145,6 +146,7 @@ class Stream:
         self._wall = wall
         self._uniform = uniform
         self._prove = prove
+        self._take_plan = take_plan
         self.ledger = Ledger()
         self._link: _Link | None = None
         self._batch_interval_s = settings.batch_interval_s
@@ -407,6 +409,8 @@ class Stream:
                 self._wake.set()
             level = logging.INFO if fits else logging.WARNING
             event(_log, level, "pace" if fits else "pace_refused", batch_interval_ms=wanted)
+        elif body == "probe_plan" and self._take_plan is not None:
+            self._take_plan(instruction.probe_plan)
 
     # -- the path --------------------------------------------------------------------------------------------------
 

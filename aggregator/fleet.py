@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from nodetell.logs import event
 from nodetell.v1 import agent_pb2, operator_pb2
 
-from aggregator import engine
+from aggregator import engine, probing
 from aggregator.convert import gap_from_coverage, iso_time, milliseconds
 from aggregator.findings import FindingBook, Presence, Transition
 from aggregator.model import Gap
 from aggregator.node_state import NodeState, UpdateError
-from aggregator.settings import FleetSettings
+from aggregator.probing import Director
+from aggregator.settings import FleetSettings, PathMtuSettings
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.store import Store
 from aggregator.view import ClusterView
@@ -33,6 +35,10 @@ GATHER_S = 0.05
 """An update is judged so much later, with all that came meanwhile."""
 SLIDE_S = 1.0
 """Without updates, all is judged this often."""
+ARRANGE_S = 2.0
+"""Who probes whom is planned anew at most this often ..."""
+ARRANGE_SHARE = 50.0
+"""... and after so many times as long as it took: 0.5 s for 5,000 nodes."""
 REST = 2.0
 """After a judgement the task rests so many times as long as it took, so that others get to run."""
 STORE_WAIT_S = 5.0
@@ -74,6 +80,7 @@ class Fleet:
         *,
         cluster: str = "default",
         settings: FleetSettings | None = None,
+        path_mtu: PathMtuSettings | None = None,
         thresholds: Thresholds | None = None,
         judge: Judge = engine.judge,
         clock: Callable[[], float] = time.time,
@@ -86,6 +93,12 @@ class Fleet:
         self._store, self._judge, self._clock, self._monotonic = store, judge, clock, monotonic
         self._settings, self._thresholds = settings or FleetSettings(), thresholds or Thresholds()
         self._cluster = cluster
+        self._path_mtu = path_mtu or PathMtuSettings()
+        self._director = Director(
+            peers=self._path_mtu.peers, interval_s=self._path_mtu.interval_s, secret=os.urandom(32)
+        )
+        self._arrange_mono = float("-inf")
+        """Who probes whom is not planned anew before this, by the monotonic clock."""
         self._hosts: dict[str, NodeState] = {}
         """Nodes whose facts are known."""
         self._judgement = engine.Judgement()
@@ -114,6 +127,7 @@ class Fleet:
         if node.instance != hello.instance:
             node.instance, node.last_update = hello.instance, 0
         node.version, node.connected = hello.version[:80], True
+        self._director.connected(hello.node, hello.instance)
         self._hear(node)
         return 0 < node.last_update == hello.last_update
 
@@ -151,6 +165,11 @@ class Fleet:
         if known is not None:
             known.state.touch(now_unix_ms / 1000)
             self._hear(known)
+
+    def instruction(self, node: str, instance: bytes) -> agent_pb2.Instruction | None:
+        """What the agent is to be told next; None: nothing."""
+        part = self._director.next_part(node, instance)
+        return agent_pb2.Instruction(probe_plan=part) if part is not None else None
 
     def disconnect(self, node: str, instance: bytes) -> None:
         """The stream is gone."""
@@ -211,7 +230,9 @@ class Fleet:
     def _evaluate(self) -> list[Transition]:
         now = self._clock()
         presence = self._presence()
-        judgement = self._judge(ClusterView(self._cluster, self._hosts), self._thresholds)
+        view = ClusterView(self._cluster, self._hosts)
+        self._arrange_probing(view, presence)
+        judgement = self._judge(view, self._thresholds)
         self._log_failures(self._judgement, judgement)
         self._judgement = judgement
         transitions = self.book.update(judgement, presence, now)
@@ -231,6 +252,22 @@ class Fleet:
             for listener in self.listeners:
                 listener(transition)
         return transitions
+
+    def _arrange_probing(self, view: ClusterView, presence: Presence) -> None:
+        """Plan who probes whom, from time to time, among the nodes that are heard."""
+        now = self._monotonic()
+        if not self._path_mtu.enabled or now < self._arrange_mono:
+            return
+        members = [
+            probing.member(name, self.nodes[name].instance, item.probe_endpoint)
+            for name, state in self._hosts.items()
+            if name in presence.heard
+            for item in state.of("probe_endpoint")
+        ]
+        classes = {name: probing.class_of(node) for name, node in view.nodes.items()}
+        begun = time.monotonic()
+        self._director.arrange(members, classes)
+        self._arrange_mono = now + max(ARRANGE_S, ARRANGE_SHARE * (time.monotonic() - begun))
 
     @staticmethod
     def _log_failures(before: engine.Judgement, after: engine.Judgement) -> None:
@@ -255,6 +292,7 @@ class Fleet:
             if quiet > settings.forget_after_s:
                 event(_log, logging.WARNING, "node_forgotten", node=name, heard=iso_time(node.heard_at))
                 del self.nodes[name]
+                self._director.gone(name)
                 self._hosts.pop(name, None)
             elif quiet > settings.silent_after_s:
                 silent[name] = f"not heard since {iso_time(node.heard_at)}"

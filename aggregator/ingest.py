@@ -54,6 +54,10 @@ class Sink(Protocol):
         """The agent is alive and nothing changed; `now_unix_ms` by its host's clock."""
         ...
 
+    def instruction(self, node: str, instance: bytes) -> agent_pb2.Instruction | None:
+        """What the agent is to be told next, at most 900 bytes long; None: nothing. Each is asked for once a stream."""
+        ...
+
     def disconnect(self, node: str, instance: bytes) -> None:
         """The stream is gone."""
         ...
@@ -291,7 +295,18 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
             elif body == "hello":
                 raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, "a second Hello")
             # A body this version does not know is acknowledged like any other: a later agent may send it.
+            await self._instruct(stream, context)
             await context.write(agent_pb2.AggregatorMessage(ack=agent_pb2.Ack(seq=seq)))
+
+    async def _instruct(self, stream: _Stream, context: Any) -> None:
+        """One instruction, before the acknowledgement that it is waiting for.
+
+        An unproven agent's next message says that this acknowledgement has arrived, and so has what went before it. Two
+        of them TCP would join into a segment that a black hole swallows.
+        """
+        instruction = self._sink.instruction(stream.hello.node, stream.hello.instance)
+        if instruction is not None:
+            await context.write(agent_pb2.AggregatorMessage(instruction=instruction))
 
     async def _chunk(self, stream: _Stream, order: _Order, pieces: Reassembler, chunk: agent_pb2.Chunk) -> bool:
         """Take a piece in. True: it completed an update, which the sink has taken. Raises UpdateError, _EndError."""

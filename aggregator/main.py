@@ -44,6 +44,7 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
             FindingBook(standing, resolved),
             cluster=settings.cluster,
             settings=settings.fleet,
+            path_mtu=settings.path_mtu,
             thresholds=settings.thresholds,
         )
         return await _serve(settings, fleet, stop, ready, "memory" if directory is None else str(directory))

@@ -39,6 +39,19 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PathMtuSettings:
+    """Which paths between nodes are probed for the largest packet that passes. Agents that open no port are not."""
+
+    enabled: bool = True
+    """Tell agents whom to probe."""
+    peers: int = field(default=3, metadata={"min": 1, "max": 16})
+    """Nodes that each node probes, and about as many more that it is probed by and probes in turn; on top, one pair for
+    each pair of zones and pools. A fault of one node shows from several others."""
+    interval_s: float = field(default=60.0, metadata={"min": 1.0, "max": 3600.0, "unit": "s"})
+    """Time between two probes of a path. Two packets where all is well, 20 to 40 where something is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
 class AggregatorSettings:
     """All of the aggregator's settings."""
 
@@ -56,6 +69,7 @@ class AggregatorSettings:
     """Least severe events that are logged, to standard error."""
     fleet: FleetSettings = field(default_factory=FleetSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    path_mtu: PathMtuSettings = field(default_factory=PathMtuSettings)
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __post_init__(self) -> None:

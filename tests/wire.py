@@ -40,6 +40,8 @@ class MemorySink:
     """Updates to refuse from now on."""
     delay: Callable[[str], float] = lambda _node: 0.0
     fail: Exception | None = None
+    instructions: list[agent_pb2.Instruction] = field(default_factory=list)
+    """What agents are still to be told."""
 
     def connect(self, hello: agent_pb2.Hello, peer: str) -> bool:
         assert peer
@@ -62,6 +64,10 @@ class MemorySink:
         assert node
         assert now_unix_ms > 0
         self.heartbeats += 1
+
+    def instruction(self, node: str, instance: bytes) -> agent_pb2.Instruction | None:
+        assert (node, instance) in self.connected
+        return self.instructions.pop(0) if self.instructions else None
 
     def disconnect(self, node: str, instance: bytes) -> None:
         self.connected.remove((node, instance))

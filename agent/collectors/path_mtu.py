@@ -1,14 +1,20 @@
-"""Results of path-MTU probes between nodes, as a bundle holds them. An agent of this version does not probe itself."""
+"""Results of path-MTU probes between nodes: the agent's own, or those that a bundle holds.
+
+The probing itself is agent.pathmtu's. It gets from here what interfaces there are, because they are read in this lane
+anyway; a pod with a network namespace of its own probes from that one.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Protocol
 
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.collectors import documents, gaps
+from agent.collectors.base import NETWORK_LANE
 from agent.collectors.keep import Kept
-from agent.host import Host, ReadError
+from agent.host import Host, Inventory, Network, ReadError
 from agent.reading import Reading
 
 _U32 = (1 << 32) - 1
@@ -68,18 +74,34 @@ def _at(text: str) -> int:
         raise documents.OddError('"at" is no RFC 3339 time') from None
 
 
+class Prober(Protocol):
+    """What probes paths from this host."""
+
+    def observe(self, inventory: Inventory, *, host_network: bool) -> None:
+        """These are the interfaces of the agent's network namespace. `host_network`: they are the node's."""
+        ...
+
+    def reading(self) -> Reading:
+        """All that is known by probing."""
+        ...
+
+
 class PathMtuCollector:
-    """Items "path_mtu/VIA/PEER/FROM/TO"."""
+    """Items "path_mtu/VIA/PEER/FROM/TO" and "probe_endpoint"; counters "path_mtu"."""
 
     name = "path_mtu"
-    lane = "path_mtu"
-    interval_s = 300.0
+    lane = NETWORK_LANE
+    interval_s = 1.0
 
-    def __init__(self) -> None:
+    def __init__(self, prober: Prober | None = None) -> None:
         self._kept = Kept()
+        self._prober = prober
+        self._own_network: Network | None = None
 
     def collect(self, host: Host, now: float) -> Reading:  # noqa: ARG002  # every result carries its own time
-        """The results that the host's document holds."""
+        """What probing has found, or the results that the host's document holds."""
+        if self._prober is not None and host.live:
+            return self._kept.settle(self._probed(self._prober, host))
         reading = Reading()
         try:
             document = host.document("path-mtu.json")
@@ -88,7 +110,7 @@ class PathMtuCollector:
             return self._kept.settle(reading)
         if document is None:
             because = (
-                "paths between nodes are not probed by this version: MTUs are judged by configuration and counters"
+                "paths between nodes are probed by agents with an aggregator, and this is none"
                 if host.live
                 else "no path-mtu.json"
             )
@@ -100,3 +122,24 @@ class PathMtuCollector:
             reading.add(item)
         gaps.damage(reading, "path_mtu", "path-mtu.json", problems)
         return self._kept.settle(reading)
+
+    def _probed(self, prober: Prober, host: Host) -> Reading:
+        try:
+            inventory = host.network.inventory()
+            host_network = inventory.source == "rtnetlink"
+            if not host_network:
+                inventory = self._own().inventory()
+        except ReadError as error:
+            reading = prober.reading()
+            gaps.add(reading, "path_mtu", error, detail="interfaces")
+            return reading
+        prober.observe(inventory, host_network=host_network)
+        return prober.reading()
+
+    def _own(self) -> Network:
+        """The interfaces of this process's network namespace, where it is not the host's. Raises ReadError."""
+        if self._own_network is None:
+            from agent.network.live import NetlinkNetwork  # noqa: PLC0415  # most agents share the host's
+
+            self._own_network = NetlinkNetwork()
+        return self._own_network

@@ -31,3 +31,13 @@ MAX_BATCH_INTERVAL_MS = 300_000
 
 IDLE_TIMEOUT_S = 15.0
 """A stream on which nothing was heard for so long is ended: three of the longest heartbeat intervals allowed."""
+
+MAX_PROBE_TARGETS = 512
+"""Paths that one agent probes at most."""
+
+MAX_PROBE_GRANTS = 512
+"""Keys of other agents whose probes one agent answers at most."""
+
+MIN_PROBE_INTERVAL_MS = 1_000
+MAX_PROBE_INTERVAL_MS = 3_600_000
+"""Bounds of ProbePlan.interval_ms."""

@@ -226,7 +226,7 @@ def test_without_path_mtus(tmp_path: Path) -> None:
     bundle = PathMtuCollector().collect(host_of(tmp_path, {"proc/stat": b""}), 0)
     assert bundle.items["coverage/path_mtu"].coverage.because == "no path-mtu.json"
     live = PathMtuCollector().collect(live_host("n", str(tmp_path), str(tmp_path)), 0)
-    assert "not probed by this version" in live.items["coverage/path_mtu"].coverage.because
+    assert "probed by agents with an aggregator, and this is none" in live.items["coverage/path_mtu"].coverage.because
     damaged = PathMtuCollector().collect(host_of(tmp_path / "d", {"path-mtu.json": b"[" * 9}), 0)
     assert damaged.items["coverage/path_mtu"].coverage.status == pb.COVERAGE_STATUS_DAMAGED
 
