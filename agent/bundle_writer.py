@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nodetell.v1 import facts_pb2 as pb
 
+from agent.collectors.kernel_log import telling_records
 from agent.collectors.registry import collectors
 from agent.collectors.sweep import sweep
 from agent.host import ClockState, Failure, Host, Network, ReadError
@@ -110,6 +111,11 @@ def write_host(host: Host, directory: Path, reading: Reading | None = None) -> l
     problems = [error for error in noting.failures.values() if error.failure is not Failure.ABSENT]
     documents = dict(noting.documents)
     problems += _network(host, documents)
+    if host.live:
+        try:
+            noting.files["kmsg"] = telling_records(host)
+        except ReadError as error:
+            problems.append(error)
     if noting.clock_state is not None:
         documents["clock.json"] = _clock(noting.clock_state)
     latencies = _latencies(reading) if reading is not None else []

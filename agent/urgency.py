@@ -16,6 +16,9 @@ from agent.reading import Reading
 _GAUGES = frozenset({"usage", "clock", "conntrack", "pressure", "latency", "collector"})
 """First parts of the keys of items that change with every reading."""
 
+_TALLIES = frozenset({"kernel"})
+"""... of items that count: that one appears is news, that it counts on is not."""
+
 _URGENT = re.compile(
     r"errors?$|dropped$|missed_errors$"  # struct rtnl_link_stats64; softnet_stat
     r"|Errors$|Errs$|Discards$|NoRoutes$|Frag|Reasm|Unreachs?$|TimeExcds$|TooBigs$"  # /proc/net/snmp, snmp6
@@ -26,8 +29,12 @@ _NOT_FAULTS = frozenset({"rx_otherhost_dropped"})
 
 
 def is_urgent_item(key: str) -> bool:
-    """A change of the item under `key` does not wait for the next batch."""
+    """That the item under `key` appears or goes does not wait for the next batch."""
     return key.partition("/")[0] not in _GAUGES
+
+
+def _tells_at_once(key: str) -> bool:
+    return is_urgent_item(key) and key.partition("/")[0] not in _TALLIES
 
 
 def is_urgent(counter: str) -> bool:
@@ -42,7 +49,7 @@ def items_changed(before: Reading, after: Reading) -> bool:
         return True
     for key, item in new.items():
         known = old.get(key)
-        if known is not item and known is not None and known != item and is_urgent_item(key):
+        if known is not item and known is not None and known != item and _tells_at_once(key):
             return True
     return False
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,45 @@ def nft() -> None:
         pytest.skip(f"needs: nftables: {reason}")
 
 
+def loop_devices() -> None:
+    """Root, and loop devices that can be attached."""
+    reason = _no_loop()
+    if reason:
+        pytest.skip(f"needs: {reason}")
+
+
+def file_system(fs_type: str) -> None:
+    """A kernel that mounts a type of file system, and its mkfs; loop_devices() as well."""
+    loop_devices()
+    if shutil.which(f"mkfs.{fs_type}") is None:
+        pytest.skip(f"needs: mkfs.{fs_type}, which is not installed")
+    if f"\t{fs_type}\n" not in Path("/proc/filesystems").read_text():
+        pytest.skip(f"needs: a kernel with {fs_type}")
+
+
+def uevent_trigger() -> None:
+    """Permission to have the kernel say that a block device changed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs: root, to have uevents sent")
+    if not any(os.access(disk / "uevent", os.W_OK) for disk in Path("/sys/block").glob("*")):
+        pytest.skip("needs: a block device whose uevent file in sysfs can be written to")
+
+
+def bridge_filter() -> None:
+    """Bridges that hand packets to iptables; root_netns() as well."""
+    root_netns()
+    if not os.path.isdir("/proc/sys/net/bridge"):
+        pytest.skip("needs: br_netfilter: the module is not loaded")
+
+
+def qdisc(name: str) -> None:
+    """tc, and a kernel that has a queueing discipline ("tbf"); root_netns() as well."""
+    root_netns()
+    reason = _no_qdisc(name)
+    if reason:
+        pytest.skip(f"needs: qdisc {name}: {reason}")
+
+
 def _error(*command: str) -> str:
     """Why a command fails, one line; empty: it works."""
     if shutil.which(command[0]) is None:
@@ -52,11 +92,24 @@ def _no_netns() -> str:
 
 
 @functools.cache
+def _no_loop() -> str:
+    if os.geteuid() != 0:
+        return "root, to attach loop devices"
+    return _error("losetup", "-f")
+
+
+@functools.cache
 def _no_kind(name: str) -> str:
     options = {"vxlan": "id 1 dstport 4789", "geneve": "id 1 remote 192.0.2.1", "vlan": "id 1"}.get(name, "")
     below = "link base0" if name in ("macvlan", "ipvlan", "vlan") else ""
     base = "ip link add base0 type veth peer name base1 && " if below else ""
     return _in_namespace("sh", "-c", f"{base}ip link add probe0 {below} type {name} {options}")
+
+
+@functools.cache
+def _no_qdisc(name: str) -> str:
+    options = {"tbf": "rate 64kbit burst 2000 limit 4000"}.get(name, "")
+    return _in_namespace("sh", "-c", f"tc qdisc add dev lo root {name} {options}")
 
 
 @functools.cache

@@ -36,7 +36,19 @@ CAPTURED = {
     "proc/pressure/io": "pressure-io",
     "proc/pressure/cpu": "pressure-cpu",
 }
-ORDER = ["host_info", "links", "routes", "protocols", "disks", "fsync", "volumes", "usage", "clock", "path_mtu"]
+ORDER = [
+    "host_info",
+    "links",
+    "routes",
+    "protocols",
+    "disks",
+    "fsync",
+    "volumes",
+    "kernel_log",
+    "usage",
+    "clock",
+    "path_mtu",
+]
 
 
 def test_the_registry() -> None:
@@ -83,7 +95,18 @@ def test_an_empty_host_is_all_gaps_and_no_crash(tmp_path: Path) -> None:
     assert {key for key in reading.items if not key.startswith("coverage/")} == {"host"}
     assert reading.blocks == {}
     gaps = {item.coverage.signal for item in reading.items.values() if item.HasField("coverage")}
-    assert {"links", "routes", "protocols", "disks", "fsync", "volumes", "usage", "clock", "path_mtu"} <= gaps
+    assert {
+        "links",
+        "routes",
+        "protocols",
+        "disks",
+        "fsync",
+        "volumes",
+        "kernel_log",
+        "usage",
+        "clock",
+        "path_mtu",
+    } <= gaps
     assert not [item for item in reading.items.values() if "failed:" in item.coverage.because]
 
 
