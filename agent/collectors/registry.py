@@ -9,7 +9,7 @@ from agent.collectors.fsync import FsyncCollector
 from agent.collectors.host_info import HostInfoCollector
 from agent.collectors.kernel_log import KernelLogCollector
 from agent.collectors.links import LinksCollector
-from agent.collectors.path_mtu import PathMtuCollector
+from agent.collectors.path_mtu import PathMtuCollector, Prober
 from agent.collectors.pod_links import PodLinksCollector
 from agent.collectors.protocols import ProtocolsCollector
 from agent.collectors.routes import RoutesCollector
@@ -18,7 +18,7 @@ from agent.collectors.volumes import VolumesCollector
 from agent.settings import CollectorSettings
 
 
-def collectors(settings: CollectorSettings | None = None) -> list[Collector]:
+def collectors(settings: CollectorSettings | None = None, prober: Prober | None = None) -> list[Collector]:
     """New collectors for one host, in report order. They keep state between runs: no two hosts share them.
 
     Which of them run, and how often if not at their own interval, is for whoever runs them.
@@ -35,6 +35,6 @@ def collectors(settings: CollectorSettings | None = None) -> list[Collector]:
         KernelLogCollector(),
         UsageCollector(),
         ClockCollector(),
-        PathMtuCollector(),
+        PathMtuCollector(prober),
         PodLinksCollector(),
     ]
