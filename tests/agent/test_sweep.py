@@ -56,9 +56,9 @@ def test_the_registry() -> None:
     names = [each.name for each in made]
     assert names[: len(ORDER)] == ORDER
     assert len(set(names)) == len(names)
-    lanes = {each.lane for each in made if each.name not in {"links", "routes"}}
-    assert len(lanes) == len(made) - 2
-    assert NETWORK_LANE not in lanes
+    lanes = {each.lane for each in made if each.lane != NETWORK_LANE}
+    assert len(lanes) == sum(each.lane != NETWORK_LANE for each in made)
+    assert {each.name for each in made if each.lane == NETWORK_LANE} == {"links", "routes", "path_mtu"}
     assert all(each.interval_s > 0 for each in made)
     probing = collectors(CollectorSettings(probe_directories=("/nowhere",), probe_interval_s=2.5))
     assert next(each.interval_s for each in probing if each.name == "fsync") == 2.5
