@@ -21,6 +21,7 @@ _MODULES = {
     "up": "cli.up",
     "agent": "cli.roles",
     "aggregator": "cli.roles",
+    "sensor": "cli.roles",
     "nodes": "cli.commands",
     "node": "cli.commands",
     "findings": "cli.commands",
@@ -70,7 +71,7 @@ def _build(wanted: str) -> argparse.ArgumentParser:
     )
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
-    for add in (_up, _agent, _aggregator, _nodes, _node, _findings, _diagnose, _collect, _version):
+    for add in (_up, _agent, _aggregator, _sensor, _nodes, _node, _findings, _diagnose, _collect, _version):
         add(commands, wanted)
     return parser
 
@@ -167,6 +168,20 @@ def _aggregator(commands: Any, wanted: str) -> None:
         "  nodetell aggregator --print-config > aggregator.toml",
     )
     _role(parser, "aggregator", wanted)
+
+
+def _sensor(commands: Any, wanted: str) -> None:
+    parser = _add(
+        commands,
+        "sensor",
+        "run the sensor: time other processes' fsync, count drops and retransmissions",
+        "Attaches small programs to the kernel (BPF) and tells the agent of the same node, over a local socket, what they "
+        "count. Needs CAP_BPF and CAP_PERFMON, and nothing more; what the kernel refuses, it says. "
+        "Settings come from --config, then NODETELL_SENSOR_... variables, then flags; the last one wins.",
+        "  nodetell sensor\n  nodetell sensor --socket /run/nodetell/sensor.sock --agent-uid 65534\n"
+        "  nodetell sensor --print-config > sensor.toml",
+    )
+    _role(parser, "sensor", wanted)
 
 
 def _role(parser: argparse.ArgumentParser, role: str, wanted: str) -> None:

@@ -6,11 +6,15 @@ from typing import Any
 
 
 def settings_class(role: str) -> type[Any]:
-    """The dataclass of "agent" or "aggregator"."""
+    """The dataclass of "agent", "aggregator" or "sensor"."""
     if role == "agent":
         from agent.settings import AgentSettings  # noqa: PLC0415  # one role's package may be absent
 
         return AgentSettings
+    if role == "sensor":
+        from agent.sensor.settings import SensorSettings  # noqa: PLC0415
+
+        return SensorSettings
     from aggregator.settings import AggregatorSettings  # noqa: PLC0415
 
     return AggregatorSettings

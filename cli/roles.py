@@ -1,4 +1,4 @@
-"""`nodetell agent` and `nodetell aggregator`: settings in, the role's main function, signals out."""
+"""`nodetell agent`, `nodetell aggregator` and `nodetell sensor`: settings in, the role's main function, signals out."""
 
 from __future__ import annotations
 
@@ -69,6 +69,10 @@ def _role_main(role: str, settings: Any, form: str) -> Callable[[asyncio.Event],
         from agent import main as agent_main  # noqa: PLC0415  # only one role is wanted
 
         return lambda stop: agent_main.run(settings, stop)
+    if role == "sensor":
+        from agent.sensor import main as sensor_main  # noqa: PLC0415
+
+        return lambda stop: sensor_main.run(settings, stop)
     from aggregator import main as aggregator_main  # noqa: PLC0415
 
     def ready(address: str) -> None:

@@ -54,7 +54,7 @@ class KernelError(Exception):
 
 
 def symbols_of(raw: bytes, addresses: Iterable[int]) -> dict[int, str]:
-    """Name of the function that holds each address, from /proc/kallsyms; empty where addresses are hidden there.
+    """Name of the function that holds each address, from /proc/kallsyms; none where addresses are hidden there.
 
     One pass that keeps only what is asked for: the whole table would be the sensor's largest object by far.
     """
@@ -77,7 +77,7 @@ def symbols_of(raw: bytes, addresses: Iterable[int]) -> dict[int, str]:
     for address, found in zip(wanted, best, strict=True):
         nearest = max(nearest, found)
         if nearest[0]:
-            names[address] = nearest[1].decode("utf-8", "replace")
+            names[address] = nearest[1].decode("utf-8", "replace").partition(".")[0]  # the compiler's ".constprop.0"
     return names
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from tests.cli.conftest import COMMAND, Run, environment
 
-COMMANDS = ["up", "agent", "aggregator", "nodes", "node", "findings", "diagnose", "collect", "version"]
+COMMANDS = ["up", "agent", "aggregator", "sensor", "nodes", "node", "findings", "diagnose", "collect", "version"]
 FIXTURE = Path(__file__).parents[1] / "fixtures/hosts/vxlan-over-too-small-underlay"
 
 
@@ -171,7 +171,7 @@ def test_no_colour_where_it_is_not_wanted(env: dict[str, str]) -> None:
 # -- settings ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("role", ["agent", "aggregator"])
+@pytest.mark.parametrize("role", ["agent", "aggregator", "sensor"])
 def test_settings_printed_are_settings_that_load(run: Run, tmp_path: Path, role: str) -> None:
     printed = run(role, "--print-config")
     assert printed.returncode == 0
