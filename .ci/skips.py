@@ -31,6 +31,14 @@ def has_link_kind(kind: str) -> bool:
     return works("unshare", "--net", "ip", "link", "add", "try0", "type", kind, *extra)
 
 
+ATTEMPTS = (
+    ({"nft", "nftables"}, "nftables", "unshare --net nft list ruleset"),
+    ({"br_netfilter"}, "br_netfilter", "test -d /proc/sys/net/bridge"),
+    ({"tbf"}, "qdisc tbf", "unshare --net tc qdisc add dev lo root tbf rate 64kbit burst 2000 limit 4000"),
+)
+"""Words of a reason, what they stand for, and how to find out whether it is there."""
+
+
 def excuse(reason: str) -> str:
     """What this machine really lacks of what the reason names; empty: nothing, so the test should have run."""
     if os.geteuid() != 0:
@@ -38,8 +46,9 @@ def excuse(reason: str) -> str:
     if not works("unshare", "--net", "true"):
         return "no network namespaces"
     words = reason.replace(",", " ").replace(":", " ").split()
-    if "nft" in words or "nftables" in words:
-        return "" if works("unshare", "--net", "nft", "list", "ruleset") else "no nftables"
+    for names, thing, attempt in ATTEMPTS:
+        if names.intersection(words):
+            return "" if works(*attempt.split()) else f"no {thing}"
     if "kind" in words:
         kinds = words[words.index("kind") + 1 :]
         return "" if kinds and has_link_kind(kinds[0]) else f"no link kind {' '.join(kinds)}"

@@ -102,6 +102,10 @@ def junit(place: Path, reason: str) -> str:
         ("needs: link kind vxlan", "geneve", 1),
         ("needs: nft", "nft", 0),
         ("needs: nft", "", 1),
+        ("needs: br_netfilter: the module is not loaded", "/proc/sys/net/bridge", 0),
+        ("needs: br_netfilter: the module is not loaded", "", 1),
+        ("needs: qdisc tbf: not known", "tbf", 0),
+        ("needs: qdisc tbf: not known", "", 1),
         ("not on Tuesdays", "", 0),
     ],
 )
