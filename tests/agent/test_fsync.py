@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -245,7 +246,7 @@ def test_a_full_and_a_read_only_file_system(tmp_path: Path) -> None:
     read_only.mkdir()
     script = (
         f"mount -t tmpfs -o size=1m none {full} && mount -t tmpfs -o ro none {read_only} && "
-        f"exec {sys.executable} -c '{STATES}' {full} {read_only}"
+        f"exec {shlex.join([sys.executable, '-c', STATES, str(full), str(read_only)])}"
     )
     path = os.pathsep.join([str(ROOT), str(ROOT / "proto")])
     done = subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -239,7 +240,8 @@ def test_a_real_hidepid_as_an_ordinary_user(tmp_path: Path) -> None:
     code = tmp_path / "code.py"
     code.write_text(HIDEPID)
     # The shell stays, as pid 1 of its own namespace and root's: before Linux 5.8 hidepid was the whole namespace's.
-    mount = f"mount -t proc -o hidepid=2 proc {proc} && {' '.join(user)} {sys.executable} {code} {proc}; exit $?"
+    command = shlex.join([*user, sys.executable, str(code), str(proc)])
+    mount = f"mount -t proc -o hidepid=2 proc {proc} && {command}; exit $?"
     path = os.pathsep.join([str(ROOT), str(ROOT / "proto")])
     done = subprocess.run(
         ["unshare", "--mount", "--pid", "--fork", "sh", "-c", mount],

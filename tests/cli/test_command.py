@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import socket
 import struct
@@ -113,14 +114,14 @@ def test_a_full_disk_is_one_line(arguments: tuple[str, ...]) -> None:
 
 
 def test_a_closed_output_is_one_line() -> None:
-    words = f"exec {COMMAND[0]} -P -m cli.main version >&-"
+    words = f"exec {shlex.join(COMMAND)} version >&-"
     done = subprocess.run(["sh", "-c", words], stderr=subprocess.PIPE, env=environment(), check=False)
     assert done.returncode == 74
     assert done.stderr == b"nodetell: standard output: it is closed\n"
 
 
 def test_a_closed_error_output_does_no_harm() -> None:
-    words = f"exec {COMMAND[0]} -P -m cli.main nosuch 2>&-"
+    words = f"exec {shlex.join(COMMAND)} nosuch 2>&-"
     assert subprocess.run(["sh", "-c", words], env=environment(), check=False).returncode == 64
 
 

@@ -7,11 +7,11 @@ import json
 import os
 import pty
 import select
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,7 +173,7 @@ def test_ctrl_c_on_a_terminal_lets_make_succeed(tmp_path: Path) -> None:
     """make dies of the SIGINT that a terminal sends to its whole foreground group, unless the command takes it."""
     if shutil.which("make") is None:
         pytest.skip("needs: make")
-    words = " ".join([sys.executable, *COMMAND[1:], "up --own-terminal --listen 127.0.0.1:0"])
+    words = f"{shlex.join(COMMAND)} up --own-terminal --listen 127.0.0.1:0"
     (tmp_path / "Makefile").write_text(f"run:\n\t@{words}\n")
     pid, terminal = pty.fork()
     if pid == 0:
