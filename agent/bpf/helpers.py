@@ -13,7 +13,7 @@ GET_CURRENT_TASK = 35
 GET_CURRENT_CGROUP_ID = 80
 PROBE_READ_KERNEL = 113
 """Since 5.5; refused under lockdown=confidentiality."""
-SKC_TO_TCP_SOCK = 136
+SKC_TO_TCP_SOCK = 137
 """Since 5.9."""
 GET_CURRENT_TASK_BTF = 158
 """Since 5.11."""
