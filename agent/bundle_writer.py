@@ -186,6 +186,7 @@ def _write(directory: Path, noted: _NotingHost, documents: dict[str, object]) ->
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(raw)
     for path, names in noted.directories.items():
+        (directory / path).mkdir(parents=True, exist_ok=True)  # that there is nothing in it says something too
         for name in names:
             # What was listed and not read is a directory: a disk, a volume without data of its own.
             target = directory / path / name

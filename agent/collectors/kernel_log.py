@@ -119,7 +119,7 @@ class KernelLogCollector:
         if host.live:
             clock_at = _uptime()
             with contextlib.closing(KernelLog(host)) as log:
-                self._tally.take(log.records(_BACKLOG), clock_at - LOOK_BACK_S)
+                self._tally.take(log.records(_BACKLOG), 0.0)
             return clock_at
         records, strange = parse_log(host.read("kmsg", _TEXT_BYTES))
         if strange:

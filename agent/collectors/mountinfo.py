@@ -63,6 +63,11 @@ class MountLine:
         return next((word for word in ("emergency_ro", "ro") if word in self.fs_options), "")
 
     @property
+    def read_only(self) -> bool:
+        """This mount is read-only, whatever the file system is."""
+        return "ro" in self.options
+
+    @property
     def is_storage(self) -> bool:
         """A file system on a block device or over a network: what can fill up, fail or be attached elsewhere."""
         if self.fs_type in _NO_STORAGE:
@@ -73,24 +78,27 @@ class MountLine:
         )
 
 
-def parse_mountinfo(raw: bytes) -> tuple[list[MountLine], list[str]]:
+def parse_mountinfo(raw: bytes, known: dict[bytes, MountLine] | None = None) -> tuple[list[MountLine], list[str]]:
     """All mounts in the kernel's order: one over another comes after it.
 
+    `known` holds the lines of the call before and then of this one: of a thousand lines few change at a time.
     A damaged line is a problem, and the others are good.
     Source: proc_pid_mountinfo(5), show_mountinfo() in fs/proc_namespace.c.
     """
     mounts: dict[int, MountLine] = {}
     problems = []
+    before, lines = dict(known or {}), {} if known is None else known
+    lines.clear()
     for number, line in enumerate(raw.split(b"\n"), 1):
         if not line:
             continue
-        mount = _mount(line)
+        mount = before.get(line) or _mount(line)
         if mount is None:
             problems.append(f"line {number}: not a mount: {gaps.excerpt(line)}")
         elif mount.id in mounts:
             problems.append(f"line {number}: mount {mount.id} for the second time")
         else:
-            mounts[mount.id] = mount
+            mounts[mount.id] = lines[line] = mount
     return list(mounts.values()), problems
 
 

@@ -1,127 +1,244 @@
-"""What is mounted, and what the kubelet mounts: the host's side of every attached volume.
+"""What is mounted and attached: the host's side of every volume, and of every disk that nobody uses.
 
-Only /proc and the kubelet's own directories are read. Nothing is ever asked of a mounted file system itself (no
+Only /proc, /sys and the kubelet's own directories are read. Nothing is ever asked of a mounted file system itself (no
 statvfs, no stat, no listing), for one whose server or device is gone never answers.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from nodetell.v1 import facts_pb2 as pb
 
-from agent.collectors import documents, gaps
+from agent.collectors import blockdevs, gaps
+from agent.collectors.base import Opened
+from agent.collectors.blockdevs import Device, Devices, Uses
+from agent.collectors.filesystems import read_filesystems
 from agent.collectors.keep import Kept
+from agent.collectors.kubelet import NO_STORAGE, ROOT, Kubelet, VolumeId, raw_volume_of, read_kubelet, volume_of
 from agent.collectors.mountinfo import MountLine, parse_mountinfo
+from agent.collectors.timeline import Timeline, When
+from agent.events.mounts import MountEvents
+from agent.events.storage_log import StorageTrouble
+from agent.events.uevents import BlockEvents
+from agent.events.waiter import Source
 from agent.host import Failure, Host, ReadError
 from agent.hosts.files import printable
 from agent.reading import Reading
 
 _MOUNTINFO_BYTES = 64 << 20
 _LISTING_S = 60.0
-_KUBELET_ROOT = "/var/lib/kubelet"
-_CSI = "kubernetes.io~csi"
-_NO_STORAGE = frozenset(
-    f"kubernetes.io~{kind}" for kind in ("secret", "configmap", "projected", "downward-api", "empty-dir")
-)
-"""Volumes that the kubelet makes from the API or the node's own disk: nothing is attached for them."""
-
-# The kubelet's root differs between distributions; what follows it does not (pkg/kubelet/kubelet_getters.go).
-_POD_PATH = re.compile(r"(/.+)/pods/([^/]+)/volumes/([^/~]+~[^/]+)/([^/]+)(?:/mount)?")
-_GLOBAL_PATH = re.compile(r"(/.+)/plugins/kubernetes\.io/csi/([^/]+)/([^/]+)/globalmount")
+_MAX_DISKS = 512
+_LEAST_TOKEN = 8
+"""Letters that a handle must have to be looked for in what a device says of itself."""
+_ANONYMOUS = "0:"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class VolumeId:
-    """What tells volumes apart: the parts of their path below the kubelet's root."""
+@dataclass(slots=True)
+class _State:
+    """What one reading showed, as far as the next is compared with it."""
 
-    pod_uid: str
-    """Empty: a global (staging) mount."""
-    plugin: str
-    """Volume plugin; of a global mount the CSI driver ("pv" before Kubernetes 1.24)."""
-    name: str
-    """PersistentVolume or volume name; of a global mount the hash of the volume's handle."""
-
-    @property
-    def directory(self) -> str:
-        """Below the kubelet's root."""
-        if self.pod_uid:
-            return f"pods/{self.pod_uid}/volumes/{self.plugin}/{self.name}"
-        return f"plugins/kubernetes.io/csi/{self.plugin}/{self.name}"
-
-    @property
-    def mount_point(self) -> str:
-        """Below the kubelet's root."""
-        if not self.pod_uid:
-            return f"{self.directory}/globalmount"
-        return f"{self.directory}/mount" if self.plugin == _CSI else self.directory
+    at: float
+    mounts: dict[int, MountLine] | None = None
+    """Storage only, by id; None: could not be read."""
+    devices: Devices | None = None
 
 
-def volume_of(path: str) -> tuple[str, VolumeId] | None:
-    """The kubelet's root and the volume that a mount point belongs to; None: it is no volume's."""
-    pod = _POD_PATH.fullmatch(path)
-    if pod:
-        volume = VolumeId(pod[2], pod[3], pod[4])
-    else:
-        staged = _GLOBAL_PATH.fullmatch(path)
-        if staged is None:
-            return None
-        volume = VolumeId("", staged[2], staged[3])
-    root = pod[1] if pod else path[: -len(volume.mount_point) - 1]
-    return (root, volume) if f"{root}/{volume.mount_point}" == path else None
+@dataclass(slots=True)
+class _Listened:
+    """What wakes the collector; None: it could not be had."""
+
+    mounts: MountEvents | None = None
+    devices: BlockEvents | None = None
+    trouble: StorageTrouble | None = None
 
 
-def parse_vol_data(raw: bytes) -> documents.Entry:
-    """vol_data.json as the kubelet's CSI plugin writes it: strings by name. Raises ValueError.
+@dataclass(slots=True)
+class _Parts:
+    """What a volume is made of, read at one moment."""
 
-    Source: saveVolumeData() in pkg/volume/csi/csi_util.go.
-    """
-    try:
-        fields = documents.entry(json.loads(raw))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    return {name: documents.text(fields, name, optional=True) for name in _VOL_DATA}
-
-
-_VOL_DATA = ("specVolID", "driverName", "volumeHandle", "attachmentID")
+    mounts: list[MountLine]
+    devices: Devices
+    kubelet: Kubelet
+    filesystems: Mapping[str, pb.Filesystem]
+    by_volume: dict[VolumeId, MountLine] = field(default_factory=dict)
+    """The mount on top, of each volume that has one."""
+    raw: dict[VolumeId, str] = field(default_factory=dict)
+    """Kernel name of the device of each raw block volume; empty: not told."""
+    staged: dict[str, str] = field(default_factory=dict)
+    """Mount point of the global mount by device number."""
+    root: str = ROOT
+    """The kubelet's."""
 
 
 class VolumesCollector:
-    """Items "mount/ID" and "volume/POD UID or global/NAME"."""
+    """Items "mount/ID", "volume/POD UID or global/NAME", "device/MAJ:MIN", "fs/TYPE/DEVICE" and "attach/NUMBER"."""
 
     name = "volumes"
     lane = "volumes"
     interval_s = 10.0
+    safety_interval_s = 60.0
 
     def __init__(self) -> None:
         self._kept = Kept()
+        self._listened = _Listened()
         self._raw: bytes | None = None
+        self._lines: dict[bytes, MountLine] = {}
         self._mounts: list[MountLine] = []
         self._problems: list[str] = []
-        self._kubelet = _Kubelet()
+        self._kubelet = Kubelet()
         self._listed_at = 0.0
+        self._partitions: bytes | None = None
+        self._devices: Devices | None = None
+        self._devices_at = 0.0
+        self._devices_error: ReadError | None = None
+        self._before: _State | None = None
+        self._timeline = Timeline()
+        self._unused_since: dict[tuple[str, str], int] = {}
+        """Milliseconds since the epoch, by number and diskseq."""
+
+    def sources(self, host: Host) -> Opened:
+        """Mounts, block devices, and of the kernel's log what is about storage in trouble."""
+        opened: list[Source] = []
+        problems: list[ReadError] = []
+        listened = self._listened = _Listened()
+        try:
+            opened.append(mounts := MountEvents(host))
+            listened.mounts = mounts
+        except ReadError as error:
+            problems.append(error)
+        try:
+            opened.append(devices := BlockEvents())
+            listened.devices = devices
+        except ReadError as error:
+            problems.append(error)
+        try:
+            opened.append(trouble := StorageTrouble(host))
+            listened.trouble = trouble
+        except ReadError as error:
+            problems.append(error)
+        return Opened(opened, problems)
 
     def collect(self, host: Host, now: float) -> Reading:
-        """Mounts now; the kubelet's directories when a mount changed, else at most a minute ago."""
+        """Mounts and devices now; the kubelet's directories when a mount changed, else at most a minute ago."""
         reading = Reading()
+        whens = self._whens(now)
+        changed = self._read_mounts(reading, host)
+        self._read_devices(host, now)
+        if self._devices is not None:
+            reading.source("devices", "/proc/partitions, /sys/block")
+        elif self._devices_error is not None and self._devices_error.failure is not Failure.ABSENT:
+            lost = "which disks are attached, and which volume is on which, is not known"
+            gaps.add(reading, "devices", self._devices_error, lost=lost)
+        if changed or not 0 <= now - self._listed_at < _LISTING_S:
+            self._kubelet = read_kubelet(host)
+            self._listed_at = now
+        devices = self._devices or Devices()
+        parts = _Parts(self._mounts, devices, self._kubelet, read_filesystems(reading, host))
+        _find_volumes(parts)
+        for mount in self._mounts:
+            if mount.is_storage:
+                reading.add(_mount_item(mount))
+        for fs in parts.filesystems.values():
+            reading.add(pb.Item(key=f"fs/{fs.fs_type}/{fs.device}", filesystem=fs))
+        _volumes(reading, parts)
+        self._disks(reading, host, parts, now)
+        self._compare(_State(now, _storage(self._mounts) if self._raw else None, self._devices), whens)
+        for item in self._timeline.items:
+            reading.add(item)
+        return self._kept.settle(reading)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _read_mounts(self, reading: Reading, host: Host) -> bool:
+        """Whether a mount changed."""
         raw, place = _mountinfo(reading, host)
         changed = raw != self._raw
         if changed:
-            self._mounts, self._problems = parse_mountinfo(raw)
+            self._mounts, self._problems = parse_mountinfo(raw, self._lines)
             self._raw = raw
         if raw:
             reading.source("volumes", place)
         gaps.damage(reading, "volumes", place, self._problems)
-        if changed or not 0 <= now - self._listed_at < _LISTING_S:
-            self._kubelet = _list(host)
-            self._listed_at = now
-        for mount in self._mounts:
-            if mount.is_storage:
-                reading.add(_mount_item(mount))
-        _volumes(reading, self._mounts, self._kubelet)
-        return self._kept.settle(reading)
+        return changed
+
+    def _read_devices(self, host: Host, now: float) -> None:
+        """Anew if one came, went or changed, or a minute has passed."""
+        events = self._listened.devices.looked_at() if self._listened.devices is not None else []
+        partitions: bytes | None
+        try:
+            partitions = blockdevs.read_partitions(host)
+        except ReadError:
+            partitions = None
+        fresh = partitions is not None and partitions == self._partitions and not events and self._devices is not None
+        if fresh and 0 <= now - self._devices_at < _LISTING_S:
+            return
+        self._partitions, self._devices_at, self._devices_error = partitions, now, None
+        try:
+            self._devices = blockdevs.read_devices(host, partitions)
+        except ReadError as error:
+            self._devices, self._devices_error = None, error
+
+    # -- the disks -------------------------------------------------------------------------------------------------
+
+    def _disks(self, reading: Reading, host: Host, parts: _Parts, now: float) -> None:
+        """Every disk, and since when nothing uses those that nothing uses."""
+        still_unused = {}
+        found = blockdevs.attached(parts.devices, _uses(host, parts))
+        for number, (device, use, is_root) in enumerate(found):
+            if number >= _MAX_DISKS:
+                because = f"more than {_MAX_DISKS} disks: the others are left out"
+                reading.gap("devices", because, detail="many", status=pb.COVERAGE_STATUS_DEGRADED)
+                break
+            fact = pb.AttachedDevice(
+                identity=device.identity,
+                size_bytes=device.size_bytes,
+                read_only=device.read_only,
+                backing_file=printable(device.backing_file, 4096),
+                use=use,
+                root=is_root,
+            )
+            if use == pb.DEVICE_USE_UNUSED:
+                medium = (device.dev, device.diskseq)
+                still_unused[medium] = self._unused_since.get(medium, round(now * 1000))
+                fact.unused_since_unix_ms = still_unused[medium]
+            reading.add(pb.Item(key=f"device/{device.dev}", attached_device=fact))
+        self._unused_since = still_unused
+
+    # -- the timeline ----------------------------------------------------------------------------------------------
+
+    def _whens(self, now: float) -> tuple[When, When]:
+        """When what is about to be read will have happened: of mounts and of devices."""
+        listened = self._listened
+        age = max(0.0, now - self._before.at) if self._before is not None else 0.0
+        told_mounts = [
+            source.happened_at
+            for source in (listened.mounts, listened.trouble)
+            if source is not None and source.happened_at is not None
+        ]
+        for source in (listened.mounts, listened.trouble):
+            if source is not None:
+                source.happened_at = None
+        told = listened.devices.happened_at if listened.devices is not None else None
+        return (
+            When(min(told_mounts), 0.0) if told_mounts else When(now, age),
+            When(told, 0.0) if told is not None else When(now, age),
+        )
+
+    def _compare(self, state: _State, whens: tuple[When, When]) -> None:
+        """Note how this reading differs from the one before. What could not be read has not changed."""
+        before, self._before = self._before, state
+        if before is None:
+            return
+        if before.devices is not None and state.devices is not None and before.devices is not state.devices:
+            self._timeline.disks(before.devices, state.devices, whens[1])
+        if before.mounts is not None and state.mounts is not None and before.mounts != state.mounts:
+            devices = _merged(before.devices, state.devices)
+            self._timeline.mounts(before.mounts, state.mounts, devices, whens[0])
+        state.mounts = before.mounts if state.mounts is None else state.mounts
+        state.devices = before.devices if state.devices is None else state.devices
 
 
 def _mountinfo(reading: Reading, host: Host) -> tuple[bytes, str]:
@@ -152,89 +269,74 @@ def _mount_item(mount: MountLine) -> pb.Item:
         mount_point=mount.mount_point,
         fs_type=mount.fs_type,
         source=mount.source,
-        mount_read_only="ro" in mount.options,
+        mount_read_only=mount.read_only,
         fs_read_only=bool(word),
         fs_read_only_word=word,
     )
     return pb.Item(key=f"mount/{mount.id}", mount=fact)
 
 
-class _Kubelet:
-    """What its directories say: volumes with their vol_data.json, and what could not be read."""
-
-    def __init__(self) -> None:
-        self.volumes: dict[VolumeId, documents.Entry] = {}
-        self.error: ReadError | None = None
-        self.damaged: list[str] = []
+def _storage(mounts: Iterable[MountLine]) -> dict[int, MountLine]:
+    """Mounts whose comings and goings are told: storage, and devices given to pods."""
+    return {mount.id: mount for mount in mounts if mount.is_storage or raw_volume_of(mount.mount_point)}
 
 
-def _list(host: Host) -> _Kubelet:
-    found = _Kubelet()
-    for pod_uid in _entries(host, "kubelet/pods", found):
-        for plugin in _entries(host, f"kubelet/pods/{pod_uid}/volumes", found):
-            if plugin not in _NO_STORAGE:
-                for name in _entries(host, f"kubelet/pods/{pod_uid}/volumes/{plugin}", found):
-                    _take(host, VolumeId(pod_uid, plugin, name), found)
-    for driver in _entries(host, "kubelet/plugins/kubernetes.io/csi", found):
-        if driver != "volumeDevices":  # raw block volumes: links to devices, no mounts
-            for name in _entries(host, f"kubelet/plugins/kubernetes.io/csi/{driver}", found):
-                _take(host, VolumeId("", driver, name), found)
-    return found
+def _merged(before: Devices | None, after: Devices | None) -> Devices:
+    """All devices of two readings, for what was unmounted was often detached in the same moment."""
+    both = Devices()
+    for devices in (before, after):
+        for device in devices.by_name.values() if devices is not None else ():
+            both.add(device)
+    return both
 
 
-def _entries(host: Host, path: str, found: _Kubelet) -> list[str]:
-    try:
-        return list(host.entries(path))
-    except ReadError as error:
-        _note(error, found, root=path == "kubelet/pods")
-        return []
+def _uses(host: Host, parts: _Parts) -> Uses:
+    mounted, root = set(blockdevs.btrfs_devices(host)), ""
+    for mount in parts.mounts:
+        device = parts.devices.of_mount(mount.dev, mount.source)
+        if device is not None:
+            mounted.add(device.name)
+            if mount.mount_point == "/":
+                root = device.name
+    # The kubelet keeps a loop device on each raw block volume's node for as long as a pod has it (volumepathhandler).
+    locks = {device.name for device in parts.devices.by_name.values() if raw_volume_of(device.backing_file)}
+    raw = {name for name in parts.raw.values() if name} | locks
+    return Uses(frozenset(mounted), blockdevs.swap_devices(host), frozenset(raw), root)
 
 
-def _note(error: ReadError, found: _Kubelet, *, root: bool) -> None:
-    """Keep the first error that costs something. What is absent deeper down went away between two reads."""
-    if found.error is None and (root or error.failure is not Failure.ABSENT):
-        found.error = error
-
-
-def _take(host: Host, volume: VolumeId, found: _Kubelet) -> None:
-    """The file lies beside the mount point, never in it. Only CSI volumes have one."""
-    found.volumes[volume] = {}
-    if volume.pod_uid and volume.plugin != _CSI:
-        return
-    path = f"kubelet/{volume.directory}/vol_data.json"
-    try:
-        found.volumes[volume] = parse_vol_data(host.read(path, 1 << 16))
-    except ReadError as error:
-        _note(error, found, root=False)
-    except ValueError as error:
-        found.damaged.append(f"{path.removeprefix('kubelet/')}: {error}")
-
-
-def _volumes(reading: Reading, mounts: list[MountLine], kubelet: _Kubelet) -> None:
-    mounted: dict[VolumeId, MountLine] = {}
-    roots: dict[VolumeId, str] = {}
-    for mount in mounts:
+def _find_volumes(parts: _Parts) -> None:
+    """Which volumes there are, by mounts and by the kubelet's directories."""
+    parts.raw = {volume: parts.kubelet.raw_devices.get(volume, "") for volume in parts.kubelet.volumes if volume.raw}
+    for mount in parts.mounts:
         told = volume_of(mount.mount_point)
-        if told is not None and told[1].plugin not in _NO_STORAGE:
-            roots[told[1]], mounted[told[1]] = told[0], mount  # the last of several is on top
-    root = next(iter(roots.values()), _KUBELET_ROOT)
-    for volume in sorted(mounted.keys() | kubelet.volumes.keys()):
-        path = f"{roots.get(volume, root)}/{volume.mount_point}"
-        item = _volume_item(volume, path, mounted.get(volume), kubelet.volumes.get(volume, {}))
+        raw = raw_volume_of(mount.mount_point) if told is None else None
+        if told is not None and told[1].plugin not in NO_STORAGE:
+            parts.root, parts.by_volume[told[1]] = told[0], mount  # the last of several is on top
+            if not told[1].pod_uid:
+                parts.staged[mount.dev] = mount.mount_point
+        elif raw is not None:  # a device node: the root of the mount is its name in /dev
+            parts.root, parts.raw[raw[1]] = raw[0], mount.root.removeprefix("/")
+
+
+def _volumes(reading: Reading, parts: _Parts) -> None:
+    kubelet = parts.kubelet
+    for volume in sorted(parts.by_volume.keys() | kubelet.volumes.keys() | parts.raw.keys()):
+        item = _volume_item(volume, parts)
         if item.key in reading.items:  # the same name under two plugins
             item.key += f"/{printable(volume.plugin)}"
         reading.add(item)
     if kubelet.volumes or kubelet.error is None:
         reading.source("volume_data", "vol_data.json")
-    lacks_some = bool(mounted) and not kubelet.volumes
+    lacks_some = bool(parts.by_volume) and not kubelet.volumes
     if kubelet.error is not None and (lacks_some or kubelet.error.failure is not Failure.ABSENT):
         lost = "CSI handles and attachments are not known, and volumes only by the paths of their mounts"
         gaps.add(reading, "volume_data", kubelet.error, lost=lost)
     gaps.damage(reading, "volume_data", "kubelet", kubelet.damaged, detail="damaged")
 
 
-def _volume_item(volume: VolumeId, path: str, mount: MountLine | None, data: documents.Entry) -> pb.Item:
+def _volume_item(volume: VolumeId, parts: _Parts) -> pb.Item:
     staged, plugin = not volume.pod_uid, printable(volume.plugin)
+    mount, data = parts.by_volume.get(volume), parts.kubelet.volumes.get(volume, {})
     spec = str(data.get("specVolID", ""))
     by_path = volume.name if not staged or volume.plugin == "pv" else ""
     fact = pb.Volume(
@@ -243,9 +345,78 @@ def _volume_item(volume: VolumeId, path: str, mount: MountLine | None, data: doc
         driver=str(data.get("driverName", "")) or (plugin if staged and plugin != "pv" else ""),
         volume_handle=str(data.get("volumeHandle", "")),
         attachment_id=str(data.get("attachmentID", "")),
-        path=printable(path, 4096),
+        path=printable(f"{parts.root}/{volume.mount_point}", 4096),
         mounted=mount is not None,
-        dev=mount.dev if mount is not None else "",
         plugin="" if staged else plugin,
+        raw_block=volume.raw,
     )
+    if mount is not None:
+        _tell_mount(fact, mount, parts)
+    _tell_device(fact, volume, mount, parts)
     return pb.Item(key=f"volume/{fact.pod_uid or 'global'}/{printable(volume.name)}", volume=fact)
+
+
+def _tell_mount(fact: pb.Volume, mount: MountLine, parts: _Parts) -> None:
+    fact.dev = mount.dev
+    fact.fs_type = mount.fs_type
+    fact.mount_read_only = mount.read_only
+    fact.fs_read_only_word = mount.fs_read_only_word
+    fact.fs_read_only = bool(mount.fs_read_only_word)
+    if fact.pod_uid:
+        fact.staging_path = printable(parts.staged.get(mount.dev, ""), 4096)
+
+
+def _tell_device(fact: pb.Volume, volume: VolumeId, mount: MountLine | None, parts: _Parts) -> None:
+    """The device behind a volume: the one that is mounted, the one given to the pod, or the one that says it is it."""
+    devices = parts.devices
+    device: Device | None = None
+    expected = False
+    if mount is not None:
+        device = devices.of_mount(mount.dev, mount.source)
+        expected = not mount.dev.startswith(_ANONYMOUS)
+    elif volume.raw and parts.raw.get(volume):
+        device, expected = devices.by_name.get(parts.raw[volume]), True
+    if device is None and not expected and mount is None:
+        device = _by_identity(fact, devices)
+    if device is None:
+        if expected and devices.by_name:
+            fact.attached = False
+        return
+    fact.attached = True
+    chain = devices.chain(device.name)
+    fact.devices.extend(printable(each.name) for each in chain)
+    if volume.raw:
+        fact.dev = device.dev
+    disk = devices.disk_of(device.name)
+    if disk is not None:
+        fact.disk.CopyFrom(disk.identity)
+    fs = parts.filesystems.get(device.name)
+    if mount is not None and fs is not None and fs.HasField("errors"):
+        fact.errors = fs.errors
+        fact.first_error_time, fact.last_error_time = fs.first_error_time, fs.last_error_time
+        fact.last_error_func = fs.last_error_func
+
+
+def _by_identity(fact: pb.Volume, devices: Devices) -> Device | None:
+    """The one disk whose serial number, world-wide id or names hold the volume's handle or name; None: none or several.
+
+    An EBS volume "vol-04..." has the serial "vol04..."; other drivers put the handle's last part, or the name of the
+    PersistentVolume, into the names that udev makes.
+    """
+    tokens = {_letters(fact.volume_handle.rpartition("/")[2]), _letters(fact.volume_name)}
+    wanted = [token for token in tokens if len(token) >= _LEAST_TOKEN]
+    found = [
+        device
+        for device in devices.by_name.values()
+        if device.is_disk and any(token in told for told in _told_names(device) for token in wanted)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _told_names(device: Device) -> Iterator[str]:
+    for told in (device.serial, device.wwid, *device.by_id):
+        yield _letters(told)
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())

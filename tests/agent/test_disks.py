@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodetell.v1 import facts_pb2 as pb
 
-from agent.collectors.disks import NAMES, DisksCollector, parse_diskstats, whole_disk_name
+from agent.collectors.disks import DisksCollector
+from agent.collectors.diskstats import NAMES, parse_diskstats, whole_disk_name
 from tests.recorded import DATA, host_of
 
 LINE = b" 259 0 nvme0n1 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n"
@@ -87,12 +88,6 @@ SYSFS = {
     "sys/block/nvme0n1/nvme0n1p1/size": b"1024\n",
     "sys/block/nvme0n1/nvme0n1p1/ro": b"1\n",
     "sys/block/loop0/loop/backing_file": b"/srv/disk image\n",
-    "sys/fs/ext4/features/lazy_itable_init": b"supported\n",
-    "sys/fs/ext4/nvme0n1p1/errors_count": b"2\n",
-    "sys/fs/ext4/nvme0n1p1/last_error_time": b"1795341600\n",
-    "sys/fs/ext4/nvme0n1p1/last_error_func": b"ext4_lookup\n",
-    "sys/fs/xfs/nvme0n1/": b"",
-    "sys/fs/xfs/stats/stats": b"extent_alloc 0\n",
 }
 
 
@@ -113,13 +108,7 @@ def test_what_sysfs_tells(tmp_path: Path) -> None:
     assert (partition.whole_disk, partition.size_bytes, partition.read_only) == ("259:0", 1 << 19, True)
     assert (partition.columns, len(reading.blocks["disk/259:1"].values)) == (14, 10)
     assert reading.items["disk/7:0"].disk.backing_file == "/srv/disk image"
-    assert reading.items["fs/ext4/nvme0n1p1"].filesystem == pb.Filesystem(
-        device="nvme0n1p1", fs_type="ext4", errors=2, last_error_time=1795341600, last_error_func="ext4_lookup"
-    )
-    assert not reading.items["fs/xfs/nvme0n1"].filesystem.HasField("errors")
     assert {key for key in reading.items if not key.startswith("disk/")} == {
-        "fs/ext4/nvme0n1p1",
-        "fs/xfs/nvme0n1",
         "coverage/disks/flush",
     }
     assert reading.items["coverage/disks/flush"].coverage.because.startswith("nvme0n1p1, loop0: no flush figures")

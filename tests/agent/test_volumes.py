@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodetell.v1 import facts_pb2 as pb
 
+from agent.collectors.kubelet import VolumeId, parse_vol_data, volume_of
 from agent.collectors.mountinfo import parse_mountinfo
-from agent.collectors.volumes import VolumeId, VolumesCollector, parse_vol_data, volume_of
+from agent.collectors.volumes import VolumesCollector
 from agent.hosts.live import live_host
 from tests.recorded import DATA, host_of, write_files
 
@@ -114,6 +115,8 @@ def test_a_mounted_volume_is_joined_with_what_csi_says(tmp_path: Path) -> None:
         mounted=True,
         dev="259:8",
         plugin="kubernetes.io~csi",
+        staging_path=f"/var/lib/kubelet/plugins/kubernetes.io/csi/ebs.csi.aws.com/{HASH}/globalmount",
+        fs_type="ext4",
     )
     staged = reading.items[f"volume/global/{HASH}"].volume
     assert (staged.driver, staged.volume_handle, staged.dev, staged.mounted) == (
