@@ -35,6 +35,7 @@ class Outcome:
     """Packets that really left."""
     sent_bytes: int
     answers: int
+    took_s: float
 
 
 class Numbers:
@@ -84,6 +85,7 @@ class Run:
     async def go(self) -> Outcome:
         """Search to the end."""
         loop = asyncio.get_running_loop()
+        began = loop.time()
         loop.add_reader(self.way.fileno(), self._readable)
         try:
             while sizes := self.search.volley():
@@ -100,7 +102,8 @@ class Run:
                     self._open.clear()
         finally:
             loop.remove_reader(self.way.fileno())
-        return Outcome(self.search.verdict(), self._rtt_s, self._sent, self._sent_bytes, self._answers)
+        took_s = loop.time() - began
+        return Outcome(self.search.verdict(), self._rtt_s, self._sent, self._sent_bytes, self._answers, took_s)
 
     async def _wait(self, until: float) -> None:
         """Until nothing is open any more, or the time is up."""

@@ -315,7 +315,8 @@ class Probing:
                     to=job.target.address,
                     path_mtu=verdict.size or "nothing arrives",
                     full_size=verdict.top,
-                    packets=verdict.packets,
+                    packets=outcome.sent,
+                    took_s=round(outcome.took_s, 2),
                 )
             job.item = item
         return 0.0
