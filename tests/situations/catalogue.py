@@ -97,8 +97,8 @@ _JOINS = "Ip.ReasmReqds Ip.ReasmOKs"
 _OVERFLOWS = "vx0.tx_dropped Ip.FragFails Icmp.OutDestUnreachs Icmp.InDestUnreachs"
 _TELLS = "Ip.FragFails Icmp.OutDestUnreachs"
 
-_SENSOR = "retransmissions as the sensor counts them"
-_PROBES = f"path probes, or {_SENSOR}"
+SENSOR = "retransmissions as the sensor counts them"
+_PROBES = f"path probes, or {SENSOR}"
 
 _NO_ICMP = "icmp type destination-unreachable"
 _PATH_HIDES = Rule("path", "output", _NO_ICMP)

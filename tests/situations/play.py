@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.network.live import NetlinkNetwork
+from agent.sensor.report import Sensor
 from aggregator.model import Verdict
 from tests import needs
 from tests.situations.catalogue import Said, Situation
 from tests.situations.lab import NODES, Lab, built
 from tests.situations.reading import Nodes
-from tests.situations.traffic import Fate, Fates, Traffic
+from tests.situations.sensing import NodeSensor
+from tests.situations.traffic import Bulk, Fate, Fates, Traffic
 
 _LATE_S = 12.0
 """For what the kernel counts late: fragments that it waits for, multicast of an idle interface."""
@@ -36,6 +38,10 @@ class Stage:
         if (noise := self.situation.noise) is not None and noise.count:
             self.traffic.flood(noise.count, noise.target, noise.size)
         return fates
+
+    def send_bulk(self) -> Bulk | None:
+        """The situation's TCP transfer alone; what became of it."""
+        return self.traffic.exchange(Fates(None, None, None, self.situation.fates.bulk), self._largest).bulk
 
     def settle(self) -> Verdict:
         """Read and judge, again until the counters that should move have moved, or it is too late for them."""
@@ -61,11 +67,16 @@ class Stage:
 
 
 @contextlib.contextmanager
-def staged(situation: Situation) -> Iterator[Stage]:
-    """Build a situation. Skips the test where the kernel cannot make it."""
+def staged(situation: Situation, sensor: Sensor | None = None) -> Iterator[Stage]:
+    """Build a situation, its nodes with a sensor if there is one. Skips the test where the kernel cannot make it."""
     _need(situation)
     with built(situation.layout) as lab, contextlib.ExitStack() as undo:
-        nodes = Nodes({node: lab.places[node] for node in situation.watched}, NODES)
+        sensors = {
+            node: NodeSensor(sensor, lab.places[node], lab.places[f"pod_{node}"])
+            for node in NODES
+            if sensor is not None
+        }
+        nodes = Nodes({node: lab.places[node] for node in situation.watched}, NODES, sensors)
         undo.callback(nodes.close)
         if situation.pods_seen:
             for node in NODES:

@@ -1,14 +1,14 @@
 """The nodes of a lab, read by the collectors of production and judged by its engine, as agents and aggregator would.
 
-What else an agent may report of a node (a sensor's evidence, a probe's result) joins here: as a collector in
-`COLLECTORS`, or as items of one situation in `Nodes.add`.
+What else an agent may report of a node joins here: a signal as a collector in `COLLECTORS`, what a sensor sees as
+`sensors`, any fact of one situation (a probe's result) by `Nodes.add`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nodetell.v1 import agent_pb2
@@ -17,6 +17,7 @@ from nodetell.v1 import facts_pb2 as pb
 from agent.collectors.base import Collector
 from agent.collectors.links import LinksCollector
 from agent.collectors.protocols import ProtocolsCollector
+from agent.collectors.retransmits import RetransmitsCollector
 from agent.collectors.routes import RoutesCollector
 from agent.collectors.sweep import sweep
 from agent.delta import DeltaEncoder
@@ -27,6 +28,7 @@ from aggregator.node_state import NodeState
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView, NodeObject
 from tests.netns import Namespace
+from tests.situations.sensing import NodeSensor
 
 COLLECTORS: tuple[Callable[[], Collector], ...] = (LinksCollector, RoutesCollector, ProtocolsCollector)
 """What of a node its network decides. The others read the machine, which the nodes of a lab share."""
@@ -54,7 +56,10 @@ class _Node:
 class Nodes:
     """The watched nodes of one cluster. Every node of it is known to the API server, watched or not."""
 
-    def __init__(self, watched: dict[str, Namespace], known: Iterable[str]) -> None:
+    def __init__(
+        self, watched: dict[str, Namespace], known: Iterable[str], sensors: Mapping[str, NodeSensor] | None = None
+    ) -> None:
+        """`sensors`: of nodes that have one."""
         self._known = {name: NodeObject(name) for name in known}
         self._nodes: dict[str, _Node] = {}
         with contextlib.ExitStack() as undo:
@@ -62,7 +67,10 @@ class Nodes:
                 with inside.entered():
                     host = live_host(name)  # its sockets stay in the namespace they are made in
                 undo.callback(host.network.close)
-                self._nodes[name] = _Node(host, inside, [make() for make in COLLECTORS], NodeState(name))
+                collectors = [make() for make in COLLECTORS]
+                if sensors is not None and name in sensors:
+                    collectors.append(RetransmitsCollector(sensors[name]))  # type: ignore[arg-type]  # answers like one
+                self._nodes[name] = _Node(host, inside, collectors, NodeState(name))
             self.close = undo.pop_all().close
 
     def add(self, name: str, *items: pb.Item) -> None:
@@ -87,6 +95,10 @@ class Nodes:
                 node.state.apply(agent_pb2.Update.FromString(update.SerializeToString()))
         view = ClusterView("lab", {name: node.state for name, node in self._nodes.items()}, self._known)
         return engine.evaluate(view, Thresholds())
+
+    def state(self, name: str) -> NodeState:
+        """What is known of a watched node."""
+        return self._nodes[name].state
 
     def moved(self, at_least: int) -> dict[str, str]:
         """Counters that rose by so many in the window, by node, as /proc and `ip -s link` name them."""
