@@ -15,13 +15,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from nodetell.v1 import facts_pb2 as pb
-
+from agent.collectors.drops import drop_reasons_document, drop_sites_document
+from agent.collectors.histograms import fsync_document
 from agent.collectors.kernel_log import telling_records
+from agent.collectors.pod_links import pod_links_document
 from agent.collectors.registry import collectors
+from agent.collectors.retransmits import retransmits_document
 from agent.collectors.sweep import sweep
 from agent.host import ClockState, Failure, Host, Network, ReadError
-from agent.reading import Reading
+from agent.reading import Reading, merged
 
 _ASIDE = ("proc/uptime", "proc/vmstat")
 """Files that the bundle's layout names and that no collector needs of a live host."""
@@ -118,9 +120,15 @@ def write_host(host: Host, directory: Path, reading: Reading | None = None) -> l
             problems.append(error)
     if noting.clock_state is not None:
         documents["clock.json"] = _clock(noting.clock_state)
-    latencies = _latencies(reading) if reading is not None else []
-    if latencies:
-        documents["fsync.json"] = latencies
+    known = merged({"now": seen, "agent": reading}) if reading is not None else seen
+    measured = {
+        "fsync.json": fsync_document(known),
+        "drop-reasons.json": drop_reasons_document(known),
+        "drop-sites.json": drop_sites_document(known),
+        "retransmits.json": retransmits_document(known),
+        "pod-links.json": pod_links_document(known),
+    }
+    documents.update({name: document for name, document in measured.items() if document})
     machine = seen.items["host"].host.machine if "host" in seen.items else ""
     if machine:
         noting.files["proc/sys/kernel/arch"] = machine.encode() + b"\n"  # the kernel has this file since 6.1 only
@@ -157,26 +165,6 @@ def _clock(state: ClockState) -> dict[str, object]:
     if state.max_error_us is not None:
         document["max_error_us"] = state.max_error_us
     return document
-
-
-def _latencies(reading: Reading) -> list[dict[str, object]]:
-    """fsync.json of a reading's histograms."""
-    entries: list[dict[str, object]] = []
-    for key, item in reading.items.items():
-        if item.HasField("latency") and key in reading.blocks:
-            source = item.latency
-            method = "probe" if source.method == pb.LATENCY_METHOD_PROBE else "passive"
-            entries.append(
-                {
-                    "process": source.process,
-                    "device": source.device,
-                    "mount": source.mount,
-                    "method": method,
-                    "bounds_us": list(source.bounds_us),
-                    "counts": list(reading.blocks[key].values),
-                }
-            )
-    return entries
 
 
 def _write(directory: Path, noted: _NotingHost, documents: dict[str, object]) -> None:

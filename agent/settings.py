@@ -7,6 +7,8 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from agent.sensor.settings import DEFAULT_SOCKET
+
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
 
@@ -40,6 +42,9 @@ class CollectorSettings:
     probe_directories: tuple[str, ...] = ()
     """Directories in which the latency of fdatasync is probed: a file of a few kilobytes is written in each. None by
     default, because it writes. Name the directory of etcd's write-ahead log, or one on the same file system."""
+    sensor_socket: str = DEFAULT_SOCKET
+    """Where the sensor of this node answers (`nodetell sensor`), which sees other processes' fsync, dropped packets and
+    retransmissions. Empty: it is not asked, and nothing is said of it."""
     probe_interval_s: float = field(default=1.0, metadata={"min": 0.1, "max": 3600.0, "unit": "seconds"})
     """Time between two probes of a directory. 1 s costs 0.01 % of a core and two small writes."""
 

@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from agent.reading import Reading
 
-_GAUGES = frozenset({"usage", "clock", "conntrack", "pressure", "latency", "collector"})
+_GAUGES = frozenset({"usage", "clock", "conntrack", "pressure", "latency", "collector", "drop", "retransmits"})
 """First parts of the keys of items that change with every reading."""
 
 _TALLIES = frozenset({"kernel"})

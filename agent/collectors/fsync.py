@@ -1,4 +1,6 @@
-"""Latency of fdatasync: by a probe in directories that the operator names, or recorded in a bundle's fsync.json.
+"""Latency of fsync: of other processes as the sensor sees it, and of a probe in directories that the operator names.
+
+In a bundle both are in fsync.json.
 
 The probe does what etcd's write-ahead log does: it appends a few hundred bytes to a preallocated file and waits for
 fdatasync. It writes only where it is told to, and only to its own file.
@@ -6,25 +8,26 @@ fdatasync. It writes only where it is told to, and only to its own file.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import errno
 import fcntl
-import itertools
 import os
 import stat
 import threading
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from nodetell.v1 import facts_pb2 as pb
 
-from agent.collectors import documents, gaps
+from agent.collectors import gaps
+from agent.collectors.histograms import Histogram, parse_fsync
 from agent.collectors.keep import Kept
+from agent.collectors.passive_fsync import PassiveFsync
+from agent.collectors.sensed import INTERVAL_S
 from agent.host import Host, ReadError
-from agent.reading import Block, Reading
+from agent.reading import Reading
+from agent.sensor.client import SensorClient
 
 FILE_NAME = ".nodetell-probe"
 """Name of the probe's file in each directory; removed when the probe is closed."""
@@ -33,97 +36,6 @@ _MAGIC = b"nodetell fdatasync probe; safe to delete while no agent runs\n"
 _FILE_BYTES = 4 << 20
 _RECORD = _MAGIC.ljust(300, b".")
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-
-
-def _bounds() -> tuple[int, ...]:
-    """Four to each doubling, with 1, 2, 4 ... ms among them (the edges of etcd's own histogram), 64 us to 8.2 s."""
-    steps = [round(1000 * 2**power * (1 + quarter / 4)) for power in range(-4, 13) for quarter in range(4)]
-    return (64, *steps[1:], 8_192_000)
-
-
-BOUNDS_US = _bounds()
-"""Upper bounds of the probe's histogram, microseconds."""
-_MOST_BOUNDS = 512
-_U32 = (1 << 32) - 1
-_U64 = (1 << 64) - 1
-
-_METHODS = {"probe": pb.LATENCY_METHOD_PROBE, "passive": pb.LATENCY_METHOD_PASSIVE}
-
-
-@dataclass(slots=True)
-class Histogram:
-    """Latencies of one process on one device, counted since it was made."""
-
-    process: str
-    device: str
-    """"major:minor"; empty: unknown."""
-    mount: str
-    method: str
-    """"probe" or "passive"."""
-    bounds_us: tuple[int, ...] = BOUNDS_US
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_US) + 1))
-
-    def add(self, latency_us: float) -> None:
-        """Count one call."""
-        self.counts[bisect.bisect_left(self.bounds_us, latency_us)] += 1
-
-    @property
-    def key(self) -> str:
-        """Item key. A probe is told by its directory, others by the device: two probes may share a device."""
-        where = (self.mount or self.device) if self.method == "probe" else (self.device or self.mount)
-        return f"latency/{self.method}/{self.process}/{where}"
-
-    def put(self, reading: Reading) -> None:
-        """Add the item and its block of counts."""
-        source = pb.LatencySource(process=self.process, device=self.device, mount=self.mount, bounds_us=self.bounds_us)
-        source.method = _METHODS[self.method]
-        reading.add(pb.Item(key=self.key, latency=source))
-        reading.blocks[self.key] = Block(counter_names(self.bounds_us), tuple(self.counts))
-
-
-def counter_names(bounds_us: Sequence[int]) -> tuple[str, ...]:
-    """Names of a histogram's counters: "le_64us", ..., and "gt_" with the last bound."""
-    return (*(f"le_{bound}us" for bound in bounds_us), f"gt_{bounds_us[-1]}us")
-
-
-def parse_fsync(document: object) -> tuple[list[Histogram], list[str]]:
-    """fsync.json; an odd entry is a problem and the others are good."""
-    try:
-        entries = documents.words(document, "fsync.json", 10_000)
-    except documents.OddError as odd:
-        return [], [str(odd)]
-    found: dict[str, Histogram] = {}
-    problems = []
-    for number, entry in enumerate(entries):
-        try:
-            histogram = _histogram(documents.entry(entry))
-        except documents.OddError as odd:
-            problems.append(f"entry {number}: {odd}")
-            continue
-        if found.setdefault(histogram.key, histogram) is not histogram:
-            where = histogram.device or histogram.mount
-            problems.append(f"entry {number}: {histogram.process} on {where} for the second time")
-    return list(found.values()), problems
-
-
-def _histogram(entry: documents.Entry) -> Histogram:
-    method = documents.text(entry, "method")
-    if method not in _METHODS:
-        raise documents.OddError('"method" is neither "passive" nor "probe"')
-    bounds = [
-        documents.whole(b, "bounds_us", _U32, 1)
-        for b in documents.words(entry.get("bounds_us"), "bounds_us", _MOST_BOUNDS)
-    ]
-    counts = [
-        documents.whole(c, "counts", _U64) for c in documents.words(entry.get("counts"), "counts", _MOST_BOUNDS + 1)
-    ]
-    if not bounds or any(low >= high for low, high in itertools.pairwise(bounds)):
-        raise documents.OddError('"bounds_us" does not ascend')
-    if len(counts) != len(bounds) + 1:
-        raise documents.OddError(f'{len(counts)} "counts" for {len(bounds)} "bounds_us": one more is needed')
-    device = documents.text(entry, "device", optional=True)
-    mount = documents.text(entry, "mount", optional=True)
-    return Histogram(documents.text(entry, "process"), device, mount, method, tuple(bounds), counts)
 
 
 class ProbeError(Exception):
@@ -259,8 +171,13 @@ class FsyncCollector:
     name = "fsync"
     lane = "fsync"
 
-    def __init__(self, directories: Sequence[str] = (), interval_s: float = 1.0) -> None:
-        self.interval_s = interval_s if directories else 300.0
+    def __init__(
+        self, directories: Sequence[str] = (), interval_s: float = 1.0, sensor: SensorClient | None = None
+    ) -> None:
+        """`interval_s`: between two probes. `sensor`: none is asked without."""
+        self.interval_s = interval_s if directories else INTERVAL_S if sensor is not None else 300.0
+        self._sensor = sensor
+        self._passive = PassiveFsync()
         self._probes = [Probe(directory) for directory in dict.fromkeys(directories)]
         self._kept = Kept()
         # Also at the end of the process: whoever runs collectors need not know of this one's files.
@@ -270,7 +187,7 @@ class FsyncCollector:
         """Counts so far."""
         reading = Reading()
         if host.live:
-            self._probe(reading)
+            self._live(reading, host)
         else:
             _recorded(reading, host)
         return self._kept.settle(reading)
@@ -279,10 +196,29 @@ class FsyncCollector:
         """Remove the probe's files."""
         _close_all(self._probes)
 
-    def _probe(self, reading: Reading) -> None:
-        if not self._probes:
+    def _live(self, reading: Reading, host: Host) -> None:
+        unseen = self._observe(reading, host)
+        if self._probes:
+            self._probe(reading)
+            if unseen is not None:
+                gaps.add(reading, "fsync", unseen, detail="sensor")
+        elif self._sensor is None:
             reading.gap("fsync", "no directory to probe is set", remedy=_REMEDY)
-            return
+        elif unseen is not None:
+            gaps.add(reading, "fsync", unseen, lost="and no directory to probe is set")
+
+    def _observe(self, reading: Reading, host: Host) -> ReadError | None:
+        """Add what the sensor counted; why it could not, if so."""
+        if self._sensor is None:
+            return None
+        try:
+            report = self._sensor.report()
+        except ReadError as error:
+            return error
+        self._passive.put(reading, host, report)
+        return None
+
+    def _probe(self, reading: Reading) -> None:
         working = []
         for probe in self._probes:
             try:

@@ -1,4 +1,4 @@
-"""Pods' own interfaces, as a bundle holds them. An agent of this version does not look into pods' namespaces itself."""
+"""Pods' own interfaces: asked of rtnetlink from outside where that is allowed, or as a bundle holds them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from nodetell.v1 import facts_pb2 as pb
 
 from agent.collectors import documents, gaps
 from agent.collectors.keep import Kept
-from agent.host import Host, ReadError
+from agent.host import Failure, Host, ReadError
 from agent.reading import Reading
 
 _U32 = (1 << 32) - 1
+_STAND_IN = "the host-side ends of veths stand for pods' interfaces"
+_REMEDY = "run the agent in the host's network namespace (hostNetwork), with CAP_NET_ADMIN"
 
 
 def parse_pod_links(document: object) -> tuple[list[pb.Item], list[str]]:
@@ -29,44 +31,79 @@ def parse_pod_links(document: object) -> tuple[list[pb.Item], list[str]]:
 
 
 def _item(entry: documents.Entry) -> pb.Item:
-    link = pb.PodLink(
-        pod_uid=documents.text(entry, "pod_uid"),
-        interface=documents.text(entry, "interface"),
-        mtu=documents.whole(entry.get("mtu"), "mtu", _U32),
-        host_interface=documents.text(entry, "host_interface", optional=True),
+    addresses = documents.words(entry.get("addresses", []), "addresses", 1000)
+    return keyed(
+        pb.PodLink(
+            pod_uid=documents.text(entry, "pod_uid"),
+            interface=documents.text(entry, "interface"),
+            mtu=documents.whole(entry.get("mtu"), "mtu", _U32),
+            host_interface=documents.text(entry, "host_interface", optional=True),
+            addresses=[documents.text({"addresses": address}, "addresses") for address in addresses],
+        )
     )
-    return pb.Item(key=f"pod_link/{link.pod_uid}/{link.interface}", pod_link=link)
+
+
+def keyed(link: pb.PodLink) -> pb.Item:
+    """The item of a pod's link; where the pod is not known, its end on the host stands for it."""
+    return pb.Item(key=f"pod_link/{link.pod_uid or link.host_interface}/{link.interface}", pod_link=link)
 
 
 class PodLinksCollector:
-    """Items "pod_link/UID/INTERFACE"."""
+    """Items "pod_link/UID/INTERFACE", with the name of the host's end for the UID where that is not known."""
 
     name = "pod_links"
     lane = "pod_links"
-    interval_s = 300.0
+    interval_s = 60.0
 
     def __init__(self) -> None:
         self._kept = Kept()
 
-    def collect(self, host: Host, now: float) -> Reading:  # noqa: ARG002  # what a document says has no time of its own
-        """What the host's document holds."""
+    def collect(self, host: Host, now: float) -> Reading:  # noqa: ARG002  # links have no time of their own
+        """The links of pods now, or those that the host's document holds."""
         reading = Reading()
         try:
-            document = host.document("pod-links.json")
+            if host.live:
+                _observed(reading, host)
+            else:
+                _recorded(reading, host)
         except ReadError as error:
-            gaps.add(reading, "pod_links", error)
-            return self._kept.settle(reading)
-        if document is None:
-            because = (
-                "pods' own interfaces are not read by this version: their host-side ends stand for them"
-                if host.live
-                else "no pod-links.json: the host-side ends of veths stand for pods' interfaces"
-            )
-            reading.gap("pod_links", because)
-            return self._kept.settle(reading)
-        reading.source("pod_links", "pod-links.json")
-        items, problems = parse_pod_links(document)
-        for item in items:
-            reading.add(item)
-        gaps.damage(reading, "pod_links", "pod-links.json", problems)
+            gaps.add(reading, "pod_links", error, lost=_STAND_IN)
         return self._kept.settle(reading)
+
+
+def _observed(reading: Reading, host: Host) -> None:
+    from agent.network.pods import pod_links  # noqa: PLC0415  # a bundle is read without netlink
+
+    inventory = host.network.inventory()
+    if inventory.source != "rtnetlink":
+        raise ReadError(Failure.DENIED, inventory.source, "does not lead into pods' namespaces", _REMEDY)
+    for link in pod_links(inventory.links):
+        reading.add(keyed(link))
+    reading.source("pod_links", "rtnetlink")
+
+
+def _recorded(reading: Reading, host: Host) -> None:
+    document = host.document("pod-links.json")
+    if document is None:
+        reading.gap("pod_links", f"no pod-links.json: {_STAND_IN}")
+        return
+    reading.source("pod_links", "pod-links.json")
+    items, problems = parse_pod_links(document)
+    for item in items:
+        reading.add(item)
+    gaps.damage(reading, "pod_links", "pod-links.json", problems)
+
+
+def pod_links_document(reading: Reading) -> list[dict[str, object]]:
+    """pod-links.json of a reading."""
+    return [
+        {
+            "pod_uid": item.pod_link.pod_uid,
+            "interface": item.pod_link.interface,
+            "mtu": item.pod_link.mtu,
+            "host_interface": item.pod_link.host_interface,
+            "addresses": list(item.pod_link.addresses),
+        }
+        for item in reading.items.values()
+        if item.HasField("pod_link")
+    ]

@@ -18,16 +18,8 @@ from hypothesis import strategies as st
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.collectors import fsync
-from agent.collectors.fsync import (
-    BOUNDS_US,
-    FILE_NAME,
-    FsyncCollector,
-    Histogram,
-    Probe,
-    ProbeError,
-    counter_names,
-    parse_fsync,
-)
+from agent.collectors.fsync import FILE_NAME, FsyncCollector, Probe, ProbeError
+from agent.collectors.histograms import BOUNDS_US, Histogram, counter_names, parse_fsync
 from agent.hosts.live import LiveHost, live_host
 from agent.reading import Reading
 from tests import needs

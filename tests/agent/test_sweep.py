@@ -14,7 +14,7 @@ from nodetell.v1 import facts_pb2 as pb
 
 from agent.bundle_writer import pack, write_host
 from agent.collectors.base import NETWORK_LANE
-from agent.collectors.fsync import Histogram
+from agent.collectors.histograms import Histogram
 from agent.collectors.registry import collectors
 from agent.collectors.sweep import sweep
 from agent.host import Failure, Host, ReadError

@@ -25,8 +25,14 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-MAY_OPEN = ("agent/hosts/", "agent/settings.py", "agent/collectors/fsync.py", "agent/bundle_writer.py")
-"""What reads the host itself, names its roots, or writes: the probe's file, and bundles.
+MAY_OPEN = (
+    "agent/hosts/",
+    "agent/settings.py",
+    "agent/collectors/fsync.py",
+    "agent/bundle_writer.py",
+    "agent/sensor/",
+)
+"""What reads the host itself, names its roots, or writes: the probe's file, bundles, and the sensor, another process.
 
 Messages may name a file: "/proc/stat" in a coverage entry opens nothing."""
 ROOTS = {"/proc", "/proc/", "/sys", "/sys/"}

@@ -567,16 +567,18 @@ class Filesystem(_message.Message):
     def __init__(self, device: _Optional[str] = ..., fs_type: _Optional[str] = ..., errors: _Optional[int] = ..., last_error_time: _Optional[int] = ..., last_error_func: _Optional[str] = ..., first_error_time: _Optional[int] = ...) -> None: ...
 
 class PodLink(_message.Message):
-    __slots__ = ("pod_uid", "interface", "mtu", "host_interface")
+    __slots__ = ("pod_uid", "interface", "mtu", "host_interface", "addresses")
     POD_UID_FIELD_NUMBER: _ClassVar[int]
     INTERFACE_FIELD_NUMBER: _ClassVar[int]
     MTU_FIELD_NUMBER: _ClassVar[int]
     HOST_INTERFACE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     pod_uid: str
     interface: str
     mtu: int
     host_interface: str
-    def __init__(self, pod_uid: _Optional[str] = ..., interface: _Optional[str] = ..., mtu: _Optional[int] = ..., host_interface: _Optional[str] = ...) -> None: ...
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, pod_uid: _Optional[str] = ..., interface: _Optional[str] = ..., mtu: _Optional[int] = ..., host_interface: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PathMtu(_message.Message):
     __slots__ = ("peer", "via", "from_address", "to_address", "interface", "interface_mtu", "path_mtu", "icmp_seen", "at_unix_ms", "rtt_us")
