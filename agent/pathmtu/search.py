@@ -152,7 +152,7 @@ class Search:
             self._reached += 1
             return [self._floor] * _REACH_VOLLEYS[self._reached - 1]
         full = self._silent.get(self._top, 0)
-        if full < FULL_SIZE_TRIES:
+        if full < FULL_SIZE_TRIES and not (full and self._hint):
             return [self._top] * (FULL_SIZE_TRIES - 1 if full else 1)
         ceiling = min(self._silent)
         if ceiling > self._passed + 1:
@@ -167,11 +167,13 @@ class Search:
         passed = self._passed
         if passed < self._hint < ceiling:
             return self._hint
+        if passed == self._hint:
+            return passed + 1  # likely to be the very limit: one byte more says so
         first, last = bisect_right(LIKELY_SIZES, passed), bisect_left(LIKELY_SIZES, ceiling)
         if first < last:
             return LIKELY_SIZES[(first + last) // 2]
-        if passed == self._hint or (passed in LIKELY_SIZES):
-            return passed + 1  # likely to be the very limit: one byte more says so
+        if passed in LIKELY_SIZES:
+            return passed + 1  # likewise
         return (passed + ceiling) // 2
 
     def _confirm(self, size: int) -> list[int]:
