@@ -27,7 +27,11 @@ class SentAgain:
 
     @property
     def black_hole(self) -> bool:
-        """Time-outs again and again, on large segments only. Random loss is repaired without them."""
+        """Time-outs again and again, on large segments only. Random loss is repaired without them.
+
+        A peer that dies amid a transfer looks the same until somebody connects to it anew: then a small one is sent
+        again too.
+        """
         return self.timeouts >= 3 and self.large >= 3 and self.small == 0
 
 
