@@ -18,6 +18,7 @@ from pathlib import Path
 from agent.collectors.drops import drop_reasons_document, drop_sites_document
 from agent.collectors.histograms import fsync_document
 from agent.collectors.kernel_log import telling_records
+from agent.collectors.path_mtu import path_mtu_document
 from agent.collectors.pod_links import pod_links_document
 from agent.collectors.registry import collectors
 from agent.collectors.retransmits import retransmits_document
@@ -127,6 +128,7 @@ def write_host(host: Host, directory: Path, reading: Reading | None = None) -> l
         "drop-sites.json": drop_sites_document(known),
         "retransmits.json": retransmits_document(known),
         "pod-links.json": pod_links_document(known),
+        "path-mtu.json": path_mtu_document(known),
     }
     documents.update({name: document for name, document in measured.items() if document})
     machine = seen.items["host"].host.machine if "host" in seen.items else ""

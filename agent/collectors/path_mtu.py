@@ -74,6 +74,27 @@ def _at(text: str) -> int:
         raise documents.OddError('"at" is no RFC 3339 time') from None
 
 
+def path_mtu_document(reading: Reading) -> list[dict[str, object]]:
+    """path-mtu.json of what a reading holds, so that parse_path_mtu gives the same items."""
+    return [_entry(item.path_mtu) for item in reading.items.values() if item.HasField("path_mtu")]
+
+
+def _entry(probe: pb.PathMtu) -> dict[str, object]:
+    at = datetime.fromtimestamp(probe.at_unix_ms / 1000, UTC)
+    return {
+        "peer": probe.peer,
+        "via": probe.via,
+        "from": probe.from_address,
+        "to": probe.to_address,
+        "interface": probe.interface,
+        "interface_mtu": probe.interface_mtu,
+        "path_mtu": probe.path_mtu if probe.HasField("path_mtu") else None,
+        "icmp_seen": probe.icmp_seen,
+        "rtt_ms": probe.rtt_us / 1000,
+        "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+
+
 class Prober(Protocol):
     """What probes paths from this host."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ from nodetell.v1 import facts_pb2 as pb
 from agent.collectors.clock import ClockCollector
 from agent.collectors.host_info import HostInfoCollector, parse_stat, parse_uptime
 from agent.collectors.keep import Kept, percent_steps, two_digits
-from agent.collectors.path_mtu import PathMtuCollector, parse_path_mtu
+from agent.collectors.path_mtu import PathMtuCollector, parse_path_mtu, path_mtu_document
 from agent.collectors.usage import UsageCollector, busy_share
 from agent.hosts.live import live_host
 from agent.reading import Block, Reading
@@ -220,6 +221,28 @@ def test_no_path_mtu_document_raises(document: object) -> None:
     items, _ = parse_path_mtu([document, PROBE])
     assert "hz-1" in {item.path_mtu.peer for item in items}
     parse_path_mtu(document)
+
+
+@given(
+    st.builds(
+        pb.PathMtu,
+        peer=st.sampled_from(["node-b", "c"]),
+        via=st.sampled_from(["underlay", "overlay"]),
+        from_address=st.sampled_from(["10.0.0.1", "fd00::1"]),
+        to_address=st.sampled_from(["10.0.0.2", "fd00::2"]),
+        interface=st.sampled_from(["eth0", ""]),
+        interface_mtu=st.integers(0, 65_536),
+        path_mtu=st.none() | st.integers(0, 65_536),
+        icmp_seen=st.booleans(),
+        at_unix_ms=st.integers(1, 4_000_000_000_000),
+        rtt_us=st.integers(0, 1_000_000),
+    )
+)
+def test_path_mtus_come_back_out_of_a_bundle_as_they_went_in(probe: pb.PathMtu) -> None:
+    key = f"path_mtu/{probe.via}/{probe.peer}/{probe.from_address}/{probe.to_address}"
+    known = pb.Item(key=key, path_mtu=probe)
+    items, problems = parse_path_mtu(json.loads(json.dumps(path_mtu_document(Reading({key: known})))))
+    assert (items, problems) == ([known], [])
 
 
 def test_without_path_mtus(tmp_path: Path) -> None:
