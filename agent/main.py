@@ -55,7 +55,8 @@ async def run_host(
     identity = Identity(host.name, os.urandom(16), __version__)
     news = asyncio.Event()
     try:
-        runtime = Runtime(host, these, settings.collectors, _from_thread(loop, news.set))
+        percent = settings.budget.cpu_percent
+        runtime = Runtime(host, these, settings.collectors, _from_thread(loop, news.set), budget_percent=percent)
     except ValueError as error:
         event(_log, logging.ERROR, "settings_refused", reason=error)
         host.network.close()

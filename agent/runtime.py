@@ -17,10 +17,12 @@ from functools import partial
 from nodetell.logs import event
 from nodetell.v1 import facts_pb2 as pb
 
+from agent.budget import DEFAULT_PERCENT, WINDOW_S, Budget, Pace
 from agent.collectors.base import NETWORK_LANE, Collector, Woken
 from agent.events.waiter import Waiter
 from agent.host import Host, ReadError
-from agent.reading import Reading, merged
+from agent.hosts.own import rss_bytes
+from agent.reading import Reading, merged, source_item
 from agent.settings import CollectorSettings
 from agent.urgency import items_changed, urgent_moves
 
@@ -28,13 +30,13 @@ _log = logging.getLogger("nodetell.agent")
 
 URGENT_QUIET_S = 10.0
 """An urgent counter that moved within this time is known to move; its next increments wait for the batch."""
-BUDGET_WINDOW_S = 60.0
-MAX_SLOWDOWN = 16
 _EVENT_SETTLE_S = 0.05
 """The kernel tells of one change in several messages; they are waited for."""
 _EVENT_GAP_S = 0.2
 """Time between two runs that network events cause."""
 _MIN_TIMEOUT_S = 5.0
+_RSS_STEP = 1 << 20
+_BUDGET_REMEDY = "raise cpu_percent in [budget], or find out what makes it dear on this host"
 _STATUS_FLOOR_US = 500
 """Below this, how long a run took says more about the scheduler than about the collector."""
 
@@ -62,12 +64,13 @@ class _Run:
     """One collector and what has become of it. Its lane's thread writes; all reads and writes are under the lock."""
 
     collector: Collector
-    base_interval_s: float
+    pace: Pace
+    """Its interval, and how much of its time it takes."""
     poll_interval_s: float
     """What it is where the kernel does not tell of changes; a run should take no longer even where it does."""
     due: float
-    window_start: float
-    slowdown: int = 1
+    woken: bool
+    """Its collector says what wakes it. Asked once: it is no cheap question of a Protocol."""
     reading: Reading | None = None
     """The last good one."""
     read_at: float = 0.0
@@ -84,9 +87,6 @@ class _Run:
     overruns: int = 0
     duration_us: float = 0.0
     cpu_us: float = 0.0
-    window_cpu_s: float = 0.0
-    share_percent: float = 0.0
-    """CPU of the last full window, percent of a core."""
     status: pb.Item = field(default_factory=pb.Item)
     """As told last."""
     by_event: bool = False
@@ -103,7 +103,7 @@ class _Run:
 
     @property
     def interval_s(self) -> float:
-        return self.base_interval_s * self.slowdown
+        return self.pace.interval_s
 
 
 class Runtime:
@@ -119,7 +119,11 @@ class Runtime:
         settings: CollectorSettings,
         changed: Callable[[], None],
         *,
-        budget_window_s: float = BUDGET_WINDOW_S,
+        budget_percent: float = DEFAULT_PERCENT,
+        budget_window_s: float = WINDOW_S,
+        process_time: Callable[[], float] = time.process_time,
+        rss: Callable[[], int] = rss_bytes,
+        grants: Sequence[str] = (),
         time_out: Callable[[float], float] = time_out,
     ) -> None:
         """Raises ValueError, one line, if the settings name a collector that does not exist."""
@@ -130,13 +134,17 @@ class Runtime:
             raise ValueError(f"collectors: there is none named {', '.join(unknown)}; there are {known}")
         self._host = host
         self._changed = changed
-        self._budget_percent = settings.cpu_budget_percent
-        self._budget_window_s = budget_window_s
+        self._process_time = process_time
+        self._rss = rss
+        self._grants = sorted(grants)
+        self._status = pb.Item(key="agent")
+        """As told last."""
         self._time_out = time_out
         self._disabled = [each.name for each in collectors if each.name in settings.disabled]
         now = time.monotonic()
+        self._budget = Budget(budget_percent, budget_window_s, now, process_time())
         self._runs = [
-            _Run(each, interval_s, interval_s, now, now)
+            _Run(each, Pace(each.name, interval_s), interval_s, now, isinstance(each, Woken))
             for each in collectors
             if each.name not in settings.disabled
             for interval_s in [overrides.get(each.name, each.interval_s)]
@@ -159,7 +167,7 @@ class Runtime:
             lanes.setdefault(run.collector.lane, []).append(run)
         for lane, runs in lanes.items():
             work = partial(self._lane, runs, self._wait_for_network if lane == NETWORK_LANE else self._wait)
-            if lane != NETWORK_LANE and any(isinstance(run.collector, Woken) for run in runs):
+            if lane != NETWORK_LANE and any(run.woken for run in runs):
                 self._waiters.append(Waiter())
                 work = partial(self._woken_lane, runs, self._waiters[-1])
             thread = threading.Thread(target=work, name=f"lane-{lane}", daemon=True)
@@ -186,16 +194,21 @@ class Runtime:
     def reading(self) -> Reading:
         """All that is known now, as a Reading of the caller's own. Never waits for a collector."""
         with self._lock:
-            self._find_hung(time.monotonic())
+            now = time.monotonic()
+            self._find_hung(now)
+            self._judge(now)
             whole = merged({run.name: run.reading for run in self._runs if run.reading is not None})
             for run in self._runs:
                 if run.finished or run.hung:
                     run.status = _status(run)
                     whole.add(run.status)
-                _tell_state(run, whole, self._budget_percent)
+                _tell_state(run, whole)
             for name in self._disabled:
                 because = f"the collector {name} is switched off by collectors.disabled"
                 whole.gap(name, because, detail="disabled", remedy=f"take {name} out of collectors.disabled")
+            self._own_status(whole)
+            for signal, source in whole.sources.items():
+                whole.add(source_item(signal, source))
             return whole
 
     # -- lanes -----------------------------------------------------------------------------------------------------
@@ -208,7 +221,7 @@ class Runtime:
                     self._run_once(run)
             happened = wait(max(0.0, min(run.due for run in runs) - time.monotonic()))
             if happened and not self._stop.is_set():
-                gap = last_event + _EVENT_GAP_S * max(run.slowdown for run in runs) - time.monotonic()
+                gap = last_event + _EVENT_GAP_S - time.monotonic()
                 self._stop.wait(max(_EVENT_SETTLE_S, gap))
                 last_event = time.monotonic()
                 for run in runs:
@@ -238,19 +251,18 @@ class Runtime:
         if problem is not None:
             self._deafen(run, problem)
         elif run.name not in self._pinned:
-            run.base_interval_s = run.collector.safety_interval_s
+            run.pace.base_s = run.collector.safety_interval_s
 
     def _deafen(self, run: _Run, problem: Exception) -> None:
         """Poll from now on. It is told with the next run."""
         event(_log, logging.WARNING, "events_unavailable", collector=run.name, reason=_one_line(problem))
         if run.name not in self._pinned:
-            run.base_interval_s = run.poll_interval_s
+            run.pace.base_s = run.poll_interval_s
         with self._lock:
             run.deaf = str(problem) if isinstance(problem, ReadError) else _one_line(problem)
             run.deaf_remedy = problem.remedy if isinstance(problem, ReadError) else ""
 
     def _wait_for_kernel(self, runs: list[_Run], waiter: Waiter, timeout_s: float) -> bool:
-        cpu_began = time.thread_time()
         try:
             return waiter.wait(timeout_s)
         except OSError as error:
@@ -258,8 +270,6 @@ class Runtime:
                 if isinstance(run.collector, Woken):
                     self._deafen(run, error)
             return True
-        finally:
-            runs[0].window_cpu_s += time.thread_time() - cpu_began
 
     def _wait(self, timeout_s: float) -> bool:
         self._stop.wait(timeout_s)
@@ -279,7 +289,7 @@ class Runtime:
             run.started = began
             run.runs_by_event += run.by_event
             run.runs_by_timer += not run.by_event
-            run.by_event = False
+            by_event, run.by_event = run.by_event, False
         cpu_began = time.thread_time()
         at = time.time()
         reading, error = None, None
@@ -291,13 +301,13 @@ class Runtime:
         if self._stop.is_set():
             return
         with self._lock:
-            tell = self._finish(run, began, cpu_s)
+            tell = self._finish(run, began, cpu_s, by_event=by_event)
             tell |= self._take(run, reading, at) if reading is not None else self._take_error(run, error)
             tell |= self._find_hung(time.monotonic())
         if tell:
             self._changed()
 
-    def _finish(self, run: _Run, began: float, cpu_s: float) -> bool:
+    def _finish(self, run: _Run, began: float, cpu_s: float, *, by_event: bool) -> bool:
         """Book a run that ended. True: that should be told."""
         now = time.monotonic()
         came_back = run.hung
@@ -310,34 +320,48 @@ class Runtime:
         run.due = due
         if came_back:
             event(_log, logging.INFO, "collector_came_back", collector=run.name, after_s=round(now - began, 1))
-        return self._account(run, now, cpu_s) or came_back
+        if not by_event:
+            run.pace.cpu_s += cpu_s
+        return self._judge(now) or came_back
 
-    def _account(self, run: _Run, now: float, cpu_s: float) -> bool:
-        """Slow down a collector that exceeds its budget, speed one up again that has room. True: the pace changed."""
-        run.window_cpu_s += cpu_s
-        elapsed = now - run.window_start
-        if elapsed < self._budget_window_s:
-            return False
-        run.share_percent = 100 * run.window_cpu_s / elapsed
-        run.window_start, run.window_cpu_s = now, 0.0
-        before = run.slowdown
-        if run.share_percent > self._budget_percent:
-            run.slowdown = min(MAX_SLOWDOWN, run.slowdown * 2)
-        elif run.slowdown > 1 and run.share_percent * 4 < self._budget_percent:
-            run.slowdown //= 2
-        if run.slowdown == before:
-            return False
-        run.due = max(run.due, now + run.interval_s)
-        event(
-            _log,
-            logging.WARNING if run.slowdown > before else logging.INFO,
-            "collector_pace",
-            collector=run.name,
-            cpu_percent=round(run.share_percent, 1),
-            budget_percent=self._budget_percent,
-            interval_s=run.interval_s,
+    def _judge(self, now: float) -> bool:
+        """Keep to the budget, if it is time to look. True: some pace changed."""
+        changed = self._budget.judge(now, self._process_time(), [run.pace for run in self._runs])
+        for run in self._runs:
+            if run.pace in changed:
+                run.due = run.due if run.pace.slowdown == 1 else max(run.due, now + run.interval_s)
+                event(
+                    _log,
+                    logging.WARNING,
+                    "collector_pace",
+                    collector=run.name,
+                    cpu_percent=round(run.pace.share_percent, 3),
+                    agent_cpu_percent=round(self._budget.share_percent or 0.0, 3),
+                    budget_percent=self._budget.percent,
+                    interval_s=run.interval_s,
+                )
+        return bool(changed)
+
+    def _own_status(self, whole: Reading) -> None:
+        """Add what the agent itself takes: as told last, unless it differs by more than a quarter."""
+        told = self._status.agent
+        status = pb.AgentStatus(
+            cpu_budget_mpercent=round(1000 * self._budget.percent),
+            rss_bytes=_near(told.rss_bytes, self._rss(), _RSS_STEP),
+            stretched=[run.name for run in self._runs if run.pace.slowdown > 1],
+            grants=self._grants,
         )
-        return True
+        if self._budget.share_percent is not None:
+            status.cpu_mpercent = _near(told.cpu_mpercent, round(1000 * self._budget.share_percent), 1)
+        if status != told:
+            self._status = pb.Item(key="agent", agent=status)
+        whole.add(self._status)
+        if self._budget.exceeded:
+            because = (
+                f"the agent takes {status.cpu_mpercent / 1000:.2f} % of a core, over its budget of "
+                f"{self._budget.percent:g} %, and what may be read less often is"
+            )
+            whole.gap("agent", because, detail="budget", status=pb.COVERAGE_STATUS_DEGRADED, remedy=_BUDGET_REMEDY)
 
     def _take(self, run: _Run, reading: Reading, at: float) -> bool:
         """Keep what was read. True: something in it should not wait."""
@@ -373,7 +397,7 @@ class Runtime:
         news = False
         hanging: dict[str, str] = {}
         for run in self._runs:
-            if run.started is not None and now - run.started > self._time_out(run.poll_interval_s * run.slowdown):
+            if run.started is not None and now - run.started > self._time_out(run.poll_interval_s * run.pace.slowdown):
                 hanging[run.collector.lane] = run.name
                 if not run.hung:
                     run.hung = news = True
@@ -422,13 +446,18 @@ def _steady(told_us: int, now_us: float) -> int:
 
 def _runs_by_timer(run: _Run) -> int:
     """How often it polled. Where that is its way to work it goes up all the time, and is told when it has doubled."""
-    if isinstance(run.collector, Woken):
+    if run.woken:
         return rounded_down(run.runs_by_timer)
     told: int = run.status.collector.runs_by_timer
     return told if told and run.runs_by_timer < 2 * told else run.runs_by_timer
 
 
-def _tell_state(run: _Run, whole: Reading, budget_percent: float) -> None:
+def _near(told: int, now: int, step: int) -> int:
+    """What was told, unless it is wrong by more than a quarter; else what is, in whole steps."""
+    return told if 4 * abs(now - told) <= told else round(now / step) * step
+
+
+def _tell_state(run: _Run, whole: Reading) -> None:
     """Add to the coverage why what `run` read is not fresh."""
     because = ""
     if run.hung:
@@ -449,13 +478,9 @@ def _tell_state(run: _Run, whole: Reading, budget_percent: float) -> None:
         lost = f"the kernel does not tell of all changes, so they are looked for every {run.interval_s:g} s"
         because = f"{run.deaf}; {lost}"
         whole.gap(run.name, because, detail="events", status=pb.COVERAGE_STATUS_DEGRADED, remedy=run.deaf_remedy)
-    if run.slowdown > 1:
-        because = (
-            f"collector {run.name}: took {run.share_percent:.1f} % of a core, over its budget of {budget_percent:g} %; "
-            f"runs every {run.interval_s:g} s instead of {run.base_interval_s:g} s"
-        )
-        remedy = "raise collectors.cpu_budget_percent, or find out what makes it dear on this host"
-        whole.gap(run.name, because, detail="pace", status=pb.COVERAGE_STATUS_DEGRADED, remedy=remedy)
+    if run.pace.slowdown > 1:
+        status = pb.COVERAGE_STATUS_DEGRADED
+        whole.gap(run.name, run.pace.told, detail="pace", status=status, remedy=_BUDGET_REMEDY)
 
 
 def _utc(at: float) -> str:

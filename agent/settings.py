@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from agent.budget import DEFAULT_PERCENT
 from agent.sensor.settings import DEFAULT_SOCKET
 
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
@@ -36,9 +37,6 @@ class CollectorSettings:
     """Names of collectors that do not run ("volumes", "usage", ...). What they read is then missing, and said to be."""
     intervals: tuple[str, ...] = ()
     """Seconds between the runs of single collectors, as "name=seconds" ("disks=5"); each has its own default."""
-    cpu_budget_percent: float = field(default=5.0, metadata={"min": 0.1, "max": 100.0, "unit": "percent of one core"})
-    """CPU that one collector may take over a minute. One that takes more runs half as often, down to a sixteenth, and
-    the coverage says so. The default is a hundred times what a collector costs on a host of 1,000 interfaces."""
     probe_directories: tuple[str, ...] = ()
     """Directories in which the latency of fdatasync is probed: a file of a few kilobytes is written in each. None by
     default, because it writes. Name the directory of etcd's write-ahead log, or one on the same file system."""
@@ -64,6 +62,17 @@ class CollectorSettings:
                 raise ValueError(f'intervals: "{entry}" is not "name=seconds" with 0.1 to 3600 seconds')
             overrides[name.strip()] = seconds
         return overrides
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """What the agent may take of the host."""
+
+    cpu_percent: float = field(
+        default=DEFAULT_PERCENT, metadata={"min": 0.05, "max": 100.0, "unit": "percent of one core"}
+    )
+    """CPU time of the whole agent, over a minute. If it takes more, the dearest of what is read by the clock is read
+    less often: at most ten times less, once a minute at least, never what the kernel tells. The coverage says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,7 @@ class AgentSettings:
     """Least severe events that are logged, to standard error."""
     host: HostSettings = field(default_factory=HostSettings)
     collectors: CollectorSettings = field(default_factory=CollectorSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     stream: StreamSettings = field(default_factory=StreamSettings)
     path_mtu: PathMtuSettings = field(default_factory=PathMtuSettings)
 
