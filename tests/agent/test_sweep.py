@@ -182,7 +182,7 @@ def test_measured_latencies_are_copied(tmp_path: Path) -> None:
     assert copied.blocks[key] == known.blocks[key]
 
 
-VOLATILE = ("usage", "clock", "pressure/", "conntrack", "host", "kernel/")
+VOLATILE = ("usage", "clock", "pressure/", "conntrack", "host", "kernel/", "device/")
 
 
 def test_this_machine_and_its_packed_copy(tmp_path: Path) -> None:
