@@ -12,11 +12,11 @@ from itertools import chain
 
 from aggregator.model import Evidence, Finding, Gap, RuledOut, Severity, Stage, Verdict, finding_id
 from aggregator.node_state import NodeState
-from aggregator.signatures.mtu import configuration, fragments, lookalikes, paths, too_big
+from aggregator.signatures.mtu import configuration, connections, fragments, lookalikes, paths, too_big
 from aggregator.signatures.mtu.codes import CODES
 from aggregator.signatures.mtu.observation import Cause, Observation
 from aggregator.signatures.mtu.topology import HostNetwork, TunnelFit
-from aggregator.signatures.mtu.window import HostWindow
+from aggregator.signatures.mtu.window import NIC_ERRORS, QUEUE_DROPS, HostWindow
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView, NodeObject
 
@@ -61,7 +61,7 @@ def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     observations += configuration.inconsistent_across_nodes(networks, roles)
     found = paths.probes(networks.values(), thresholds)
     observations += paths.path_rules(found)
-    observations = _settled(observations)
+    observations = _settled(_with_clean_paths(observations, paths.clean(found)))
     verdict.findings = _findings(view, observations)
     return verdict
 
@@ -90,10 +90,21 @@ def _host_rules(host: _Host) -> Iterable[Observation]:
     yield from too_big.icmp_blocked(host.window)
     yield from fragments.fragmenting(host.window)
     yield from fragments.fragments_unassembled(host.window)
+    yield from connections.timing_out(host.window)
     yield from lookalikes.nic_errors(host.window)
     yield from lookalikes.overlay_drops(host.window)
     yield from lookalikes.queue_drops(host.window)
     yield from lookalikes.conntrack_full(host.window)
+
+
+def _with_clean_paths(observations: list[Observation], clean: dict[str, str]) -> list[Observation]:
+    """Drops that nothing proves to be MTU, on a node whose paths are proved clean at full size: then it is not MTU."""
+    return [
+        replace(seen, ruled_out=(*seen.ruled_out, RuledOut(paths.PATH_BLACK_HOLE, clean[seen.node])))
+        if seen.code in {lookalikes.OVERLAY_DROPS, NIC_ERRORS, QUEUE_DROPS} and seen.node in clean
+        else seen
+        for seen in observations
+    ]
 
 
 def _settled(observations: list[Observation]) -> list[Observation]:

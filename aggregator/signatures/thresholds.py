@@ -38,6 +38,8 @@ class Thresholds:
     """Failed reassemblies worth a finding ..."""
     reassembly_failures_ratio: float = field(default=0.05, metadata={"min": 0.0, "max": 1.0})
     """... and at least this share of the fragments that arrived: random loss stays below it."""
+    timeouts_in_a_row_min: int = field(default=3, metadata={"unit": "time-outs", "min": 2})
+    """Retransmission time-outs in a row of one connection's large segments: random loss was measured to show none."""
     probe_max_age_s: float = field(default=900.0, metadata={"unit": "s", "min": 10.0})
     """A path probe older than this says nothing about now."""
     fsync_warning_ms: float = field(default=10.0, metadata={"unit": "ms", "min": 0.1})

@@ -380,6 +380,79 @@ def mtu_path_black_hole__recovery() -> None:
     assert world.codes(1) == {}
 
 
+def segments(host: TestHost, large: int, small: int, timeouts: int, peer: str = "10.244.1.7") -> None:
+    """What the sensor counted of one peer so far."""
+    key = f"retransmits/9/u1/{peer}"
+    found = pb.Retransmits(netns=9, pod_uid="u1", peer=peer, consecutive_timeouts=timeouts)
+    host.item(pb.Item(key=key, retransmits=found))
+    host.counters[key] = {"large": large, "small": small}
+
+
+def mtu_path_black_hole__positive_connections() -> None:
+    world = World()
+    host = flannel(world)
+    segments(host, 1, 0, 0)
+    world.pass_time(1)
+    segments(host, 6, 0, 5)
+    finding = world.codes(5)["mtu.path_black_hole"]
+    assert (finding.stage, finding.nodes) == (Stage.ACTIVE, ("n1",))
+    assert "10.244.1.7" in finding.summary
+
+
+def mtu_path_black_hole__positive_connections_and_probes_are_one_finding() -> None:
+    world = World()
+    host = flannel(world)
+    segments(host, 1, 0, 0)
+    world.pass_time(1)
+    segments(host, 6, 0, 5)
+    probe(world, "n1", "n2", 1400)
+    verdict = world.pass_time(5)
+    assert [finding.code for finding in verdict.findings] == ["mtu.path_black_hole"]
+
+
+def mtu_path_black_hole__positive_connections_of_a_new_peer() -> None:
+    world = World()
+    host = flannel(world)
+    world.pass_time(1)
+    segments(host, 6, 0, 5)
+    assert "6 large segments" in world.codes(5)["mtu.path_black_hole"].summary
+
+
+def mtu_path_black_hole__near_miss_levels_only() -> None:
+    world = World()
+    segments(flannel(world), 6, 0, 5)
+    assert world.codes(5) == {}
+
+
+def mtu_path_black_hole__near_miss_random_loss() -> None:
+    world = World()
+    host = flannel(world)
+    segments(host, 10, 3, 0)
+    world.pass_time(1)
+    segments(host, 154, 20, 1)
+    assert world.codes(5) == {}
+
+
+def mtu_path_black_hole__near_miss_a_peer_that_is_gone() -> None:
+    world = World()
+    host = flannel(world)
+    segments(host, 1, 1, 0)
+    world.pass_time(1)
+    segments(host, 5, 6, 6)
+    assert world.codes(5) == {}
+
+
+def mtu_path_black_hole__recovery_connections() -> None:
+    world = World()
+    host = flannel(world)
+    segments(host, 1, 0, 0)
+    world.pass_time(1)
+    segments(host, 6, 0, 5)
+    assert "mtu.path_black_hole" in world.codes(5)
+    segments(host, 6, 0, 0)
+    assert world.codes(5) == {}
+
+
 def mtu_path_smaller__positive() -> None:
     world = World()
     flannel(world, "n1")
@@ -682,6 +755,17 @@ def net_overlay_drops__positive_beside_a_few_too_big_ones() -> None:
     host.rise("protocol/Ip", FragFails=20)
     host.rise("protocol/Icmp", OutDestUnreachs=20, InDestUnreachs=20)
     assert set(world.codes(1)) == {"net.overlay_drops", "mtu.drop_fingerprint"}
+
+
+def net_overlay_drops__positive_where_probes_rule_mtu_out() -> None:
+    world = World()
+    host = flannel(world, "n1")
+    world.pass_time(1)
+    host.rise(VXLAN, tx_dropped=400)
+    probe(world, "n1", "n2", 1450)
+    found = world.codes(1)
+    assert list(found) == ["net.overlay_drops"]
+    assert "mtu.path_black_hole" in {rule.code for rule in found["net.overlay_drops"].ruled_out}
 
 
 def net_overlay_drops__near_miss_idle_multicast() -> None:

@@ -38,16 +38,20 @@ def sensor() -> Iterator[Sensor]:
 @pytest.mark.parametrize("name", STALLS)
 def test_a_silent_black_hole_shows_in_retransmissions(name: str, sensor: Sensor) -> None:
     with staged(BY_NAME[name], sensor) as stage:
-        assert stage.send_bulk() is Bulk.STALLS
         stage.nodes.read()
+        assert stage.send_bulk() is Bulk.STALLS
+        verdict = stage.nodes.read()
         assert sent_again(stage.nodes.state("a"), stage.lab.target).black_hole
+        assert "mtu.path_black_hole" in {finding.code for finding in verdict.findings}
 
 
 @pytest.mark.parametrize("situation", [LOSSY, *map(BY_NAME.get, DISCOVERY)], ids=lambda situation: situation.name)
 def test_loss_and_discovery_are_no_black_hole(situation: Situation, sensor: Sensor) -> None:
     with staged(situation, sensor) as stage:
-        assert stage.send_bulk() is Bulk.FLOWS
         stage.nodes.read()
+        assert stage.send_bulk() is Bulk.FLOWS
+        verdict = stage.nodes.read()
+        assert "mtu.path_black_hole" not in {finding.code for finding in verdict.findings}
         seen = sent_again(stage.nodes.state("a"), stage.lab.target)
         assert not seen.black_hole
         assert seen.large > 0 or situation is not LOSSY

@@ -47,6 +47,15 @@ class Moves:
             return None
         return rises[counter].increment if counter in rises else 0
 
+    def since_it_appeared(self, subject: str, counter: str) -> int | None:
+        """The same, of a subject that began to exist while the host was watched: its first value is a rise, too."""
+        rise = self.of(subject, counter)
+        state = self.state.counters.get(subject)
+        if rise is not None or state is None:
+            return rise
+        appeared = state.first_at > min(other.first_at for other in self.state.counters.values())
+        return self.state.level(subject, counter) if appeared else None
+
     def sum_of(self, subject: str, counters: tuple[str, ...]) -> int | None:
         """Sum over counters of ONE subject; None where none of them is known. Interfaces are never summed up."""
         known = [rise for counter in counters if (rise := self.of(subject, counter)) is not None]

@@ -40,6 +40,19 @@ def probes(hosts: Iterable[HostNetwork], thresholds: Thresholds) -> list[Probe]:
     return found
 
 
+def clean(found: list[Probe]) -> dict[str, str]:
+    """By node, that every young probe of it passed at full size, and towards whom: MTU is ruled out there."""
+    nodes = {probe.node for probe in found}
+    said = {}
+    for node in nodes:
+        own = [probe for probe in found if probe.node == node]
+        if all(probe.result.path_mtu >= probe.result.interface_mtu for probe in own):
+            sizes = sorted({probe.result.interface_mtu for probe in own})
+            peers = _listed(sorted({probe.result.peer for probe in own}))
+            said[node] = f"probes of {' and '.join(map(str, sizes))} bytes pass to {peers}"
+    return said
+
+
 def path_rules(found: list[Probe]) -> list[Observation]:
     """Paths that pass less than the interfaces at their ends; black holes where no ICMP tells the sender."""
     observations: list[Observation] = []

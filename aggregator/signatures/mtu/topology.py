@@ -140,6 +140,11 @@ class HostNetwork:
                 ranges.extend(_network(address) for address in link.addresses)
         return [range_ for range_ in ranges if range_ is not None and not range_.is_link_local]
 
+    def is_pod_address(self, address: str) -> bool:
+        """An address behind an overlay, or of the range that this host's own pods are of."""
+        there = _network(address)
+        return any(_near(there, near) for near in (*self.overlay_ranges, *self.local_pod_ranges))
+
     def carries_pods(self, tunnel: pb.Link) -> bool:
         """Pods' packets to other nodes go through this tunnel, as far as routes, bridges and addresses tell."""
         if tunnel.name in _CNI_WIREGUARD:
