@@ -118,7 +118,7 @@ def write_host(host: Host, directory: Path, reading: Reading | None = None) -> l
         try:
             noting.files["kmsg"] = telling_records(host)
         except ReadError as error:
-            problems.append(error)
+            problems += [error] if error.failure is not Failure.ABSENT else []
     if noting.clock_state is not None:
         documents["clock.json"] = _clock(noting.clock_state)
     known = merged({"now": seen, "agent": reading}) if reading is not None else seen

@@ -6,9 +6,11 @@ statvfs, no stat, no listing), for one whose server or device is gone never answ
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from nodetell.v1 import facts_pb2 as pb
 
@@ -42,7 +44,7 @@ class _State:
 
     at: float
     mounts: dict[int, MountLine] | None = None
-    """Storage only, by id; None: could not be read."""
+    """By id; None: could not be read."""
     devices: Devices | None = None
 
 
@@ -60,16 +62,20 @@ class _Parts:
     """What a volume is made of, read at one moment."""
 
     mounts: list[MountLine]
+    """Those that concern us."""
     devices: Devices
     kubelet: Kubelet
     filesystems: Mapping[str, pb.Filesystem]
-    by_volume: dict[VolumeId, MountLine] = field(default_factory=dict)
+    swap: frozenset[str]
+    """Names of devices."""
+    btrfs: frozenset[str]
+    by_volume: dict[VolumeId, MountLine] = field(default_factory=dict, compare=False)
     """The mount on top, of each volume that has one."""
-    raw: dict[VolumeId, str] = field(default_factory=dict)
+    raw: dict[VolumeId, str] = field(default_factory=dict, compare=False)
     """Kernel name of the device of each raw block volume; empty: not told."""
-    staged: dict[str, str] = field(default_factory=dict)
+    staged: dict[str, str] = field(default_factory=dict, compare=False)
     """Mount point of the global mount by device number."""
-    root: str = ROOT
+    root: str = field(default=ROOT, compare=False)
     """The kubelet's."""
 
 
@@ -87,13 +93,17 @@ class VolumesCollector:
         self._raw: bytes | None = None
         self._lines: dict[bytes, MountLine] = {}
         self._mounts: list[MountLine] = []
+        """Those that concern us."""
         self._problems: list[str] = []
         self._kubelet = Kubelet()
-        self._listed_at = 0.0
+        self._listed_at = -math.inf
         self._partitions: bytes | None = None
         self._devices: Devices | None = None
         self._devices_at = 0.0
         self._devices_error: ReadError | None = None
+        self._parts: _Parts | None = None
+        self._built = Reading()
+        """What followed from those parts."""
         self._before: _State | None = None
         self._timeline = Timeline()
         self._unused_since: dict[tuple[str, str], int] = {}
@@ -135,34 +145,50 @@ class VolumesCollector:
         if changed or not 0 <= now - self._listed_at < _LISTING_S:
             self._kubelet = read_kubelet(host)
             self._listed_at = now
-        devices = self._devices or Devices()
-        parts = _Parts(self._mounts, devices, self._kubelet, read_filesystems(reading, host))
-        _find_volumes(parts)
-        for mount in self._mounts:
-            if mount.is_storage:
-                reading.add(_mount_item(mount))
-        for fs in parts.filesystems.values():
-            reading.add(pb.Item(key=f"fs/{fs.fs_type}/{fs.device}", filesystem=fs))
-        _volumes(reading, parts)
-        self._disks(reading, host, parts, now)
-        self._compare(_State(now, _storage(self._mounts) if self._raw else None, self._devices), whens)
+        parts = _Parts(
+            self._mounts,
+            self._devices or Devices(),
+            self._kubelet,
+            read_filesystems(reading, host),
+            blockdevs.swap_devices(host),
+            blockdevs.btrfs_devices(host),
+        )
+        if parts != self._parts:  # where containers come and go, mounts change all the time and volumes do not
+            self._parts, self._built = parts, self._build(parts, now)
+        reading.items.update(self._built.items)
+        mounts = {mount.id: mount for mount in self._mounts} if self._raw else None
+        self._compare(_State(now, mounts, self._devices), whens)
         for item in self._timeline.items:
             reading.add(item)
         return self._kept.settle(reading)
 
+    def _build(self, parts: _Parts, now: float) -> Reading:
+        """Everything that follows from what was read."""
+        built = Reading()
+        _find_volumes(parts)
+        for mount in parts.mounts:
+            if mount.is_storage:
+                built.add(_mount_item(mount))
+        for fs in parts.filesystems.values():
+            built.add(pb.Item(key=f"fs/{fs.fs_type}/{fs.device}", filesystem=fs))
+        _volumes(built, parts)
+        self._disks(built, parts, now)
+        return built
+
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def _read_mounts(self, reading: Reading, host: Host) -> bool:
-        """Whether a mount changed."""
+        """Whether a mount changed that concerns us."""
         raw, place = _mountinfo(reading, host)
-        changed = raw != self._raw
-        if changed:
-            self._mounts, self._problems = parse_mountinfo(raw, self._lines)
+        before = self._mounts
+        if raw != self._raw:
+            mounts, self._problems = parse_mountinfo(raw, self._lines)
+            self._mounts = [mount for mount in mounts if _concerns(mount)]
             self._raw = raw
         if raw:
             reading.source("volumes", place)
         gaps.damage(reading, "volumes", place, self._problems)
-        return changed
+        return self._mounts != before
 
     def _read_devices(self, host: Host, now: float) -> None:
         """Anew if one came, went or changed, or a minute has passed."""
@@ -183,10 +209,10 @@ class VolumesCollector:
 
     # -- the disks -------------------------------------------------------------------------------------------------
 
-    def _disks(self, reading: Reading, host: Host, parts: _Parts, now: float) -> None:
+    def _disks(self, reading: Reading, parts: _Parts, now: float) -> None:
         """Every disk, and since when nothing uses those that nothing uses."""
         still_unused = {}
-        found = blockdevs.attached(parts.devices, _uses(host, parts))
+        found = blockdevs.attached(parts.devices, _uses(parts))
         for number, (device, use, is_root) in enumerate(found):
             if number >= _MAX_DISKS:
                 because = f"more than {_MAX_DISKS} disks: the others are left out"
@@ -276,9 +302,15 @@ def _mount_item(mount: MountLine) -> pb.Item:
     return pb.Item(key=f"mount/{mount.id}", mount=fact)
 
 
-def _storage(mounts: Iterable[MountLine]) -> dict[int, MountLine]:
-    """Mounts whose comings and goings are told: storage, and devices given to pods."""
-    return {mount.id: mount for mount in mounts if mount.is_storage or raw_volume_of(mount.mount_point)}
+def _concerns(mount: MountLine) -> bool:
+    """Storage, volumes of pods and devices given to them; the root, which tells the root's device."""
+    return mount.is_storage or mount.mount_point == "/" or _of_pods(mount.mount_point)
+
+
+@lru_cache(maxsize=8192)
+def _of_pods(path: str) -> bool:
+    told = volume_of(path) or raw_volume_of(path)
+    return told is not None and told[1].plugin not in NO_STORAGE
 
 
 def _merged(before: Devices | None, after: Devices | None) -> Devices:
@@ -290,8 +322,8 @@ def _merged(before: Devices | None, after: Devices | None) -> Devices:
     return both
 
 
-def _uses(host: Host, parts: _Parts) -> Uses:
-    mounted, root = set(blockdevs.btrfs_devices(host)), ""
+def _uses(parts: _Parts) -> Uses:
+    mounted, root = set(parts.btrfs), ""
     for mount in parts.mounts:
         device = parts.devices.of_mount(mount.dev, mount.source)
         if device is not None:
@@ -301,7 +333,7 @@ def _uses(host: Host, parts: _Parts) -> Uses:
     # The kubelet keeps a loop device on each raw block volume's node for as long as a pod has it (volumepathhandler).
     locks = {device.name for device in parts.devices.by_name.values() if raw_volume_of(device.backing_file)}
     raw = {name for name in parts.raw.values() if name} | locks
-    return Uses(frozenset(mounted), blockdevs.swap_devices(host), frozenset(raw), root)
+    return Uses(frozenset(mounted), parts.swap, frozenset(raw), root)
 
 
 def _find_volumes(parts: _Parts) -> None:

@@ -320,3 +320,22 @@ def test_a_mount_id_that_is_used_again_is_another_mount(tmp_path: Path) -> None:
     collector.collect(host_at(tmp_path, 0, proc__1__mountinfo=MOUNTS + mount(50, "8:64", "/a", "/dev/sde")), 0.0)
     later = host_at(tmp_path, 1, proc__1__mountinfo=MOUNTS + mount(50, "8:80", "/b", "/dev/sdf"))
     assert timeline(collector.collect(later, 1.0)) == [("unmounted", "/a"), ("mounted", "/b")]
+
+
+def test_containers_that_come_and_go_cost_no_look_at_the_kubelets_directories(tmp_path: Path) -> None:
+    collector = VolumesCollector()
+    host = host_of(tmp_path, HOST)
+    first = collector.collect(host, 0.0)
+    overlay = mount(
+        70, "0:77", "/run/containerd/io.containerd.runtime.v2.task/k8s.io/0/rootfs", "overlay", fs_type="overlay"
+    )
+    token = mount(
+        71, "0:78", f"/var/lib/kubelet/pods/{UID}/volumes/kubernetes.io~projected/t", "tmpfs", fs_type="tmpfs"
+    )
+    write_files(tmp_path / "nodes" / "n", {"proc/1/mountinfo": MOUNTS + overlay + token})
+    (tmp_path / "nodes/n/kubelet").rename(tmp_path / "aside")
+    after = collector.collect(host, 1.0)
+    assert after.items.keys() == first.items.keys()
+    assert all(after.items[key] is item for key, item in first.items.items())
+    assert not collector.collect(host, 61.0).items[f"volume/{UID}/pvc-luks"].volume.volume_handle
+    assert f"volume/{UID}/pvc-late" not in collector.collect(host, 61.0).items

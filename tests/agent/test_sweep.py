@@ -125,7 +125,8 @@ def fixture_host(tmp_path: Path) -> Host:
         "sys/class/net/": b"",
     }
     write_files(tmp_path, files)
-    return live_host("n", str(tmp_path / "proc"), str(tmp_path / "sys"), str(tmp_path / "kubelet"))
+    places = {name: str(tmp_path / name) for name in ("proc", "sys", "kubelet", "dev", "udev")}
+    return live_host("n", **places)
 
 
 def facts(reading: Reading) -> dict[str, pb.Item]:
