@@ -8,14 +8,15 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 
-from nodetell import __version__
+from nodetell import __version__, signals
 from nodetell.logs import configure, event
 from nodetell.names import node_name_from, node_name_problem
 
 from agent.collectors.base import Collector
 from agent.collectors.registry import collectors
 from agent.host import Host
-from agent.hosts.live import live_host
+from agent.hosts.live import LiveHost, live_host
+from agent.hosts.own import grants, own_view
 from agent.pathmtu.probing import Probing
 from agent.runtime import Runtime
 from agent.settings import AgentSettings
@@ -55,8 +56,15 @@ async def run_host(
     identity = Identity(host.name, os.urandom(16), __version__)
     news = asyncio.Event()
     try:
-        percent = settings.budget.cpu_percent
-        runtime = Runtime(host, these, settings.collectors, _from_thread(loop, news.set), budget_percent=percent)
+        runtime = Runtime(
+            host,
+            these,
+            settings.collectors,
+            _from_thread(loop, news.set),
+            budget_percent=settings.budget.cpu_percent,
+            grants=_grants(settings, host),
+            limits=own_view(host) if isinstance(host, LiveHost) else None,
+        )
     except ValueError as error:
         event(_log, logging.ERROR, "settings_refused", reason=error)
         host.network.close()
@@ -83,6 +91,17 @@ async def run_host(
             dropped_samples=stream.ledger.dropped_samples,
         )
     return 0
+
+
+def _grants(settings: AgentSettings, host: Host) -> list[str]:
+    """What the agent was given, of the host and by its settings."""
+    set_here = {
+        signals.SENSOR.name: os.path.exists(settings.collectors.sensor_socket),
+        signals.PROBE_DIRECTORY.name: bool(settings.collectors.probe_directories),
+        signals.PROBE_PORT.name: bool(settings.path_mtu.port),
+    }
+    given = grants(host) if isinstance(host, LiveHost) else []
+    return given + [name for name, has in set_here.items() if has]
 
 
 async def _first_round(runtime: Runtime, stop: asyncio.Event) -> None:

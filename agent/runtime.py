@@ -124,9 +124,13 @@ class Runtime:
         process_time: Callable[[], float] = time.process_time,
         rss: Callable[[], int] = rss_bytes,
         grants: Sequence[str] = (),
+        limits: Reading | None = None,
         time_out: Callable[[float], float] = time_out,
     ) -> None:
-        """Raises ValueError, one line, if the settings name a collector that does not exist."""
+        """`grants`: what the process was given of the host. `limits`: coverage entries that hold as long as it runs.
+
+        Raises ValueError, one line, if the settings name a collector that does not exist.
+        """
         overrides = settings.interval_overrides()
         unknown = sorted({*settings.disabled, *overrides} - {each.name for each in collectors})
         if unknown:
@@ -137,6 +141,7 @@ class Runtime:
         self._process_time = process_time
         self._rss = rss
         self._grants = sorted(grants)
+        self._limits = limits or Reading()
         self._status = pb.Item(key="agent")
         """As told last."""
         self._time_out = time_out
@@ -206,6 +211,7 @@ class Runtime:
             for name in self._disabled:
                 because = f"the collector {name} is switched off by collectors.disabled"
                 whole.gap(name, because, detail="disabled", remedy=f"take {name} out of collectors.disabled")
+            whole.items.update(self._limits.items)
             self._own_status(whole)
             for signal, source in whole.sources.items():
                 whole.add(source_item(signal, source))

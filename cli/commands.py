@@ -11,6 +11,7 @@ from nodetell.v1 import operator_pb2
 
 from aggregator.convert import gap_from_message, record_from_message, record_to_json
 from cli import client, exits
+from cli.coverage_text import coverage_json, coverage_page
 from cli.facts import HostFacts, summary_json
 from cli.node_text import node_text, nodes_text
 from cli.render import event_text, report_text
@@ -46,9 +47,9 @@ def _nodes(operator: client.Operator, arguments: argparse.Namespace, shape: Look
 def _node(operator: client.Operator, arguments: argparse.Namespace, shape: Look) -> int:
     facts = HostFacts(operator.node(arguments.name))
     if arguments.format == "json":
-        emit_json(facts.as_json())
+        emit_json(coverage_json(facts) if arguments.coverage else facts.as_json())
     else:
-        emit(node_text(facts, shape))
+        emit(coverage_page(facts, shape) if arguments.coverage else node_text(facts, shape))
     return exits.OK
 
 

@@ -254,7 +254,7 @@ def _volumes(facts: HostFacts, look: Look) -> list[str]:
 
 
 def _host(facts: HostFacts, look: Look) -> list[str]:
-    lines = [*_usage(facts), *_clock(facts)]
+    lines = [*_usage(facts), *_clock(facts), *_agent(facts)]
     for item in facts.of("pressure"):
         pressure = item.pressure
         if pressure.some_avg10_bp:
@@ -285,6 +285,21 @@ def _clock(facts: HostFacts) -> list[str]:
         text += f", offset {clock.offset_us / 1000:g} ms"
     if clock.HasField("max_error_us"):
         text += f", error at most {clock.max_error_us / 1000:g} ms"
+    return [text]
+
+
+def _agent(facts: HostFacts) -> list[str]:
+    agent = facts.first("agent")
+    if agent is None:
+        return []
+    budget = f"{agent.cpu_budget_mpercent / 1000:g} % of a core"
+    measured = agent.HasField("cpu_mpercent")
+    took = f"takes {agent.cpu_mpercent / 1000:.2g} % of its {budget}" if measured else f"may take {budget}"
+    text = f"agent: {took}, memory {_bytes(agent.rss_bytes)}"
+    if agent.stretched:
+        text += f"; to keep to it reads less often: {', '.join(agent.stretched)}"
+    if facts.summary.coalesced_updates:
+        text += f"; {facts.summary.coalesced_updates:,} updates merged into later ones"
     return [text]
 
 

@@ -267,9 +267,15 @@ def _node(commands: Any, _wanted: str) -> None:
         "node",
         "show everything known of one node",
         "Shows one node: interfaces and what carries them, drops, disks, volumes, clock, and what could not be read.",
-        "  nodetell node worker-3\n  nodetell node worker-3 --format json",
+        "  nodetell node worker-3\n  nodetell node worker-3 --format json\n"
+        "  nodetell node worker-3 --coverage      what is measured there, and what would enable the rest",
     )
     parser.add_argument("name", metavar="NAME", help="name of the node")
+    parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="each signal instead: how it is read, why not better, and which lines of the manifest would change that",
+    )
     _client(parser)
 
 

@@ -155,7 +155,10 @@ class PathMtuCollector:
             gaps.add(reading, "path_mtu", error, detail="interfaces")
             return reading
         prober.observe(inventory, host_network=host_network)
-        return prober.reading()
+        reading = prober.reading()
+        if any(item.HasField("path_mtu") for item in reading.items.values()):
+            reading.source("path_mtu", "probes")
+        return reading
 
     def _own(self) -> Network:
         """The interfaces of this process's network namespace, where it is not the host's. Raises ReadError."""

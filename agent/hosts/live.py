@@ -47,6 +47,31 @@ class LiveHost:
         return self._proc
 
     @property
+    def sys(self) -> str:
+        """Directory that holds the host's /sys."""
+        return self._roots["sys"]
+
+    @property
+    def kubelet(self) -> str:
+        """The kubelet's root directory."""
+        return self._roots["kubelet"]
+
+    @property
+    def dev(self) -> str:
+        """Directory that holds the host's /dev."""
+        return self._roots["dev"]
+
+    @property
+    def udev(self) -> str:
+        """Directory that holds the host's /run/udev."""
+        return self._roots["udev"]
+
+    @property
+    def shares_network(self) -> bool:
+        """This process is in the network namespace that `sys` shows."""
+        return self._shares_network
+
+    @property
     def network(self) -> Network:
         """By rtnetlink where this process shares the host's network namespace, else by sysfs."""
         return self._network
