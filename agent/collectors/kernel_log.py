@@ -14,7 +14,7 @@ from agent.collectors.base import Opened
 from agent.collectors.keep import Kept
 from agent.events.kmsg import KernelLog, LogRecord, parse_log
 from agent.events.patterns import WORDS, Classifier, Sighting
-from agent.host import Host, ReadError
+from agent.host import Failure, Host, ReadError
 from agent.reading import Reading
 
 LOOK_BACK_S = 600.0
@@ -94,14 +94,8 @@ class KernelLogCollector:
     def collect(self, host: Host, now: float) -> Reading:
         """Counts since sources() was called; where it was not, or on a recorded host, of what the log holds now."""
         reading = Reading()
-        clock_at: float | None
         try:
-            if self._log is not None:
-                self._tally.take(self._log.records(), self._since)
-                clock_at = _uptime()
-                self._tally.forget(clock_at - FORGET_S)
-            else:
-                clock_at = self._once(reading, host, now)
+            clock_at = self._follow(self._log) if self._log is not None else self._once(reading, host, now)
         except ReadError as error:
             gaps.add(reading, "kernel_log", error, lost="I/O errors, OOM kills and the like are not known")
             return self._kept.settle(reading)
@@ -112,6 +106,16 @@ class KernelLogCollector:
         for sighting, seen in self._tally.seen.items():
             reading.add(_item(sighting, seen, None if clock_at is None else now - clock_at))
         return self._kept.settle(reading)
+
+    def _follow(self, log: KernelLog) -> float:
+        """Count what is new in the log. What its clock says. Raises ReadError."""
+        try:
+            self._tally.take(log.records(), self._since)
+        except OSError as error:
+            raise ReadError(Failure.FAILED, "/dev/kmsg", error.strerror or str(error)) from error
+        clock_at = _uptime()
+        self._tally.forget(clock_at - FORGET_S)
+        return clock_at
 
     def _once(self, reading: Reading, host: Host, now: float) -> float | None:
         """Count what the log holds. What its clock says at `now`; None: that is not known. Raises ReadError."""

@@ -78,6 +78,7 @@ class KernelLog:
     def __init__(self, host: Host) -> None:
         self._descriptor = host.descriptor("dev/kmsg")
         self._next_seq: int | None = None
+        self._failure: OSError | None = None
         self.lost = 0
         """Records that the kernel has overwritten before they were read."""
         try:
@@ -92,7 +93,9 @@ class KernelLog:
         return self._descriptor
 
     def take(self) -> bool:
-        """Always True: reading is for whoever is woken by it, whose time it is then."""
+        """True: reading is for whoever is woken by it, whose time it is then. Raises OSError where that failed."""
+        if self._failure is not None:
+            raise self._failure
         return True
 
     def skip_to_end(self) -> None:
@@ -116,8 +119,9 @@ class KernelLog:
         return found
 
     def close(self) -> None:
-        """Release it."""
-        os.close(self._descriptor)
+        """Release it; reading fails from now on."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
     def _read(self) -> bytes | None:
         """A record; None: there is no more. Raises OSError."""
@@ -128,4 +132,5 @@ class KernelLog:
                 return None
             except OSError as error:
                 if error.errno != errno.EPIPE:  # overwritten: the next read gives the oldest there is
+                    self._failure = error
                     raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.collectors.kernel_log import MAX_SUBJECTS, OTHERS, KernelLogCollector
-from agent.events.kmsg import LogRecord, parse_log, parse_record
+from agent.events.kmsg import KernelLog, LogRecord, parse_log, parse_record
 from agent.events.patterns import WORDS, Classifier
 from agent.host import Failure, ReadError
 from agent.hosts.live import live_host
@@ -282,6 +283,45 @@ def test_a_log_that_may_not_be_read_is_told_with_what_would_enable_it() -> None:
     gap = collector.collect(host, 0.0).items["coverage/kernel_log"].coverage  # type: ignore[arg-type]
     assert "operation not permitted" in gap.because
     assert gap.remedy == "CAP_SYSLOG"
+
+
+def test_what_was_overwritten_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.closing(FakeLog()) as log:
+        log.say(1, 1.0, "first")
+        with contextlib.closing(KernelLog(FakeHost(log))) as kernel_log:  # type: ignore[arg-type]
+            real, trouble = os.read, [OSError(errno.EPIPE, "overwritten")] * 3
+
+            def read(descriptor: int, most: int) -> bytes:
+                if trouble:
+                    raise trouble.pop()
+                return real(descriptor, most)
+
+            log.say(9, 2.0, "later")
+            monkeypatch.setattr(os, "read", read)
+            assert [each.seq for each in kernel_log.records()] == [1, 9]
+            assert kernel_log.lost == 7
+
+
+def test_a_log_that_fails_while_it_is_followed_is_told_and_not_asked_for_ever() -> None:
+    with contextlib.closing(FakeLog()) as log:
+        host, collector = FakeHost(log), KernelLogCollector()
+        (source,) = collector.sources(host).sources  # type: ignore[arg-type]
+        source.close()
+        gap = collector.collect(host, 0.0).items["coverage/kernel_log"].coverage  # type: ignore[arg-type]
+        assert gap.because.startswith("/dev/kmsg: Bad file descriptor")
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            source.take()
+
+
+def test_a_log_that_opens_and_refuses_to_be_read_is_denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_descriptor: int, _most: int) -> bytes:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    with contextlib.closing(FakeLog()) as log:
+        monkeypatch.setattr(os, "read", refuse)
+        with pytest.raises(ReadError, match="/dev/kmsg: Operation not permitted") as caught:
+            KernelLog(FakeHost(log))  # type: ignore[arg-type]
+        assert caught.value.failure is Failure.DENIED
 
 
 @pytest.mark.needs_root
