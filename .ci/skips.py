@@ -11,6 +11,19 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
+_TRY_BPF = """
+import ctypes, platform, struct, sys
+if not __import__("os").path.exists("/sys/kernel/btf/vmlinux"):
+    sys.exit(1)
+number = {"x86_64": 321, "aarch64": 280}[platform.machine()]
+code = ctypes.create_string_buffer(struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0))
+gpl = ctypes.create_string_buffer(b"GPL")
+attributes = struct.pack("<IIQQ", 17, 2, ctypes.addressof(code), ctypes.addressof(gpl)).ljust(152, bytes(1))
+buffer = ctypes.create_string_buffer(attributes, 152)
+sys.exit(ctypes.CDLL(None).syscall(number, ctypes.c_long(5), buffer, ctypes.c_long(152)) < 0)
+"""
+"""Loads a raw tracepoint program that does nothing."""
+
 
 def works(*command: str) -> bool:
     """True where the command can be run and succeeds."""
@@ -33,6 +46,7 @@ def has_link_kind(kind: str) -> bool:
 
 ATTEMPTS = (
     ({"nft", "nftables"}, "nftables", "unshare --net nft list ruleset"),
+    ({"fuse"}, "fuse", "test -e /dev/fuse"),
     ({"br_netfilter"}, "br_netfilter", "test -d /proc/sys/net/bridge"),
     ({"tbf"}, "qdisc tbf", "unshare --net tc qdisc add dev lo root tbf rate 64kbit burst 2000 limit 4000"),
 )
@@ -52,7 +66,9 @@ def excuse(reason: str) -> str:
     if "kind" in words:
         kinds = words[words.index("kind") + 1 :]
         return "" if kinds and has_link_kind(kinds[0]) else f"no link kind {' '.join(kinds)}"
-    for tool in ("ip", "ethtool", "tc", "unshare"):
+    if "bpf" in words or "BPF" in words:
+        return "" if works(sys.executable, "-c", _TRY_BPF) else "no bpf(2)"
+    for tool in ("ip", "ethtool", "tc", "unshare", "etcd"):
         if tool in words and not works("sh", "-c", f"command -v {tool}"):
             return f"no {tool}"
     return ""

@@ -82,6 +82,26 @@ def qdisc(name: str) -> None:
         pytest.skip(f"needs: qdisc {name}: {reason}")
 
 
+def bpf() -> None:
+    """Root, and a kernel that loads BPF programs on BTF tracepoints."""
+    reason = _no_bpf()
+    if reason:
+        pytest.skip(f"needs: bpf: {reason}")
+
+
+def fuse() -> None:
+    """Root and /dev/fuse, to make a device of any slowness; loop_devices() as well."""
+    loop_devices()
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("needs: fuse: there is no /dev/fuse")
+
+
+def tool(name: str) -> None:
+    """A command."""
+    if shutil.which(name) is None:
+        pytest.skip(f"needs: {name}: it is not installed")
+
+
 def _error(*command: str) -> str:
     """Why a command fails, one line; empty: it works."""
     if shutil.which(command[0]) is None:
@@ -134,3 +154,17 @@ def _in_namespace(*command: str) -> str:
         return _error("ip", "netns", "exec", namespace, *command)
     finally:
         subprocess.run(["ip", "netns", "del", namespace], capture_output=True, check=False)
+
+
+@functools.cache
+def _no_bpf() -> str:
+    from agent.sensor.drops import tap  # tests of other parts need no sensor
+    from agent.sensor.kernel import Kernel
+
+    if os.geteuid() != 0:
+        return "root"
+    trial = tap(Kernel("/proc", "/sys", "/sys/kernel/tracing"), 16)
+    try:
+        return "" if trial.start() else "; ".join(trial.refused.values())
+    finally:
+        trial.close()
