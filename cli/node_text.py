@@ -13,6 +13,7 @@ from aggregator.model import Gap
 from cli.facts import Change, HostFacts
 from cli.render import coverage_text
 from cli.report import iso
+from cli.storage_text import kernel_log, timeline, unused_disks
 from cli.terminal import Look, clean, table, wrap
 
 _TROUBLE = re.compile(
@@ -55,7 +56,9 @@ def node_text(facts: HostFacts, look: Look) -> str:
         ("drops and errors", _drops(facts, look)),
         ("disks", _disks(facts, look)),
         ("fsync latency", _latency(facts, look)),
-        ("volumes", _volumes(facts, look)),
+        ("volumes", [*_volumes(facts, look), *unused_disks(facts, look)]),
+        ("attached and mounted lately", timeline(facts, look)),
+        ("the kernel's log", kernel_log(facts, look)),
         ("host", _host(facts, look)),
         ("not read, or not fully", _coverage(facts, look)),
     ]
