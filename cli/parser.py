@@ -175,8 +175,8 @@ def _sensor(commands: Any, wanted: str) -> None:
         commands,
         "sensor",
         "run the sensor: time other processes' fsync, count drops and retransmissions",
-        "Attaches small programs to the kernel (BPF) and tells the agent of the same node, over a local socket, what they "
-        "count. Needs CAP_BPF and CAP_PERFMON, and nothing more; what the kernel refuses, it says. "
+        "Attaches small programs to the kernel (BPF) and tells the agent of the same node, over a local socket, what "
+        "they count. Needs CAP_BPF and CAP_PERFMON, and nothing more; what the kernel refuses, it says. "
         "Settings come from --config, then NODETELL_SENSOR_... variables, then flags; the last one wins.",
         "  nodetell sensor\n  nodetell sensor --socket /run/nodetell/sensor.sock --agent-uid 65534\n"
         "  nodetell sensor --print-config > sensor.toml",
