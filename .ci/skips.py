@@ -47,6 +47,7 @@ def has_link_kind(kind: str) -> bool:
 ATTEMPTS = (
     ({"nft", "nftables"}, "nftables", "unshare --net nft list ruleset"),
     ({"fuse"}, "fuse", "test -e /dev/fuse"),
+    ({"bpf", "BPF"}, "bpf(2)", (sys.executable, "-c", _TRY_BPF)),
     ({"br_netfilter"}, "br_netfilter", "test -d /proc/sys/net/bridge"),
     ({"tbf"}, "qdisc tbf", "unshare --net tc qdisc add dev lo root tbf rate 64kbit burst 2000 limit 4000"),
 )
@@ -62,12 +63,10 @@ def excuse(reason: str) -> str:
     words = reason.replace(",", " ").replace(":", " ").split()
     for names, thing, attempt in ATTEMPTS:
         if names.intersection(words):
-            return "" if works(*attempt.split()) else f"no {thing}"
+            return "" if works(*(attempt.split() if isinstance(attempt, str) else attempt)) else f"no {thing}"
     if "kind" in words:
         kinds = words[words.index("kind") + 1 :]
         return "" if kinds and has_link_kind(kinds[0]) else f"no link kind {' '.join(kinds)}"
-    if "bpf" in words or "BPF" in words:
-        return "" if works(sys.executable, "-c", _TRY_BPF) else "no bpf(2)"
     for tool in ("ip", "ethtool", "tc", "unshare", "etcd"):
         if tool in words and not works("sh", "-c", f"command -v {tool}"):
             return f"no {tool}"
