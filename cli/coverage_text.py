@@ -33,7 +33,7 @@ def states(facts: HostFacts) -> list[SignalState]:
     told: dict[str, list[facts_pb2.Coverage]] = {}
     unknown: dict[str, signals.Signal] = {}
     for item in facts.of("coverage"):
-        known = signals.of_gap(item.coverage.signal)
+        known = signals.of_gap(item.key)
         if not known:
             name = item.coverage.signal
             known = [unknown.setdefault(name, signals.Signal(name, name, "not known to this version of nodetell"))]

@@ -184,11 +184,16 @@ SIGNALS = (
 BY_NAME = {signal.name: signal for signal in SIGNALS}
 
 
-def of_gap(name: str) -> list[Signal]:
-    """The signals that a coverage entry is about: one, or all of a collector that fails as a whole."""
-    if name in BY_NAME and BY_NAME[name].collector != name:
+OF_COLLECTORS = ("collector", "pace", "disabled")
+"""Details of coverage entries that are about a collector as a whole, under its name."""
+
+
+def of_gap(key: str) -> list[Signal]:
+    """The signals that a coverage entry, by its key, is about: one, or all of a collector."""
+    _, name, detail = (*key.split("/", 2), "", "")[:3]
+    if name in BY_NAME and detail not in OF_COLLECTORS:
         return [BY_NAME[name]]
-    return [signal for signal in SIGNALS if name in (signal.name, signal.collector)]
+    return [signal for signal in SIGNALS if name == signal.collector]
 
 
 def lacking(signal: Signal, source: str, grants: Sequence[str]) -> list[tuple[Way, list[Need]]]:

@@ -50,7 +50,7 @@ def test_a_signal_is_noticed() -> None:
 
 def test_every_signal_that_is_reported_has_its_row() -> None:
     assert len(reported()) > 15
-    assert not {name for name in reported() if not signals.of_gap(name)}
+    assert not {name for name in reported() if not signals.of_gap(f"coverage/{name}")}
 
 
 def test_every_row_is_of_something_that_the_agent_reads() -> None:
@@ -61,9 +61,15 @@ def test_every_row_is_of_something_that_the_agent_reads() -> None:
 
 
 def test_a_collector_that_fails_is_all_of_its_signals() -> None:
-    assert [signal.name for signal in signals.of_gap("disks")] == ["disks", "disk_attributes", "fs_errors"]
-    assert [signal.name for signal in signals.of_gap("conntrack")] == ["conntrack"]
-    assert [signal.name for signal in signals.of_gap("host_info")] == ["host"]
+    def of(key: str) -> list[str]:
+        return [signal.name for signal in signals.of_gap(f"coverage/{key}")]
+
+    assert of("disks/collector") == of("disks/pace") == ["disks", "disk_attributes", "fs_errors"]
+    assert of("disks") == of("disks/flush") == ["disks"]
+    assert of("conntrack") == ["conntrack"]
+    assert of("host_info") == of("host_info/disabled") == ["host"]
+    assert of("fsync//var/lib/etcd") == ["fsync"]
+    assert of("tea") == []
 
 
 @pytest.mark.parametrize("need", signals.NEEDS, ids=lambda need: need.name)
