@@ -1,13 +1,31 @@
-"""pod-links.json: good entries survive odd ones, and nothing in it raises."""
+"""Pods' own interfaces: pod-links.json, whole and damaged, and the far ends of real veths."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.collectors.pod_links import parse_pod_links
+from agent.collectors.pod_links import PodLinksCollector, parse_pod_links, pod_links_document
+from agent.hosts.live import live_host
+from tests import needs
+from tests.netns import Namespace, namespace
+
+ROOT = Path(__file__).parents[2]
 
 GOOD = {"pod_uid": "u1", "interface": "eth0", "mtu": 1500, "host_interface": "veth1a2b"}
+
+
+@pytest.fixture
+def live_in() -> Iterator[Namespace]:
+    """The host's network namespace."""
+    needs.root_netns()
+    with namespace() as made:
+        yield made
 
 
 def test_entries_become_items_and_odd_ones_problems() -> None:
@@ -25,3 +43,67 @@ def test_no_document_raises(document: object) -> None:
     items, problems = parse_pod_links([document, GOOD] if document is not None else document)
     assert problems or items
     assert document is None or items
+
+
+@pytest.mark.needs_root
+def test_the_far_end_of_a_veth_is_read_without_going_there(live_in: Namespace) -> None:
+    with namespace() as pod:
+        live_in.ip(
+            "link",
+            "add",
+            "veth1a2b",
+            "mtu",
+            1500,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "mtu",
+            1400,
+            "netns",
+            pod.name,
+        )
+        live_in.ip("link", "add", "both0", "type", "veth", "peer", "name", "both1")
+        pod.ip("link", "set", "eth0", "up")
+        pod.ip("addr", "add", "10.244.1.7/24", "dev", "eth0")
+        with live_in.entered():
+            host = live_host("n")
+        try:
+            reading = PodLinksCollector().collect(host, 0)
+            (item,) = (item for item in reading.items.values() if item.HasField("pod_link"))
+            assert item.key == "pod_link/veth1a2b/eth0"
+            assert (item.pod_link.interface, item.pod_link.mtu, item.pod_link.host_interface) == (
+                "eth0",
+                1400,
+                "veth1a2b",
+            )
+            assert "10.244.1.7/24" in item.pod_link.addresses
+            assert "coverage/pod_links" not in reading.items
+            assert parse_pod_links(pod_links_document(reading)) == ([item], [])
+        finally:
+            host.network.close()
+
+
+@pytest.mark.needs_root
+def test_without_the_capability_it_says_which(live_in: Namespace) -> None:
+    """rtnetlink asks for CAP_NET_ADMIN: a thread that gave it up is refused."""
+    code = """
+import os, sys
+sys.path[:0] = sys.argv[1:3]
+from agent.network.live import NetlinkNetwork
+from agent.network.pods import pod_links
+from agent.host import ReadError
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+network = NetlinkNetwork()
+try:
+    pod_links(network.inventory().links)
+except ReadError as error:
+    print(error.failure.value, error, error.remedy)
+network.close()
+"""
+    with namespace() as pod:
+        live_in.ip("link", "add", "v0", "type", "veth", "peer", "name", "eth0", "netns", pod.name)
+        said = live_in.run(sys.executable, "-c", code, ROOT, ROOT / "proto")
+    assert said.startswith("denied rtnetlink: the kernel tells of other namespaces only with CAP_NET_ADMIN")
+    assert "give the agent CAP_NET_ADMIN" in said
