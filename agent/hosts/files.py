@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 
 from agent.host import Failure, ReadError
 
@@ -40,6 +41,64 @@ def read_bounded(path: str, limit: int) -> bytes:
         raise OSError(errno.EFBIG, f"more than {limit} bytes", path)
     finally:
         os.close(descriptor)
+
+
+class KeptFiles:
+    """Files of proc that are read again and again: opened once, which is most of what reading one of them costs.
+
+    Such a file shows the present whenever it is read from its beginning. From any thread; those that read the same file
+    take turns.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[str, _Kept] = {}
+
+    def read(self, path: str, limit: int) -> bytes:
+        """As read_bounded. Raises OSError."""
+        file = self._files.get(path) or self._files.setdefault(path, _Kept(path))
+        return file.read(limit)
+
+
+class _Kept:
+    """One of them."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+
+    def __del__(self) -> None:
+        self._close()
+
+    def read(self, limit: int) -> bytes:
+        with self._lock:
+            if self._descriptor is not None:
+                try:
+                    return _read_from_start(self._descriptor, self._path, limit)
+                except OSError as error:
+                    self._close()  # what it was of is gone, as a sysctl with its module; or it is too large
+                    if error.errno == errno.EFBIG:
+                        raise
+            contents = read_bounded(self._path, limit)  # says what is wrong with it, if anything is
+            self._descriptor = os.open(self._path, _FLAGS)
+            return contents
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _read_from_start(descriptor: int, path: str, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    length = 0
+    while length <= limit:
+        piece = os.pread(descriptor, min(limit + 1 - length, _PIECE), length)
+        if not piece:
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.append(piece)
+        length += len(piece)
+    raise OSError(errno.EFBIG, f"more than {limit} bytes", path)
 
 
 def failure_of(error: OSError) -> Failure:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from agent.host import ClockState, Failure, Network, ReadError
-from agent.hosts.files import components, failure_of, read_bounded, read_error
+from agent.hosts.files import KeptFiles, components, failure_of, read_bounded, read_error
 
 _HIDDEN = "mount the host's /proc without hidepid, or let the agent's group see it (mount option gid=)"
 _KUBELET = "run the agent as root, or with CAP_DAC_READ_SEARCH, and mount the kubelet's directory read-only"
@@ -22,12 +22,17 @@ _KERNEL_LOG = "let the agent open the host's /dev/kmsg, and give it CAP_SYSLOG w
 _NOT_READABLE = "run the agent as root, or let its user read this file"
 
 
+_OFTEN = ("proc/net/", "proc/pressure/", "proc/sys/net/", "proc/diskstats", "proc/stat", "proc/meminfo")
+"""Files that are read every few seconds and are the same file for as long as the kernel runs."""
+
+
 class LiveHost:
     """agent.host.Host, read from the kernel now."""
 
     def __init__(self, name: str, proc: str, sys: str, kubelet: str, *, dev: str, udev: str) -> None:
         self._name = name
         self._proc = proc
+        self._kept = KeptFiles()
         self._roots = {"proc": proc, "sys": sys, "kubelet": kubelet, "dev": dev, "udev": udev}
         self._network, self._shares_network = _network(self, sys)
 
@@ -80,7 +85,7 @@ class LiveHost:
         """Contents of a file, at most `limit` bytes. Raises ReadError."""
         real = self._real(path)
         try:
-            return read_bounded(real, limit)
+            return self._kept.read(real, limit) if path.startswith(_OFTEN) else read_bounded(real, limit)
         except OSError as error:
             raise self._error(error, path, real) from error
 

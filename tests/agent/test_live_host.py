@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from agent.host import ClockState, Failure, ReadError
 from agent.hosts import live
-from agent.hosts.files import failure_of
+from agent.hosts.files import KeptFiles, failure_of
 from agent.hosts.live import LiveHost, clock_state, kernel_clock, live_host
 from tests import needs
 from tests.recorded import write_files
@@ -251,3 +253,50 @@ def test_a_real_hidepid_as_an_ordinary_user(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.stdout == "told\n", done.stderr
+
+
+# -- files that are read often -----------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_read_often_is_opened_once_and_shows_the_present(tmp_path: Path) -> None:
+    path = tmp_path / "counters"
+    path.write_bytes(b"1")
+    kept = KeptFiles()
+    assert kept.read(str(path), 100) == b"1"
+    for contents in (b"22", b"", b"x" * 100_000):
+        path.write_bytes(contents)
+        assert kept.read(str(path), 200_000) == contents
+    with pytest.raises(OSError, match="more than 10 bytes"):
+        kept.read(str(path), 10)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        kept.read(str(path), 200_000)
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    del kept
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_file_that_went_away_is_told_and_found_when_it_is_back(tmp_path: Path) -> None:
+    """As sysctls do with their module: a descriptor that was kept says that there is none any more."""
+    kept, path = KeptFiles(), tmp_path / "file"
+    path.write_bytes(b"old")
+    assert kept.read(str(path), 100) == b"old"
+    descriptor = kept._files[str(path)]._descriptor  # no module can be unloaded here
+    assert descriptor is not None
+    broken = os.open(tmp_path, os.O_RDONLY)
+    os.dup2(broken, descriptor)  # reading a directory fails
+    os.close(broken)
+    path.write_bytes(b"new")
+    assert kept.read(str(path), 100) == b"new"
+    assert kept.read(str(path), 100) == b"new"
+
+
+def test_kept_files_are_safe_from_several_threads(tmp_path: Path) -> None:
+    kept, path = KeptFiles(), tmp_path / "file"
+    path.write_bytes(b"x" * 70_000)
+    before = len(os.listdir("/proc/self/fd"))
+    with ThreadPoolExecutor(8) as pool:
+        for contents in pool.map(lambda _: kept.read(str(path), 100_000), range(200)):
+            assert contents == b"x" * 70_000
+    assert len(os.listdir("/proc/self/fd")) == before + 1
