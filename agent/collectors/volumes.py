@@ -6,6 +6,7 @@ statvfs, no stat, no listing), for one whose server or device is gone never answ
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -238,6 +239,10 @@ class VolumesCollector:
     def _whens(self, now: float) -> tuple[When, When]:
         """When what is about to be read will have happened: of mounts and of devices."""
         listened = self._listened
+        for each in (listened.mounts, listened.devices, listened.trouble):
+            if each is not None:
+                with contextlib.suppress(OSError):  # whoever waits for it finds out too
+                    each.look()
         age = max(0.0, now - self._before.at) if self._before is not None else 0.0
         told_mounts = [
             source.happened_at

@@ -31,6 +31,13 @@ class MountEvents:
         self.happened_at = self.happened_at or time.time()
         return True
 
+    def look(self) -> None:
+        """Take in a change that nobody was woken by yet, so that it is not looked at twice."""
+        poll = select.poll()
+        poll.register(self._descriptor, self.mask)
+        if poll.poll(0):
+            self.take()
+
     def close(self) -> None:
         """Release it."""
         os.close(self._descriptor)

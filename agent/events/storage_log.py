@@ -39,6 +39,10 @@ class StorageTrouble:
             self.happened_at = time.time()
         return concerns
 
+    def look(self) -> None:
+        """Take in what nobody was woken by yet, so that it is not looked at twice. Raises OSError."""
+        self.take()
+
     def close(self) -> None:
         """Release it."""
         self._log.close()

@@ -122,6 +122,10 @@ class BlockEvents:
             self.happened_at = time.time()
         return concerns
 
+    def look(self) -> None:
+        """Take in what nobody was woken by yet, so that it is not looked at twice. Raises OSError."""
+        self.take()
+
     def looked_at(self) -> list[Uevent]:
         """Events since the last call, the latest of very many; whoever calls looks at the devices next."""
         events, self._events, self.happened_at = self._events, [], None

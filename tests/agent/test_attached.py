@@ -339,3 +339,32 @@ def test_containers_that_come_and_go_cost_no_look_at_the_kubelets_directories(tm
     assert all(after.items[key] is item for key, item in first.items.items())
     assert not collector.collect(host, 61.0).items[f"volume/{UID}/pvc-luks"].volume.volume_handle
     assert f"volume/{UID}/pvc-late" not in collector.collect(host, 61.0).items
+
+
+class PendingEvents:
+    """Uevents of which one waits, unseen by whoever waits for them."""
+
+    def __init__(self) -> None:
+        self.waiting = False
+        self.happened_at: float | None = None
+
+    def look(self) -> None:
+        if self.waiting:
+            self.waiting, self.happened_at = False, 103.5
+
+    def looked_at(self) -> list[object]:
+        self.happened_at = None
+        return []
+
+
+def test_what_the_kernel_has_told_and_nobody_was_woken_by_yet_is_told_with_its_time(tmp_path: Path) -> None:
+    collector = VolumesCollector()
+    collector._listened.devices = pending = PendingEvents()  # type: ignore[assignment]  # what it does with them
+    collector.collect(host_at(tmp_path, 0), 100.0)
+    pending.waiting = True
+    reading = collector.collect(host_at(tmp_path, 1, proc__partitions=partitions("sdf")), 104.0)
+    event = reading.items["attach/1"].attach_event
+    assert (event.at_unix_ms, event.uncertain_ms) == (103_500, 0)
+    reading = collector.collect(host_at(tmp_path, 2), 108.0)  # of this one it has not told
+    event = reading.items["attach/2"].attach_event
+    assert (event.at_unix_ms, event.uncertain_ms) == (108_000, 4_000)
