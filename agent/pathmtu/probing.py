@@ -47,6 +47,8 @@ UNCERTAIN_RETRY_S = 5.0
 """A path whose loss hides its size is probed again after this, then after twice as long, and so on."""
 KEEP_S = 240.0
 """A result that stays the same is told again after this."""
+LEAVE_S = 60.0
+"""A result stands for so long after its path has left the plan: an aggregator just restarted knows few nodes yet."""
 _JITTER = 0.2
 _OPEN_RETRY_S = 30.0
 _COUNTERS = (
@@ -87,6 +89,8 @@ class Probing:
         self._assembly = Assembly()
         self._plan = Plan()
         self._jobs: dict[Target, _Job] = {}
+        self._left: dict[str, tuple[float, pb.Item]] = {}
+        """Results of paths that are in the plan no more, and until when they stand (monotonic). Replaced as a whole."""
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._routes: RouteTable | None = None
@@ -99,6 +103,8 @@ class Probing:
         self._inventory = Inventory()
         self._host_network = True
         self._shape: object = None
+        self._placed: tuple[Inventory, bool, int, pb.Item] | None = None
+        """The network lane's own: what it has told of where this node can be probed, and of what."""
 
     # -- the network lane ----------------------------------------------------------------------------------------------
 
@@ -119,9 +125,11 @@ class Probing:
         if not self._settings.enabled:
             reading.gap("path_mtu", "path probing is switched off", remedy="set path_mtu.enabled to true")
             return reading
-        port = self._settings.port if self._answering else 0
-        reading.add(endpoint(self._inventory, port, host_network=self._host_network))
-        jobs = list(self._jobs.values())
+        reading.add(self._place())
+        jobs, now = list(self._jobs.values()), time.monotonic()
+        for until, item in self._left.values():
+            if now < until:
+                reading.add(item)
         for job in jobs:
             if job.item is not None:
                 reading.add(job.item)
@@ -129,14 +137,21 @@ class Probing:
         reading.blocks["path_mtu"] = Block(_COUNTERS, tuple(self._totals().values()))
         return reading
 
+    def _place(self) -> pb.Item:
+        """The item "probe_endpoint", worked out anew only when something of it may have changed."""
+        of = (self._inventory, self._host_network, self._settings.port if self._answering else 0)
+        if self._placed is None or self._placed[0] is not of[0] or self._placed[1:3] != of[1:]:
+            inventory, host_network, port = of
+            self._placed = (*of, endpoint(inventory, port, host_network=host_network))
+        return self._placed[3]
+
     def _tell_gaps(self, reading: Reading, jobs: list[_Job]) -> None:
+        silent = self._not_answering or ("" if self._settings.port else "this node answers none (path_mtu.port is 0)")
         if not jobs:
-            because = "no other node that answers probes is known: MTUs are judged by configuration and counters"
-            reading.gap("path_mtu", because, remedy=_ENABLE)
-        if self._not_answering:
-            reading.gap("path_mtu", self._not_answering, detail="answers", status=pb.COVERAGE_STATUS_DEGRADED)
-        elif not self._settings.port:
-            because = "this node answers no path probes, for path_mtu.port is 0: paths towards it are not probed"
+            none = "no node that answers path probes is known" + (f", and {silent}" if silent else "")
+            reading.gap("path_mtu", f"{none}: MTUs are judged by configuration and counters", remedy=_ENABLE)
+        elif silent:
+            because = f"paths towards this node are not probed: {silent}"
             reading.gap("path_mtu", because, detail="answers", status=pb.COVERAGE_STATUS_DEGRADED, remedy=_ENABLE)
         for detail, because, paths in (
             ("loss", "so many packets are lost that size cannot be told from loss", [j for j in jobs if j.uncertain]),
@@ -203,7 +218,7 @@ class Probing:
             except OSError as error:
                 if not self._not_answering:
                     event(_log, logging.WARNING, "probes_not_answered", reason=error.strerror)
-                self._not_answering = f"this node answers no path probes: {error.strerror}"
+                self._not_answering = f"this node answers none: {error.strerror}"
                 await asyncio.sleep(_OPEN_RETRY_S)
             else:
                 self._answering, self._not_answering = True, ""
@@ -223,9 +238,19 @@ class Probing:
                 job.target, job.due = target, min(job.due, now + self._uniform(0, plan.interval_s))
             job.due = min(job.due, now + plan.interval_s)
             jobs[target] = job
+        self._left = self._leaving(jobs)
         self._plan, self._jobs = plan, jobs
         event(_log, logging.INFO, "probe_plan", version=plan.version, paths=len(jobs), answers_to=self._answers.keys)
         self._wake_workers()
+
+    def _leaving(self, jobs: Mapping[Target, _Job]) -> dict[str, tuple[float, pb.Item]]:
+        """Results that no job of a new plan goes on with."""
+        now, kept = time.monotonic(), {id(job) for job in jobs.values()}
+        left = {key: (until, item) for key, (until, item) in self._left.items() if now < until}
+        for job in self._jobs.values():
+            if job.item is not None and id(job) not in kept:
+                left[job.item.key] = (now + LEAVE_S, job.item)
+        return left
 
     def _probe_soon(self) -> None:
         """The interfaces have changed."""
