@@ -261,11 +261,12 @@ class Runtime:
 
     def _deafen(self, run: _Run, problem: Exception) -> None:
         """Poll from now on. It is told with the next run."""
-        event(_log, logging.WARNING, "events_unavailable", collector=run.name, reason=_one_line(problem))
+        reason = str(problem) if isinstance(problem, ReadError) else _one_line(problem)
+        event(_log, logging.WARNING, "events_unavailable", collector=run.name, reason=reason)
         if run.name not in self._pinned:
             run.pace.base_s = run.poll_interval_s
         with self._lock:
-            run.deaf = str(problem) if isinstance(problem, ReadError) else _one_line(problem)
+            run.deaf = reason
             run.deaf_remedy = problem.remedy if isinstance(problem, ReadError) else ""
 
     def _wait_for_kernel(self, runs: list[_Run], waiter: Waiter, timeout_s: float) -> bool:
