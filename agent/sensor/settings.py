@@ -29,8 +29,8 @@ class SensorSettings:
     """Where a scratch file is synced to see whether a method counts. It should be on a file system of the kind to be
     watched: a method that sees only ext4 is passed over if this is on another."""
     syscall_duty_percent: float = field(default=10.0, metadata={"min": 1.0, "max": 100.0, "unit": "percent"})
-    """Share of the time in which the last method is on, the one that taxes every system call of every process with some
-    60 ns. Counts are of that share of the time, and the coverage says so."""
+    """Share of the time in which the last method is on, the one that taxes every system call of every process with 10
+    to 60 ns. Counts are of that share of the time, and the coverage says so."""
     syscall_period_s: float = field(default=10.0, metadata={"min": 1.0, "max": 600.0, "unit": "seconds"})
     """How often that method goes on and off."""
     proc: str = "/proc"
