@@ -10,6 +10,8 @@ from agent.host import Failure, Host, ReadError
 from agent.reading import Reading
 
 _U32 = (1 << 32) - 1
+_ALL_S = 60.0
+"""How often all of them are asked for: each costs two questions to the kernel."""
 _STAND_IN = "the host-side ends of veths stand for pods' interfaces"
 _REMEDY = "run the agent in the host's network namespace (hostNetwork), with CAP_NET_ADMIN"
 
@@ -49,37 +51,60 @@ def keyed(link: pb.PodLink) -> pb.Item:
 
 
 class PodLinksCollector:
-    """Items "pod_link/UID/INTERFACE", with the name of the host's end for the UID where that is not known."""
+    """Items "pod_link/UID/INTERFACE", with the name of the host's end for the UID where that is not known.
+
+    The kernel tells of changes of our own links only. So a pod's link is asked for when its end here changes, and all
+    of them once a minute; one that disagrees with its end here is asked again each time, until it agrees.
+    """
 
     name = "pod_links"
     lane = "pod_links"
-    interval_s = 60.0
+    interval_s = 2.0
 
     def __init__(self) -> None:
         self._kept = Kept()
+        self._ends: dict[int, tuple[int, int, int]] = {}
+        """Of our ends: MTU, and where the other end is; by ifindex."""
+        self._far: dict[int, pb.PodLink] = {}
+        """What is at the other end, by ifindex of ours."""
+        self._all_at = 0.0
 
-    def collect(self, host: Host, now: float) -> Reading:  # noqa: ARG002  # links have no time of their own
+    def collect(self, host: Host, now: float) -> Reading:
         """The links of pods now, or those that the host's document holds."""
         reading = Reading()
         try:
             if host.live:
-                _observed(reading, host)
+                self._observe(host, now)
+                for link in self._far.values():
+                    reading.add(keyed(link))
+                reading.source("pod_links", "rtnetlink")
             else:
                 _recorded(reading, host)
         except ReadError as error:
             gaps.add(reading, "pod_links", error, lost=_STAND_IN)
         return self._kept.settle(reading)
 
+    def _observe(self, host: Host, now: float) -> None:
+        from agent.network.pods import pairs, pod_links  # noqa: PLC0415  # a bundle is read without netlink
 
-def _observed(reading: Reading, host: Host) -> None:
-    from agent.network.pods import pod_links  # noqa: PLC0415  # a bundle is read without netlink
-
-    inventory = host.network.inventory()
-    if inventory.source != "rtnetlink":
-        raise ReadError(Failure.DENIED, inventory.source, "does not lead into pods' namespaces", _REMEDY)
-    for link in pod_links(inventory.links):
-        reading.add(keyed(link))
-    reading.source("pod_links", "rtnetlink")
+        inventory = host.network.inventory()
+        if inventory.source != "rtnetlink":
+            raise ReadError(Failure.DENIED, inventory.source, "does not lead into pods' namespaces", _REMEDY)
+        ours = pairs(inventory.links)
+        ends = {ifindex: (link.mtu, link.peer_netnsid, link.peer_ifindex) for ifindex, link in ours.items()}
+        everything = not 0 <= now - self._all_at < _ALL_S
+        asked = {
+            ifindex: link
+            for ifindex, link in ours.items()
+            if everything
+            or self._ends.get(ifindex) != ends[ifindex]
+            or (ifindex in self._far and self._far[ifindex].mtu != link.mtu)
+        }
+        told = pod_links(asked)
+        self._far = {i: link for i, link in self._far.items() if i in ours and i not in asked} | told
+        self._ends = ends
+        if everything:
+            self._all_at = now
 
 
 def _recorded(reading: Reading, host: Host) -> None:

@@ -45,18 +45,29 @@ class _Taken:
         return batch
 
 
-def pod_links(host_links: Mapping[int, pb.Link]) -> list[pb.PodLink]:
-    """The far end of each link of a pair whose other end is in another namespace, in the order of the host's links.
+def pairs(host_links: Mapping[int, pb.Link]) -> dict[int, pb.Link]:
+    """Links of a pair whose other end is in another namespace that can be asked, by ifindex."""
+    return {
+        ifindex: link
+        for ifindex, link in host_links.items()
+        if link.HasField("peer_netnsid")
+        and link.kind in links.PAIR_KINDS
+        and link.peer_netnsid >= 0
+        and link.peer_ifindex > 0
+    }
 
-    One that goes meanwhile is left out. Raises ReadError where the kernel refuses, or does not know how.
+
+def pod_links(asked: Mapping[int, pb.Link]) -> dict[int, pb.PodLink]:
+    """The far ends of `pairs`, by ifindex of ours. One that goes meanwhile is left out.
+
+    Raises ReadError where the kernel refuses, or does not know how.
     """
-    pairs = [link for link in host_links.values() if link.HasField("peer_netnsid") and link.kind in links.PAIR_KINDS]
-    pairs = [link for link in pairs if link.peer_netnsid >= 0 and link.peer_ifindex > 0]
-    if not pairs:
-        return []
+    if not asked:
+        return {}
     connection = DumpConnection()
     try:
-        return [found for link in pairs if (found := _far_end(connection, link)) is not None]
+        found = {ifindex: _far_end(connection, link) for ifindex, link in asked.items()}
+        return {ifindex: far for ifindex, far in found.items() if far is not None}
     except NetlinkError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             reason = "the kernel tells of other namespaces only with CAP_NET_ADMIN"

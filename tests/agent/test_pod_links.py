@@ -68,18 +68,45 @@ def test_the_far_end_of_a_veth_is_read_without_going_there(live_in: Namespace) -
 
 
 @pytest.mark.needs_root
+def test_an_end_that_disagrees_is_asked_again_until_it_agrees(live_in: Namespace) -> None:
+    """Nothing tells of a change inside a pod: what stands as a misfit must not be an old answer."""
+    with namespace() as pod, live_in.entered():
+        live_in.ip(
+            "link", "add", "v0", "mtu", 1500, "type", "veth", "peer", "name", "eth0", "mtu", 1500, "netns", pod.name
+        )
+        host, collector = live_host("n"), PodLinksCollector()
+
+        def mtu(now: float) -> int:
+            reading = collector.collect(host, now)
+            return next(item.pod_link.mtu for item in reading.items.values() if item.HasField("pod_link"))
+
+        try:
+            assert mtu(1000) == 1500
+            pod.ip("link", "set", "eth0", "mtu", 1400)
+            assert mtu(1002) == 1500, "nothing told of it, and a minute is not over"
+            assert mtu(1061) == 1400
+            pod.ip("link", "set", "eth0", "mtu", 1500)
+            assert mtu(1063) == 1500
+            pod.ip("link", "del", "eth0")
+            assert host.network.wait(2)
+            assert not any(item.HasField("pod_link") for item in collector.collect(host, 1065).items.values())
+        finally:
+            host.network.close()
+
+
+@pytest.mark.needs_root
 def test_without_the_capability_it_says_which(live_in: Namespace) -> None:
     """rtnetlink asks for CAP_NET_ADMIN: a thread that gave it up is refused."""
     code = """
 import os, sys
 sys.path[:0] = sys.argv[1:3]
 from agent.network.live import NetlinkNetwork
-from agent.network.pods import pod_links
+from agent.network.pods import pairs, pod_links
 from agent.host import ReadError
 os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
 network = NetlinkNetwork()
 try:
-    pod_links(network.inventory().links)
+    pod_links(pairs(network.inventory().links))
 except ReadError as error:
     print(error.failure.value, error, error.remedy)
 network.close()
