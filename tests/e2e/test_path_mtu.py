@@ -192,16 +192,23 @@ def test_one_direction_alone(fine: Live) -> None:
 
 
 def test_a_hop_that_tells_is_no_black_hole(fine: Live) -> None:
-    """Senders learn the size: the outer packets over IPv4 are cut in two then, and what is inside them passes whole."""
+    """Hosts learn the size. Over IPv4 they cut the VXLAN's packets in two then, and what is in them passes whole.
+
+    Over IPv6 nobody may cut them, and what is in them is lost without a word: that is a black hole, on that overlay.
+    """
     since = {node: len(said.lines) for node, said in fine.agents.items()}
     fine.lab.tell(1400)
     try:
         for node, other in (("a", 2), ("b", 1)):
-            wanted = {f"10.78.{other}.2": "1400", f"fd78:{other}::2": "1400"}
+            wanted = {f"10.78.{other}.2": "1400", f"fd78:{other}::2": "1400", f"10.245.0.{other}": "1330"}
             until(lambda: wanted.items() <= fine.sizes(node, since[node]).items(), 10, lambda: fine.sizes(node))  # noqa: B023  # called at once
-        until(lambda: fine.of_code("mtu.path_smaller"), 5, fine.standing)
         until(lambda: fine.sizes("a")["10.244.0.2"] == "1450", 10, lambda: fine.sizes("a"))
-        assert not fine.of_code("mtu.path_black_hole")
+        until(lambda: fine.of_code("mtu.path_smaller"), 5, fine.standing)
+        subjects = {e["subject"].split()[0] for f in fine.of_code("mtu.path_smaller") for e in f["evidence"]}
+        assert subjects == {"eth0"}
+        until(lambda: fine.of_code("mtu.path_black_hole"), 5, fine.standing)
+        subjects = {e["subject"].split()[0] for f in fine.of_code("mtu.path_black_hole") for e in f["evidence"]}
+        assert subjects == {"vx6"}
     finally:
         fine.lab.tell(None)
 
