@@ -11,7 +11,7 @@ from nodetell.v1 import sensor_pb2
 from agent.hosts.files import printable
 from agent.reading import Block, Reading
 
-INTERVAL_S = 5.0
+INTERVAL_S = 2.5
 """Time between two questions to the sensor, which all its collectors share."""
 _POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?(?:/|$)")
 _LINE = 900
