@@ -13,11 +13,11 @@ from operator import itemgetter
 
 from agent.reading import Reading
 
-_GAUGES = frozenset({"usage", "clock", "conntrack", "pressure", "latency", "collector", "drop", "retransmits"})
+_GAUGES = frozenset({"usage", "clock", "conntrack", "pressure", "collector", "drop", "retransmits"})
 """First parts of the keys of items that change with every reading."""
 
-_TALLIES = frozenset({"kernel"})
-"""... of items that count: that one appears is news, that it counts on is not."""
+_TALLIES = frozenset({"kernel", "latency"})
+"""... of items that count: that one appears is news, for its window begins with it; that it counts on is not."""
 
 _URGENT = re.compile(
     r"errors?$|dropped$|missed_errors$"  # struct rtnl_link_stats64; softnet_stat

@@ -28,12 +28,16 @@ def test_names() -> None:
     assert [name for name in ROUTINE.split() if is_urgent(name)] == []
 
 
-@pytest.mark.parametrize("key", ["link/5", "route/254/::/0/3/0", "host", "mount/31", "coverage/fsync", "fs/ext4/sda1"])
+@pytest.mark.parametrize(
+    "key", ["link/5", "route/254/::/0/3/0", "host", "mount/31", "coverage/fsync", "fs/ext4/sda1", "latency/x/y"]
+)
 def test_items_that_do_not_wait(key: str) -> None:
     assert is_urgent_item(key)
 
 
-@pytest.mark.parametrize("key", ["usage", "clock", "conntrack", "pressure/io", "collector/links", "latency/x/y/z"])
+@pytest.mark.parametrize(
+    "key", ["usage", "clock", "conntrack", "pressure/io", "collector/links", "drop/x/y", "retransmits/1//x"]
+)
 def test_gauges_wait(key: str) -> None:
     assert not is_urgent_item(key)
 

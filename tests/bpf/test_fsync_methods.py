@@ -67,6 +67,11 @@ def ext4(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def unique(stem: str) -> str:
+    """A process name that no other run of these tests has."""
+    return f"nt-{stem}-{os.getpid()}"[:15]
+
+
 def sync(name: str, directory: Path, **files: int) -> None:
     """Sync files from a process of this name."""
     words = [str(word) for file, times in files.items() for word in (directory / file, times)]
@@ -109,7 +114,7 @@ def total(rows: list[Latency]) -> int:
 def test_every_method_that_attaches_counts_every_sync(kernel: Kernel, ext4: Path) -> None:
     device = os.stat(ext4).st_dev
     for number, name in enumerate(allowed(kernel)):
-        process = f"nt-sync-{number}"
+        process = unique(f"{number}")
         with m.counting(kernel, name) as (sensor,):
             sync(process, ext4, **{file: times for file, (times, _) in FILES.items()})
             rows = m.of_process(sensor, process)
@@ -131,8 +136,8 @@ def test_without_names_the_log_is_told_by_length(kernel: Kernel, ext4: Path, mon
         "agent.sensor.fsync_programs.typed_reader", lambda types, **_: typed_reader(types, by_name=False)
     )
     with m.counting(kernel, m.EXT4_BTF) as (sensor,):
-        sync("nt-nameless", ext4, **{WAL: 3, "db": 5, "dc": 2})
-        rows = m.of_process(sensor, "nt-nameless")
+        sync(unique("nl"), ext4, **{WAL: 3, "db": 5, "dc": 2})
+        rows = m.of_process(sensor, unique("nl"))
     assert {row.file_class: sum(row.counts) for row in rows} == {
         FileClass.WAL: 3,
         FileClass.DATABASE: 5,
@@ -142,9 +147,9 @@ def test_without_names_the_log_is_told_by_length(kernel: Kernel, ext4: Path, mon
 
 def test_system_calls_see_every_file_system(kernel: Kernel) -> None:
     with m.counting(kernel, m.SYSCALLS) as (sensor,):
-        sync("nt-memory", Path("/dev/shm"), **{"nodetell-test": 9})
+        sync(unique("mem"), Path("/dev/shm"), **{"nodetell-test": 9})
         os.unlink("/dev/shm/nodetell-test")
-        rows = m.of_process(sensor, "nt-memory")
+        rows = m.of_process(sensor, unique("mem"))
     device = os.stat("/dev/shm").st_dev
     assert [(row.device, sum(row.counts)) for row in rows] == [((os.major(device), os.minor(device)), 9)]
 
@@ -153,35 +158,39 @@ def test_a_bad_descriptor_is_no_sync_of_a_device(kernel: Kernel) -> None:
     with m.counting(kernel, m.SYSCALLS) as (sensor,):
         code = "import os\nfor n in (1000, 99999, 2**31 - 1):\n try: os.fsync(n)\n except OSError: pass"
         subprocess.run(
-            [sys.executable, "-c", f"import ctypes; ctypes.CDLL(None).prctl(15, b'nt-bad', 0, 0, 0)\n{code}"],
+            [
+                sys.executable,
+                "-c",
+                f"import ctypes; ctypes.CDLL(None).prctl(15, {unique('bad').encode()!r}, 0, 0, 0)\n{code}",
+            ],
             check=True,
         )
-        assert m.of_process(sensor, "nt-bad") == []
+        assert m.of_process(sensor, unique("bad")) == []
 
 
 def test_a_thread_counts_for_its_process(kernel: Kernel, ext4: Path) -> None:
     code = """
 import ctypes, os, sys, threading
 libc = ctypes.CDLL(None)
-libc.prctl(15, b"nt-leader", 0, 0, 0)
+libc.prctl(15, sys.argv[2].encode(), 0, 0, 0)
 descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 def worker():
-    libc.prctl(15, b"nt-worker", 0, 0, 0)
+    libc.prctl(15, sys.argv[3].encode(), 0, 0, 0)
     os.fsync(descriptor)
 thread = threading.Thread(target=worker); thread.start(); thread.join()
 """
     with m.counting(kernel, m.EXT4_BTF) as (sensor,):
-        subprocess.run([sys.executable, "-c", code, ext4 / "file"], check=True)
-        assert total(m.of_process(sensor, "nt-leader")) == 1
-        assert m.of_process(sensor, "nt-worker") == []
+        subprocess.run([sys.executable, "-c", code, ext4 / "file", unique("lead"), unique("work")], check=True)
+        assert total(m.of_process(sensor, unique("lead"))) == 1
+        assert m.of_process(sensor, unique("work")) == []
 
 
 def test_a_full_table_is_told(kernel: Kernel, ext4: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.sensor.fsync_methods.FsyncMaps", lambda: FsyncMaps(64, 2))
     with m.counting(kernel, m.EXT4_BTF) as (sensor,):
         for number in range(4):
-            sync(f"nt-many-{number}", ext4, file=5)
-        counted = sum(total(m.of_process(sensor, f"nt-many-{number}")) for number in range(4))
+            sync(unique(f"m{number}"), ext4, file=5)
+        counted = sum(total(m.of_process(sensor, unique(f"m{number}"))) for number in range(4))
         assert counted <= 10
         assert sensor.lost()[1] >= 20 - counted
 
@@ -252,15 +261,15 @@ def test_a_call_under_way_when_the_method_goes_off_is_seen_to_end(kernel: Kernel
     with m.counting(kernel, m.SYSCALLS) as (sensor,), slow_disk(tmp_path, 300.0) as disk:
         method = sensor.choice.method
         assert method is not None
-        words = [sys.executable, "-c", SYNCS, "nt-under-way", disk / "file", "1"]
+        words = [sys.executable, "-c", SYNCS, unique("uw"), disk / "file", "1"]
         process = subprocess.Popen([str(word) for word in words])
         until = time.monotonic() + 10
         while not method.maps.calls.items() and time.monotonic() < until:
             time.sleep(0.005)
         method.hold()
         assert process.wait(20) == 0
-        (row,) = m.of_process(sensor, "nt-under-way")
+        (row,) = m.of_process(sensor, unique("uw"))
         assert sum(row.counts) == 1
         assert row.max_ns > 250e6
-        sync("nt-after", disk, file=1)
-        assert m.of_process(sensor, "nt-after") == []
+        sync(unique("after"), disk, file=1)
+        assert m.of_process(sensor, unique("after")) == []
