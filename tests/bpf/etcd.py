@@ -75,8 +75,8 @@ def etcd(directory: Path) -> Iterator[Etcd]:
     client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peers}"
     words = ["etcd", "--name", "n", "--data-dir", str(directory / "etcd"), "--logger", "zap", "--log-outputs", "stderr"]
     words += ["--listen-client-urls", client, "--advertise-client-urls", client, "--initial-cluster", f"n={peer}"]
-    words += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--heartbeat-interval", "1000"]
-    words += ["--election-timeout", "10000"]
+    words += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--heartbeat-interval", "250"]
+    words += ["--election-timeout", "2500"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_until_it_serves(port, process)

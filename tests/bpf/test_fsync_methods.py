@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from agent.bpf import programs
+from agent.bpf.programs import Program, ProgramType
 from agent.sensor.buckets import slot_of
 from agent.sensor.chain import choose, counts_scratch_file
 from agent.sensor.fsync import FsyncSensor, Latency
 from agent.sensor.fsync_methods import MethodError, methods
-from agent.sensor.fsync_programs import FileClass, FsyncMaps, typed_reader
+from agent.sensor.fsync_programs import FileClass, FsyncMaps, begin_with_file, end, probing_reader, typed_reader
 from agent.sensor.kernel import Kernel
 from agent.sensor.losses import NOT_COUNTED, UNMATCHED, loss
 from tests import needs
@@ -143,6 +145,18 @@ def test_without_names_the_log_is_told_by_length(kernel: Kernel, ext4: Path, mon
         FileClass.DATABASE: 5,
         FileClass.OTHER: 2,
     }
+
+
+def test_the_programs_of_kprobes_pass_the_verifier(kernel: Kernel) -> None:
+    """Also where the kernel has no kprobes to attach them to."""
+    maps, types = FsyncMaps(), kernel.types
+    reader = probing_reader(types)
+    register = types.offset("pt_regs", "di" if "di" in types.structs["pt_regs"] else "regs")
+    try:
+        for code in (end(maps, types, reader.memory), begin_with_file(maps, reader, register)):
+            os.close(programs.load(Program(ProgramType.KPROBE, code, "nt_try")))
+    finally:
+        maps.close()
 
 
 def test_system_calls_see_every_file_system(kernel: Kernel) -> None:
