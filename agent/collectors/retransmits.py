@@ -46,7 +46,7 @@ def _entry(entry: documents.Entry) -> tuple[pb.Item, tuple[int, int]]:
     pod = documents.text(entry, "pod_uid", optional=True)
     found = pb.Retransmits(
         netns=netns,
-        host_network=netns == 0 and not pod,
+        host_network=entry.get("host_network") is True,
         pod_uid=pod,
         peer=documents.text(entry, "peer"),
         consecutive_timeouts=documents.whole(entry.get("consecutive_timeouts"), "consecutive_timeouts", _U32),
@@ -116,7 +116,7 @@ def _recorded(reading: Reading, host: Host) -> None:
 
 
 def retransmits_document(reading: Reading) -> list[dict[str, object]]:
-    """retransmits.json of a reading; "netns" only outside the host's own network."""
+    """retransmits.json of a reading."""
     entries = []
     for key, item in reading.items.items():
         if not item.HasField("retransmits") or key not in reading.blocks:
@@ -129,6 +129,7 @@ def retransmits_document(reading: Reading) -> list[dict[str, object]]:
             "large": large,
             "small": small,
             "consecutive_timeouts": found.consecutive_timeouts,
+            "netns": found.netns,
         }
-        entries.append(entry if found.host_network else entry | {"netns": found.netns})
+        entries.append(entry | {"host_network": True} if found.host_network else entry)
     return entries
