@@ -36,8 +36,7 @@ class PassiveFsync:
         method = sensed.tell_methods(reading, "fsync", report, _BESIDE)
         if not method:
             return
-        permille = next(each.observed_permille for each in report.methods if each.running and each.signal == "fsync")
-        observed = 0 if permille >= 1000 else permille
+        observed = next(sensed.observed(each) for each in report.methods if each.running and each.signal == "fsync")
         reading.source("fsync", method)
         lost = {"calls of new processes": report.losses.fsync_not_counted}
         # A few calls are under way whenever a method is attached; only more than that are worth a word.

@@ -34,19 +34,28 @@ def tell_methods(reading: Reading, signal: str, report: sensor_pb2.SensorReport,
     """
     methods = [method for method in report.methods if method.signal == signal]
     running = next((method for method in methods if method.running), None)
-    refused = "; ".join(f"{method.name} refused: {method.refused}" for method in methods if not method.running)
+    refused = "; ".join(_refusal(method) for method in methods if not method.running)
     if running is None:
-        because = printable(f"the sensor runs, but no method works here: {refused or 'none was tried'}", _LINE)
+        because = printable(f"the sensor runs, but counts nothing here: {refused or 'nothing was tried'}", _LINE)
         reading.gap(signal, because, detail="sensor", remedy="see docs/sensor.md for what each method needs")
         return ""
     parts = [f"by {running.name}"]
     if running.blind:
         parts.append(f"it does not see {', '.join(running.blind)}")
-    if running.observed_permille < 1000:
-        parts.append(f"it is on for {running.observed_permille / 10:g} % of the time, and counts are of that share")
+    if share := observed(running):
+        parts.append(f"it is on for {share / 10:g} % of the time, and counts are of that share")
     parts += [part for part in (beside, refused) if part]
     reading.gap(signal, printable("; ".join(parts), _LINE), detail="sensor", status=pb.COVERAGE_STATUS_DEGRADED)
     return running.name
+
+
+def observed(method: sensor_pb2.SensorMethod) -> int:
+    """Share of the time in which a method is on, thousandths, to a twentieth so that it stays the same; 0: always."""
+    return 0 if method.observed_permille >= 975 else max(10, round(method.observed_permille / 50) * 50)
+
+
+def _refusal(method: sensor_pb2.SensorMethod) -> str:
+    return f"{method.name} refused: {method.refused}" if method.name else method.refused
 
 
 def tell_losses(reading: Reading, signal: str, counts: Mapping[str, int]) -> None:

@@ -127,7 +127,7 @@ def test_drops_and_retransmissions_know_whose_network_it_is(live: LiveHost) -> N
 def test_coverage_tells_method_blindness_refusals_and_what_else_is_blind(live: LiveHost) -> None:
     report = report_of()
     report.losses.fsync_not_counted = 1234
-    report.methods[1].observed_permille = 100
+    report.methods[1].observed_permille = 103
     reading = whole(report, live)
     because = reading.items["coverage/fsync/sensor"].coverage.because
     assert because.startswith("by tp_btf ext4_sync_file; it does not see io_uring; it is on for 10 % of the time")
@@ -145,8 +145,15 @@ def test_no_method_at_all_is_told(live: LiveHost) -> None:
     reading = whole(report, live)
     gap = reading.items["coverage/fsync/sensor"].coverage
     assert gap.status == pb.COVERAGE_STATUS_MISSING
-    assert gap.because == "the sensor runs, but no method works here: a refused: EPERM"
+    assert gap.because == "the sensor runs, but counts nothing here: a refused: EPERM"
     assert not reading.blocks
+
+
+def test_what_is_switched_off_is_told(live: LiveHost) -> None:
+    report = sensor_pb2.SensorReport()
+    report.methods.add(signal="drops", refused="switched off by the sensor's settings")
+    because = whole(report, live).items["coverage/drops/sensor"].coverage.because
+    assert because == "the sensor runs, but counts nothing here: switched off by the sensor's settings"
 
 
 def test_of_many_processes_etcd_and_the_busiest_are_told(live: LiveHost) -> None:
