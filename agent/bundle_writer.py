@@ -30,6 +30,10 @@ _ASIDE = ("proc/uptime", "proc/vmstat")
 """Files that the bundle's layout names and that no collector needs of a live host."""
 
 
+_MEASURED = {"drops": "drop-sites.json", "retransmits": "retransmits.json", "pod_links": "pod-links.json"}
+"""Documents of signals, by signal, of which there is nothing on a healthy host."""
+
+
 class _NotingHost:
     """agent.host.Host that passes everything on and keeps what was read."""
 
@@ -130,7 +134,9 @@ def write_host(host: Host, directory: Path, reading: Reading | None = None) -> l
         "pod-links.json": pod_links_document(known),
         "path-mtu.json": path_mtu_document(known),
     }
-    documents.update({name: document for name, document in measured.items() if document})
+    # What was measured and saw nothing is an empty document: none at all would say that it was not measured.
+    watched = {_MEASURED[signal] for signal in known.sources if host.live and signal in _MEASURED}
+    documents.update({name: document for name, document in measured.items() if document or name in watched})
     machine = seen.items["host"].host.machine if "host" in seen.items else ""
     if machine:
         noting.files["proc/sys/kernel/arch"] = machine.encode() + b"\n"  # the kernel has this file since 6.1 only
