@@ -30,7 +30,12 @@ _ASIDE = ("proc/uptime", "proc/vmstat")
 """Files that the bundle's layout names and that no collector needs of a live host."""
 
 
-_MEASURED = {"drops": "drop-sites.json", "retransmits": "retransmits.json", "pod_links": "pod-links.json"}
+_MEASURED = {
+    "fsync": "fsync.json",
+    "drops": "drop-sites.json",
+    "retransmits": "retransmits.json",
+    "pod_links": "pod-links.json",
+}
 """Documents of signals, by signal, of which there is nothing on a healthy host."""
 
 
