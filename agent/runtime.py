@@ -37,6 +37,7 @@ _EVENT_GAP_S = 0.2
 _MIN_TIMEOUT_S = 5.0
 _RSS_STEP = 1 << 20
 _BUDGET_REMEDY = "raise cpu_percent in [budget], or find out what makes it dear on this host"
+_COST_S = 60.0
 _STATUS_FLOOR_US = 500
 """Below this, how long a run took says more about the scheduler than about the collector."""
 
@@ -57,6 +58,27 @@ def rounded_down(number: int) -> int:
     """To two significant digits, so that a count goes up and is told seldom."""
     scale: int = 10 ** max(0, len(str(number)) - 2)
     return number // scale * scale
+
+
+@dataclass(slots=True)
+class _Cost:
+    """What runs of a collector take: the first, then means over a minute. Single runs say more about the scheduler."""
+
+    duration_us: float = 0.0
+    cpu_us: float = 0.0
+    since: float = 0.0
+    runs: int = 0
+    duration_s: float = 0.0
+    cpu_s: float = 0.0
+
+    def add(self, now: float, duration_s: float, cpu_s: float) -> None:
+        """Book a run that ended at `now`, monotonic."""
+        self.runs += 1
+        self.duration_s += duration_s
+        self.cpu_s += cpu_s
+        if not self.since or now - self.since >= _COST_S:
+            self.duration_us, self.cpu_us = 1e6 * self.duration_s / self.runs, 1e6 * self.cpu_s / self.runs
+            self.since, self.runs, self.duration_s, self.cpu_s = now, 0, 0.0, 0.0
 
 
 @dataclass(slots=True)
@@ -85,8 +107,7 @@ class _Run:
     waits_for: str = ""
     """Collector of the same lane that hangs."""
     overruns: int = 0
-    duration_us: float = 0.0
-    cpu_us: float = 0.0
+    cost: _Cost = field(default_factory=_Cost)
     status: pb.Item = field(default_factory=pb.Item)
     """As told last."""
     by_event: bool = False
@@ -319,11 +340,11 @@ class Runtime:
         now = time.monotonic()
         came_back = run.hung
         run.started, run.finished, run.hung = None, True, False
-        run.duration_us, run.cpu_us = (now - began) * 1e6, cpu_s * 1e6
+        run.cost.add(now, now - began, cpu_s)
         due = run.due + run.interval_s
         if due <= now:
             run.overruns += int((now - due) / run.interval_s)
-            due = now + run.interval_s if run.duration_us / 1e6 > run.interval_s else now
+            due = now + run.interval_s if now - began > run.interval_s else now
         run.due = due
         if came_back:
             event(_log, logging.INFO, "collector_came_back", collector=run.name, after_s=round(now - began, 1))
@@ -433,8 +454,8 @@ def _status(run: _Run) -> pb.Item:
         name=run.name,
         ok=run.finished and not run.error and not run.hung,
         error=run.error,
-        duration_us=_steady(told.duration_us, run.duration_us),
-        cpu_us=_steady(told.cpu_us, run.cpu_us),
+        duration_us=_steady(told.duration_us, run.cost.duration_us),
+        cpu_us=_steady(told.cpu_us, run.cost.cpu_us),
         overruns=run.overruns,
         hung=run.hung,
         interval_ms=round(run.interval_s * 1000),
@@ -453,7 +474,7 @@ def _steady(told_us: int, now_us: float) -> int:
 
 def _runs_by_timer(run: _Run) -> int:
     """How often it polled. Where that is its way to work it goes up all the time, and is told when it has doubled."""
-    if run.woken:
+    if run.woken and run.interval_s >= _COST_S:
         return rounded_down(run.runs_by_timer)
     told: int = run.status.collector.runs_by_timer
     return told if told and run.runs_by_timer < 2 * told else run.runs_by_timer
