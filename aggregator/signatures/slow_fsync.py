@@ -18,6 +18,7 @@ from aggregator.view import ClusterView
 
 ETCD_SLOW_FSYNC = "cp.etcd_slow_fsync"
 SLOW_FSYNC = "disk.slow_fsync"
+_MOST_SOURCES = 6
 _CLEARS = "the 99th percentile of a whole window is at most the threshold"
 _REMEDIES = {
     ETCD_SLOW_FSYNC: (
@@ -40,17 +41,37 @@ class _Tail:
     p99_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Slow:
+    """One source of latencies whose tail is over the threshold."""
+
+    source: pb.LatencySource
+    tail: _Tail
+
+
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
-    """Findings over every latency histogram of every host."""
+    """Findings over every latency histogram of every host: one for etcd and one for all others, by device."""
     verdict = Verdict()
     for _, state in sorted(view.hosts.items()):
-        for item in sorted(state.of("latency"), key=lambda item: item.key):
-            measured = _tail(state, item.key, item.latency, thresholds)
+        slow: dict[tuple[str, str], list[_Slow]] = {}
+        items = sorted(state.of("latency"), key=lambda item: item.key)
+        logs = {_place(item.latency) for item in items if item.latency.file_class == "wal"}
+        for item in items:
+            source = item.latency
+            if _place(source) in logs and source.file_class != "wal":
+                continue  # the write-ahead log is what etcd waits for; its other files would say the same again
+            measured = _tail(state, item.key, source, thresholds)
             if isinstance(measured, Gap):
                 verdict.gaps.append(measured)
             elif measured is not None and measured.p99_ms > thresholds.fsync_warning_ms:
-                verdict.findings.append(_finding(view.cluster, state, item, measured, thresholds))
+                code = ETCD_SLOW_FSYNC if is_etcd(source) else SLOW_FSYNC
+                slow.setdefault((code, source.device or source.mount), []).append(_Slow(source, measured))
+        verdict.findings += [_finding(view.cluster, state, key, found, thresholds) for key, found in slow.items()]
     return verdict
+
+
+def _place(source: pb.LatencySource) -> tuple[str, str, int]:
+    return source.process, source.device, source.cgroup_id
 
 
 def _window(source: pb.LatencySource, thresholds: Thresholds) -> float:
@@ -74,41 +95,49 @@ def _tail(state: NodeState, key: str, source: pb.LatencySource, thresholds: Thre
     return Gap(state.name, "fsync", "degraded", because)
 
 
-def _finding(cluster: str, state: NodeState, item: pb.Item, tail: _Tail, thresholds: Thresholds) -> Finding:
-    node, source = state.name, item.latency
+def _finding(
+    cluster: str, state: NodeState, key: tuple[str, str], found: list[_Slow], thresholds: Thresholds
+) -> Finding:
+    code, place = key
+    found = sorted(found, key=lambda slow: -slow.tail.p99_ms)
+    source, tail = found[0].source, found[0].tail
+    critical = code == ETCD_SLOW_FSYNC and tail.p99_ms > thresholds.fsync_critical_ms
     measured = f"median {tail.p50_ms:.1f} ms, {tail.calls} calls in {tail.seconds:g} s"
-    code = ETCD_SLOW_FSYNC if is_etcd(source) else SLOW_FSYNC
-    critical = tail.p99_ms > thresholds.fsync_critical_ms
-    where = source.mount or "an unknown mount"
-    device = _device(state, source.device)
-    severity = Severity.CRITICAL if critical and code == ETCD_SLOW_FSYNC else Severity.WARNING
-    method = "its own probe" if source.method == pb.LATENCY_METHOD_PROBE else "passive"
-    evidence = tuple(
-        Evidence(node, f"fsync.{name}", f"{source.process} on {device}", value, unit, method, state.at)
-        for name, value, unit in (
-            ("p99", round(tail.p99_ms, 1), "ms"),
-            ("p50", round(tail.p50_ms, 2), "ms"),
-            ("calls", tail.calls, f"calls in {tail.seconds:g} s"),
-        )
-    )
+    more = f" {len(found) - 1} more on it are slow, too." if len(found) > 1 else ""
     return Finding(
-        id=finding_id(code, cluster, node, item.key),
+        id=finding_id(code, cluster, state.name, place),
         code=code,
         incident="control_plane_saturation",
         stage=Stage.RISK,
-        severity=severity,
-        summary=f"On {node}: the 99th percentile of {_who(source)} on {device} ({where}) is {tail.p99_ms:.0f} ms, "
-        f"over {thresholds.fsync_warning_ms:g} ms ({measured}).",
-        nodes=(node,),
-        evidence=evidence,
+        severity=Severity.CRITICAL if critical else Severity.WARNING,
+        summary=f"On {state.name}: the 99th percentile of {_who(source)} on {_device(state, source.device)} "
+        f"({source.mount or 'an unknown mount'}) is {tail.p99_ms:.0f} ms, over {thresholds.fsync_warning_ms:g} ms "
+        f"({measured}).{more}",
+        nodes=(state.name,),
+        evidence=tuple(evidence for slow in found[:_MOST_SOURCES] for evidence in _evidence(state, slow)),
         clears_when=f"{_CLEARS} ({thresholds.fsync_warning_ms:g} ms)",
         remediation=_REMEDIES[code],
     )
 
 
+def _evidence(state: NodeState, slow: _Slow) -> list[Evidence]:
+    source, tail = slow.source, slow.tail
+    pod = f", pod {source.pod_uid}" if source.pod_uid else ""
+    subject = f"{source.process}{pod} on {_device(state, source.device)}"
+    method = source.attached_by or ("own probe" if source.method == pb.LATENCY_METHOD_PROBE else "passive")
+    return [
+        Evidence(state.name, f"fsync.{name}", subject, value, unit, method, state.at)
+        for name, value, unit in (
+            ("p99", round(tail.p99_ms, 1), "ms"),
+            ("p50", round(tail.p50_ms, 2), "ms"),
+            ("calls", tail.calls, f"calls in {tail.seconds:g} s"),
+        )
+    ]
+
+
 def is_etcd(source: pb.LatencySource) -> bool:
     """etcd itself, or a process that has it inside (k3s-server, rke2) and whose write-ahead log this is."""
-    return source.process == "etcd" or "/etcd/member/wal" in source.mount or source.mount.endswith("/etcd/member")
+    return source.process == "etcd" or source.file_class == "wal" or "/etcd/member/wal" in source.mount
 
 
 def _who(source: pb.LatencySource) -> str:

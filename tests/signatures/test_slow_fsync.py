@@ -70,6 +70,34 @@ def test_etcd_is_told_from_others_and_critical_beyond_its_heartbeat() -> None:
     assert inside.finding(10).code == "cp.etcd_slow_fsync"
 
 
+def test_the_log_of_an_embedded_etcd_is_etcd_and_its_other_files_are_not_told_again() -> None:
+    disk = Disk("k3s-server", mount="/var/lib/rancher")
+    for file_class in ("wal", "database"):
+        source = pb.LatencySource(process="k3s-server", device="259:1", bounds_us=BOUNDS, file_class=file_class)
+        source.method = pb.LATENCY_METHOD_PASSIVE
+        disk.host.item(pb.Item(key=f"latency/{file_class}", latency=source))
+        disk.host.counters[f"latency/{file_class}"] = dict.fromkeys(NAMES, 0)
+    disk.world.pass_time(1)
+    for key in (disk.key, "latency/wal", "latency/database"):
+        disk.host.rise(key, le_65536us=1000)
+    assert disk.finding(5).code == "cp.etcd_slow_fsync"
+
+
+def test_several_processes_on_one_slow_device_are_one_finding() -> None:
+    disk = Disk()
+    source = pb.LatencySource(process="mysqld", device="259:1", mount="/data", bounds_us=BOUNDS)
+    source.method = pb.LATENCY_METHOD_PASSIVE
+    disk.host.item(pb.Item(key="latency/mysqld", latency=source))
+    disk.host.counters["latency/mysqld"] = dict.fromkeys(NAMES, 0)
+    disk.world.pass_time(1)
+    disk.fsyncs(1000, 30)
+    disk.host.rise("latency/mysqld", le_65536us=1000)
+    found = disk.finding(5)
+    assert "mysqld" in found.summary
+    assert "1 more" in found.summary
+    assert {evidence.subject.split()[0] for evidence in found.evidence} == {"mysqld", "postgres"}
+
+
 def test_near_miss_a_fast_disk_with_one_slow_call() -> None:
     disk = Disk()
     disk.fsyncs(995, 4)
