@@ -193,6 +193,9 @@ def _disks(facts: HostFacts, look: Look) -> list[str]:
         what = disk.model or disk.backing_file or disk.serial
         rows.append((disk.name, disk.dev, size, what, _flush(item, counters, facts)))
     lines = table(("NAME", "DEVICE", ">SIZE", "WHAT", "MEAN FLUSH"), rows, look.width) if rows else []
+    if rows:
+        blind = "mean flush: the device's own count; it sees no throttled control group and no write-through cache"
+        lines += wrap(blind, look.width, "  ", "    ")
     if idle:
         named = ", ".join(idle[:_MANY]) + (", ..." if len(idle) > _MANY else "")
         lines += wrap(f"without any I/O since boot: {len(idle)} ({named})", look.width, "  ", "    ")
