@@ -74,6 +74,10 @@ proto-check: $(has_dev) ## fails where the stubs are not what the .proto files s
 bench: $(has_dev) ## CPU and memory beside node_exporter's, in one run (root; ARGS goes to bench/sweep.py)
 	@$(py) -m bench.sweep $(ARGS)
 
+.PHONY: bench-rivals
+bench-rivals: $(has_dev) ## the agent beside node_exporter, netdata and collectd (root; ARGS goes to bench/rivals.py)
+	@$(py) -m bench.rivals $(ARGS)
+
 .PHONY: lock
 lock: ## requirements/*.txt anew from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "make: uv makes the lock files and is not here: pip install uv" >&2; exit 1; }

@@ -6,6 +6,8 @@ import contextlib
 import itertools
 import os
 import random
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,20 +18,48 @@ from pathlib import Path
 
 HEADER = bytes(12) + b"\x88\xb5"
 """Ethernet, type "local experimental" (IEEE 802): nobody answers it."""
+STOP_S = 30
+"""Until what runs inside is killed if it does not stop."""
+_NEW = "--net --mount --pid --fork --mount-proc --kill-child --propagation private"
+_UNSHARE = ("unshare", *_NEW.split())
+
+
+def obstacle() -> str:
+    """Why no such place can be made here; empty: it can."""
+    if os.geteuid() != 0:
+        return "needs root: it makes network namespaces and interfaces in them"
+    if shutil.which("ip") is None:
+        return "needs ip: apt-get install iproute2"
+    if subprocess.run([*_UNSHARE, "true"], capture_output=True, check=False).returncode:
+        return "needs network, mount and pid namespaces, and this kernel or container does not let it have them"
+    return ""
 
 
 def inside(module: str, arguments: list[str]) -> int:
-    """Run a module of ours in network and mount namespaces of its own; exit status.
+    """Run a module of ours in network, mount and pid namespaces of its own; exit status. Ctrl-C stops it in order.
 
-    A /sys of the new namespace is mounted, for sysfs shows the interfaces of the namespace it was mounted in.
+    A /sys of the new namespace is mounted, for sysfs shows the interfaces of the namespace it was mounted in; tracefs
+    where there is one. With a pid namespace, nothing else on the machine is among the processes that are watched.
     """
     script = (
         'keep=$1 && shift && mount --rbind /sys/fs/cgroup "$keep" && mount -t sysfs sysfs /sys &&'
-        ' mount --rbind "$keep" /sys/fs/cgroup && ip link set lo up && exec "$@"'
+        ' mount --rbind "$keep" /sys/fs/cgroup &&'
+        " { mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null || :; } &&"
+        ' ip link set lo up && exec "$@"'
     )
     with tempfile.TemporaryDirectory(prefix="nodetell-bench-") as keep:  # a mount point in the new namespace only
-        command = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script, "sh", keep]
-        return subprocess.run([*command, sys.executable, "-m", module, *arguments], check=False).returncode
+        command = [*_UNSHARE, "sh", "-c", script, "sh", keep, sys.executable, "-m", module, *arguments]
+        # A session of its own: a signal reaches it once, from here, and it has its time to clean up.
+        process = subprocess.Popen(command, start_new_session=True)
+        try:
+            return process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_S)
+            process.kill()
+            process.wait()
+            raise
 
 
 def populate(count: int) -> None:

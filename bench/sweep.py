@@ -21,99 +21,32 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench import place, processes
 from bench.measure import Spread, cpu_seconds, memory, memory_group
 from bench.place import inside, populate, traffic
+from bench.processes import GET_EXPORTER, exporter, exporter_command, running, scrape, wait_for
 from bench.report import EVERYTHING, NETWORK, report
 
-EXPORTERS = ("prometheus-node-exporter", "node_exporter")
 TRAFFIC_INTERVAL_S = 0.5
 SETTLE_S = 12.0
 """Until start-up and the first full update are over: two batch intervals and some."""
 
 
-def exporter() -> str | None:
-    """Path of node_exporter, under either of its names."""
-    return next(filter(None, map(shutil.which, EXPORTERS)), None)
-
-
 def obstacle() -> str:
     """Why this can't be measured here; empty: it can."""
-    if os.geteuid() != 0:
-        return "needs root: it makes network namespaces and interfaces in them"
-    if shutil.which("ip") is None:
-        return "needs ip: apt-get install iproute2"
-    if exporter() is None:
-        return (
-            "needs node_exporter to compare with: apt-get install prometheus-node-exporter "
-            "(and systemctl disable --now prometheus-node-exporter, for the package starts one)"
-        )
-    if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, check=False).returncode:
-        return "needs network and mount namespaces, and this kernel or container does not let it have them"
-    return ""
-
-
-@contextlib.contextmanager
-def running(
-    command: Sequence[str], group: Path | None = None, log: Path | None = None, env: Mapping[str, str] | None = None
-) -> Iterator[int]:
-    """A process, in a control group from its beginning; its pid."""
-    if group is not None:
-        enter = ["sh", "-c", 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"', "sh", str(group)]
-        command = [*enter, *command]
-    with contextlib.ExitStack() as stack:
-        output = stack.enter_context(log.open("wb")) if log else subprocess.DEVNULL
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(env or {})}
-        )
-        try:
-            yield process.pid
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def scrape(port: int) -> int:
-    """One scrape; bytes of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        connection.request("GET", "/metrics", headers={"Accept-Encoding": "identity"})
-        response = connection.getresponse()
-        body = response.read()
-        assert response.status == 200, body[:200]
-        return len(body)
-    finally:
-        connection.close()
-
-
-def wait_for(port: int) -> None:
-    """Until something listens there."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            scrape(port)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    if reason := place.obstacle():
+        return reason
+    return "" if exporter() else f"needs node_exporter to compare with: {GET_EXPORTER}"
 
 
 class Exporter:
@@ -124,9 +57,7 @@ class Exporter:
         assert path
         self.port = port
         self.group = stack.enter_context(memory_group(f"exporter-{port}"))
-        flags = [f"--collector.{name}" for name in collectors]
-        command = [path, "--collector.disable-defaults", *flags, "--web.disable-exporter-metrics"]
-        self.pid = stack.enter_context(running([*command, f"--web.listen-address=127.0.0.1:{port}"], self.group))
+        self.pid = stack.enter_context(running(exporter_command(path, port, collectors), self.group))
         wait_for(port)
         self.cpu_us: list[float] = []
         self.bytes = 0
@@ -211,21 +142,14 @@ def loopback_bytes() -> int:
 
 def measure_agent(seconds: float) -> dict[str, Any]:
     """The agent as it runs, with all its defaults, beside an aggregator that takes everything in."""
-    nodetell = str(Path(sys.executable).with_name("nodetell"))
     address = "127.0.0.1:19103"
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nodetell-bench-")))
-        env = {"NODETELL_AGGREGATOR_LISTEN": address, "NODETELL_AGGREGATOR_STATE_DIRECTORY": str(scratch)}
-        aggregator = stack.enter_context(running([nodetell, "aggregator"], log=scratch / "aggregator", env=env))
+        receiver = stack.enter_context(processes.aggregator(address, scratch))
         group = stack.enter_context(memory_group("agent"))
-        env = {"NODETELL_AGENT_AGGREGATOR": address, "NODETELL_AGENT_NODE": "bench"}
-        agent = stack.enter_context(running([nodetell, "agent"], group, scratch / "agent", env))
+        agent = stack.enter_context(processes.agent(address, scratch, group))
         time.sleep(SETTLE_S)
-        query = [nodetell, "nodes", "--aggregator", address, "--format", "json"]
-        nodes = subprocess.run(query, capture_output=True, text=True, check=False)
-        if '"bench"' not in nodes.stdout:
-            logs = (scratch / "agent").read_text() + (scratch / "aggregator").read_text()
-            raise RuntimeError(f"the agent did not reach the aggregator:\n{nodes.stderr}{logs}")
+        processes.check_agent(address, scratch)
         quiet = watched(agent, seconds)
         with traffic(TRAFFIC_INTERVAL_S):
             time.sleep(2 * TRAFFIC_INTERVAL_S)
@@ -234,7 +158,7 @@ def measure_agent(seconds: float) -> dict[str, Any]:
             "quiet": quiet,
             "moving": moving,
             "memory": asdict(memory(agent, group)),
-            "aggregator_memory": asdict(memory(aggregator, None)),
+            "aggregator_memory": asdict(memory(receiver, None)),
         }
 
 
