@@ -227,18 +227,23 @@ _PAST = re.compile(
 )
 
 
+NO_TIME = 1.0
+"""What stands for the time of a snapshot that has none, seconds since the epoch. Not 0: that is no time on the wire,
+and what has none is refused."""
+
+
 def _undated(name: str, folder: Folder, problems: list[ReadError]) -> _Entry:
     """A snapshot whose time nobody says: the newest one found in it.
 
-    That is the newest of the times in its JSON files and of the nodes' clocks (time of boot + uptime); the epoch if
+    That is the newest of the times in its JSON files and of the nodes' clocks (time of boot + uptime); NO_TIME if
     there is none.
     """
     told = [_timestamp(max(_PAST.findall(raw), default=b"").decode()) or 0.0 for raw in _json_texts(folder)]
     newest = max([*told, *(_node_clock(node) for _, node in _nodes(folder, []))], default=0.0)
     if newest <= 0:
         place = folder.place or name
-        problems.append(ReadError(Failure.ABSENT, place, "no time in it: taken as 1970-01-01T00:00:00Z"))
-    return name, max(newest, 0.0), folder
+        problems.append(ReadError(Failure.ABSENT, place, "no time in it: taken as 1970-01-01T00:00:01Z"))
+    return name, newest if newest > 0 else NO_TIME, folder
 
 
 def _json_texts(folder: Folder) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.host import ClockState, Failure, ReadError
 from agent.hosts.archive import Limits
-from agent.hosts.bundle import Bundle, BundleError, open_bundle
+from agent.hosts.bundle import NO_TIME, Bundle, BundleError, open_bundle
 from tests.recorded import host_of, write_files
 
 MANIFEST = {
@@ -95,8 +95,8 @@ def test_a_node_tells_the_time_of_a_snapshot_that_nobody_dated(tmp_path: Path) -
 
 def test_a_snapshot_without_any_time_is_at_the_epoch_and_says_so(tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path / "x", {"nodes/n/proc/stat": b""})
-    assert bundle.snapshots[0].at == 0.0
-    assert told(bundle) == ["x: no time in it: taken as 1970-01-01T00:00:00Z"]
+    assert bundle.snapshots[0].at == NO_TIME
+    assert told(bundle) == ["x: no time in it: taken as 1970-01-01T00:00:01Z"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_odd_entries_of_a_manifest_cost_themselves(tmp_path: Path) -> None:
     assert told(bundle) == [
         "bundle.json: format 2 is not known; read as format 1",
         'bundle.json: snapshots[1]: "at" is no RFC 3339 time',
-        "t1/: no time in it: taken as 1970-01-01T00:00:00Z",
+        "t1/: no time in it: taken as 1970-01-01T00:00:01Z",
         'bundle.json: snapshots[2]: "t0" is named twice',
     ]
 

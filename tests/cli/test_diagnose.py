@@ -130,6 +130,15 @@ def test_what_was_wrong_with_the_bundle_is_said_with_its_node(tmp_path: Path) ->
     assert "root:" not in json.dumps(diagnosis_json(report))
 
 
+def test_links_alone_are_diagnosed_though_nothing_tells_the_time(tmp_path: Path) -> None:
+    path = tmp_path / "bundle"
+    (path / "nodes/a").mkdir(parents=True)
+    shutil.copy(next(MISMATCH.glob("**/nodes/*/ip-link.json")), path / "nodes/a")
+    report = report_of(path)
+    assert [record.finding.code for record in report.records] == ["mtu.overlay_exceeds_underlay"]
+    assert any("no time in it" in gap.because for gap in gaps(report, "bundle"))
+
+
 def test_rates_are_told_over_snapshots_further_apart_than_the_window(tmp_path: Path) -> None:
     """Two hours between snapshots: the counters' rise must still be seen, although live it would be 60 s."""
     path = bundle_of(tmp_path, {"t0": ["a"], "t1": ["a"]})
