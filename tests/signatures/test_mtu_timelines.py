@@ -126,6 +126,19 @@ def mtu_overlay_exceeds_underlay__near_miss_metadata_tunnels() -> None:
     ]
 
 
+def mtu_overlay_exceeds_underlay__near_miss_fallback_devices_are_nobody_s_path() -> None:
+    """Up, as loading their module or an old CNI leaves them, but nothing goes in."""
+    world = World()
+    host = world.host("n1")
+    below = host.nic(1450)
+    idle = pb.Tunnel(underlay=below.ifindex, underlay_source=pb.UNDERLAY_SOURCE_DEFAULT_ROUTE)
+    for name, kind, mtu in (("tunl0", "ipip", 1480), ("gre0", "gre", 1476), ("sit0", "sit", 1480)):
+        host.route("fe80::/64", host.link(name, mtu, kind=kind, tunnel=idle))
+    assert world.codes(1) == {}
+    host.route("10.244.1.0/24", host.links[2])
+    assert "tunl0" in world.codes(1)["mtu.overlay_exceeds_underlay"].summary
+
+
 def mtu_overlay_exceeds_underlay__near_miss_route_mtu_beats_the_device() -> None:
     world = World()
     host = world.host("n1")
@@ -249,6 +262,19 @@ def mtu_inconsistent_on_node__near_miss() -> None:
     ovs = host.link("ovs-system", 1500, kind="openvswitch")
     host.pod_veth(1370, "onovs", master=ovs.ifindex)
     assert world.codes(1) == {}
+
+
+def mtu_inconsistent_on_node__near_miss_routes_keep_pods_below_the_tunnel() -> None:
+    """Cilium with encryption: veths as large as the NIC, and routes towards other nodes' pods that say less."""
+    for said, expected in ((1370, []), (1420, []), (1450, ["mtu.inconsistent_on_node"])):
+        world = World()
+        host = world.host("n1")
+        below = host.nic(1500)
+        router = host.link("cilium_host", 1500, kind="veth", peer_ifindex=9, peer_netnsid=0, addresses=["10.1.0.7/32"])
+        host.link("cilium_wg0", 1420, kind="wireguard", tunnel=pb.Tunnel(underlay=below.ifindex))
+        host.pod_veth(1500, "lxc0")
+        host.route("10.1.1.0/24", router, mtu=said)
+        assert list(world.codes(1)) == expected
 
 
 def mtu_inconsistent_on_node__near_miss_docker_beside_an_overlay() -> None:
@@ -715,6 +741,22 @@ def net_nic_errors__positive() -> None:
     world.pass_time(1)
     host.rise(NIC, rx_errors=40, rx_crc_errors=40)
     host.rise(VXLAN, tx_dropped=500)
+    assert list(world.codes(1)) == ["net.nic_errors"]
+
+
+def net_nic_errors__positive_below_what_carries_the_overlay() -> None:
+    """A bond's member or a VLAN's parent errs: that is the device below, and the overlay's drops are its doing."""
+    world = World()
+    host = world.host("n1")
+    member = host.link("eno1", 1500, hardware=True)
+    bond = host.link("bond0", 1500, kind="bond")
+    member.master = bond.ifindex
+    vlan = host.link("bond0.100", 1500, kind="vlan", lower=bond.ifindex, addresses=["10.0.100.1/24"])
+    tunnel = host.vxlan(1450, vlan)
+    world.pass_time(1)
+    host.rise(f"link/{tunnel.ifindex}", tx_dropped=400)
+    assert list(world.codes(1)) == ["net.overlay_drops"]
+    host.rise(f"link/{member.ifindex}", rx_errors=90, rx_crc_errors=90)
     assert list(world.codes(1)) == ["net.nic_errors"]
 
 

@@ -39,8 +39,8 @@ def overlays(host: HostNetwork) -> tuple[list[TunnelFit], list[Gap]]:
     fits: list[TunnelFit] = []
     gaps: list[Gap] = []
     for tunnel in sorted(host.tunnels(), key=lambda link: link.ifindex):
-        if not tunnel.tunnel.underlay and not tunnel.tunnel.external and not host.carries_pods(tunnel):
-            continue  # the kernel's fallback devices (tunl0, gre0, sit0) and idle VPNs: nobody's path
+        if host.idle(tunnel):
+            continue
         match host.fit(tunnel):
             case TunnelFit() as fit:
                 fits.append(fit)
@@ -180,6 +180,8 @@ def _pods_above_overlay(host: HostNetwork, fits: Iterable[TunnelFit]) -> list[Mi
         link = fit.link
         if link.tunnel.external or not host.carries_pods(link) or link.master:
             continue  # on a bridge, it is compared as a port of it
+        if host.pods_are_told(link, fit.inner_mtu):
+            continue
         above = sorted((veth for veth in veths if veth.mtu > fit.inner_mtu), key=lambda veth: veth.ifindex)
         if above:
             largest = max(veth.mtu for veth in above)

@@ -45,8 +45,7 @@ def overlay_drops(window: HostWindow) -> list[Observation]:
     """Drops on an overlay whose device below is clean, beyond what the exact rule explains: not proven MTU."""
     found = []
     for link in window.host.tunnels():
-        carrier = window.host.links.get(link.tunnel.underlay)
-        if carrier is not None and window.nic_errs(carrier):
+        if any(window.nic_errs(device) for device in window.host.below(link)):
             continue
         subject = f"link/{link.ifindex}"
         moved = {

@@ -158,6 +158,36 @@ class HostNetwork:
             return True
         return any(_near(here, there) for here in self.local_pod_ranges for there in destinations)
 
+    def idle(self, tunnel: pb.Link) -> bool:
+        """Nobody's path: the kernel's fallback devices (tunl0, gre0, sit0), even up, and VPNs that nothing enters."""
+        if tunnel.tunnel.external or tunnel.master or self.carries_pods(tunnel):
+            return False
+        if not tunnel.tunnel.underlay:
+            return True
+        placed = tunnel.tunnel.remote or tunnel.tunnel.underlay_source != pb.UNDERLAY_SOURCE_DEFAULT_ROUTE
+        return not placed and not any(self._entered_by(tunnel))
+
+    def _entered_by(self, tunnel: pb.Link) -> Iterator[pb.Route]:
+        """Routes into a tunnel other than those that every device that is up has for its own link."""
+        for route in self.routes:
+            there = _network(route.destination) if route.ifindex == tunnel.ifindex else None
+            if there is not None and not there.is_link_local and not there.is_multicast:
+                yield route
+
+    def below(self, tunnel: pb.Link) -> list[pb.Link]:
+        """What carries a tunnel, and what that rests on: a VLAN's parent, a bond's members, a bridge's NIC."""
+        found: dict[int, pb.Link] = {}
+        to_visit = [tunnel.tunnel.underlay]
+        while to_visit:
+            link = self.links.get(to_visit.pop())
+            if link is None or link.ifindex in found or link.ifindex == tunnel.ifindex:
+                continue
+            found[link.ifindex] = link
+            if link.kind != "veth":
+                to_visit.append(link.lower)
+            to_visit += [port.ifindex for port in self.ports.get(link.ifindex, ()) if _carries(port)]
+        return list(found.values())
+
     # -- does it fit ---------------------------------------------------------------------------------------------------
 
     def fit(self, tunnel: pb.Link) -> TunnelFit | Incomparable:
@@ -206,15 +236,26 @@ class HostNetwork:
             return min((tunnel.mtu, "own MTU"), (max(veths), "pod veths"))
         return None
 
+    def pods_are_told(self, tunnel: pb.Link, most: int) -> bool:
+        """The routes to other nodes' pods keep what pods send at `most` bytes, however large their veths: Cilium's way.
+
+        Those routes leave by another device than the tunnel; what goes through the tunnel itself is its inner MTU.
+        """
+        mtus = self._routed_beside(tunnel)
+        return bool(mtus) and min(mtus) <= most
+
     def _pod_route_mtus(self, tunnel: pb.Link) -> list[int]:
         """MTUs of routes through the tunnel, or else towards pod ranges by whatever virtual device."""
         through = [route.mtu for route in self.routes if route.mtu and route.ifindex == tunnel.ifindex]
-        if through:
-            return through
+        return through or self._routed_beside(tunnel)
+
+    def _routed_beside(self, tunnel: pb.Link) -> list[int]:
+        """MTUs of routes towards pod ranges by virtual devices other than the tunnel."""
         return [
             route.mtu
             for route in self.routes
             if route.mtu
+            and route.ifindex != tunnel.ifindex
             and (device := self.links.get(route.ifindex)) is not None
             and device.kind in {"veth", "bridge", "openvswitch", "dummy"}
             and (destination := _network(route.destination)) is not None
@@ -259,6 +300,11 @@ class HostNetwork:
         if kind == "route":
             return "ip-route.json" if self.recorded else "rtnetlink"
         return kind if self.recorded else f"/{kind}"
+
+
+def _carries(port: pb.Link) -> bool:
+    """A port that leads out of the host, not to a pod or into a tunnel."""
+    return port.hardware or port.kind in {"", "bond", "vlan", "team"}
 
 
 _DEAD = frozenset({pb.OPER_STATE_DOWN, pb.OPER_STATE_NOT_PRESENT, pb.OPER_STATE_LOWER_LAYER_DOWN})

@@ -162,7 +162,7 @@ class HostWindow:
     def nic_clean(self, tunnel: pb.Link) -> tuple[RuledOut, ...]:
         """That the device below a tunnel is clean, if it is."""
         carrier = self.host.links.get(tunnel.tunnel.underlay)
-        if carrier is None or self.nic_errs(carrier):
+        if carrier is None or any(self.nic_errs(device) for device in self.host.below(tunnel)):
             return ()
         seconds = self.moves.seconds(f"link/{carrier.ifindex}", "rx_errors")
         if not seconds:
