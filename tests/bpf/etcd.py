@@ -32,6 +32,10 @@ class Syncs:
     def total(self) -> int:
         return sum(self.counts)
 
+    def since(self, before: Syncs) -> Syncs:
+        """What was added."""
+        return Syncs(self.bounds_ms, [now - then for then, now in zip(before.counts, self.counts, strict=True)])
+
 
 @dataclass(frozen=True, slots=True)
 class Etcd:
