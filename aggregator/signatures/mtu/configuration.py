@@ -11,7 +11,7 @@ from nodetell.v1 import facts_pb2 as pb
 from aggregator.cluster.pools import pool_of
 from aggregator.model import Evidence, Gap, Stage
 from aggregator.signatures.mtu.encapsulation import TUNNEL_KINDS
-from aggregator.signatures.mtu.observation import Observation, Witness
+from aggregator.signatures.mtu.observation import Observation, Witness, listed
 from aggregator.signatures.mtu.topology import HostNetwork, Incomparable, TunnelFit, subnet
 
 OVERLAY_EXCEEDS_UNDERLAY = "mtu.overlay_exceeds_underlay"
@@ -116,7 +116,7 @@ def _members(host: HostNetwork) -> list[Misfit]:
             if host.alive(port) and port.mtu != top.mtu and not port.tunnel.external
         ]
         if odd:
-            named = _listed(f"{port.name} {port.mtu}" for port in odd)
+            named = listed(f"{port.name} {port.mtu}" for port in odd)
             found.append(
                 Misfit(
                     about=("members", top.kind, top.name),
@@ -208,7 +208,7 @@ def _pods_above_veth(host: HostNetwork) -> list[Misfit]:
     if not odd:
         return []
     odd.sort(key=lambda pair: pair[1].ifindex)
-    named = _listed(
+    named = listed(
         f"{inner.interface} of pod {inner.pod_uid} {inner.mtu}, {veth.name} {veth.mtu}" for inner, veth in odd
     )
     return [
@@ -286,7 +286,7 @@ def inconsistent_across_nodes(
             against = (
                 f"{usual} on {counts[usual]} other{'' if counts[usual] == 1 else 's'}"
                 if usual is not None
-                else _listed(f"{other.link.mtu} on {other.node}" for other in members if other is not member)
+                else listed(f"{other.link.mtu} on {other.node}" for other in members if other is not member)
             )
             where = f" of pool {pool_name}" if pool_name else ""
             found.append(
@@ -359,11 +359,6 @@ def _role_words(role: tuple[str, ...]) -> str:
             return f"on {network}"
         case _:
             return role[0]
-
-
-def _listed(parts: Iterable[str], most: int = 3) -> str:
-    every = list(parts)
-    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
 def _s(things: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aggregator.model import Evidence, RuledOut, Stage
@@ -105,3 +105,9 @@ def by_code(observations: list[Observation]) -> Mapping[str, list[Observation]]:
     for observation in observations:
         grouped.setdefault(observation.code, []).append(observation)
     return grouped
+
+
+def listed(parts: Iterable[str], most: int = 3) -> str:
+    """The first of several things, and how many more there are."""
+    every = list(parts)
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.model import Evidence, RuledOut, Stage
-from aggregator.signatures.mtu.observation import Observation
+from aggregator.signatures.mtu.observation import Observation, listed
 from aggregator.signatures.mtu.topology import HostNetwork
 from aggregator.signatures.thresholds import Thresholds
 
@@ -48,7 +48,7 @@ def clean(found: list[Probe]) -> dict[str, str]:
         own = [probe for probe in found if probe.node == node]
         if all(probe.result.path_mtu >= probe.result.interface_mtu for probe in own):
             sizes = sorted({probe.result.interface_mtu for probe in own})
-            peers = _listed(sorted({probe.result.peer for probe in own}))
+            peers = listed(sorted({probe.result.peer for probe in own}))
             said[node] = f"probes of {' and '.join(map(str, sizes))} bytes pass to {peers}"
     return said
 
@@ -85,7 +85,7 @@ def _observe(code: str, via: str, hit: list[Probe], passed: list[Probe]) -> list
                 about=(via,),
                 node=node,
                 stage=Stage.RISK if code == PATH_SMALLER else Stage.ACTIVE,
-                statement=f"the {via} between {node} and {_listed(peers)} passes {' or '.join(map(str, sizes))} bytes "
+                statement=f"the {via} between {node} and {listed(peers)} passes {' or '.join(map(str, sizes))} bytes "
                 f"where its interfaces take {largest}, {told} ICMP",
                 evidence=tuple(_evidence(probe) for probe in own),
                 ruled_out=(
@@ -123,7 +123,3 @@ def _evidence(probe: Probe) -> Evidence:
         "path-mtu probe",
         result.at_unix_ms / 1000,
     )
-
-
-def _listed(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
