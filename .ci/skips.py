@@ -25,6 +25,17 @@ sys.exit(ctypes.CDLL(None).syscall(number, ctypes.c_long(5), buffer, ctypes.c_lo
 """Loads a raw tracepoint program that does nothing."""
 
 
+_TRY_FANOTIFY = """
+import ctypes, errno, sys
+libc = ctypes.CDLL(None, use_errno=True)
+group = libc.fanotify_init(0x200, 0)
+mask = ctypes.c_uint64(0x8000)
+refused = group < 0 or libc.fanotify_mark(group, ctypes.c_uint(0x101), mask, ctypes.c_int(-100), b"/") < 0
+sys.exit(refused and ctypes.get_errno() in (errno.EPERM, errno.EINVAL, errno.ENOSYS))
+"""
+"""Asks for errors of the root file system (FAN_FS_ERROR); others may be refused for what they are."""
+
+
 def works(*command: str) -> bool:
     """True where the command can be run and succeeds."""
     try:
@@ -48,6 +59,7 @@ ATTEMPTS = (
     ({"nft", "nftables"}, "nftables", "unshare --net nft list ruleset"),
     ({"fuse"}, "fuse", "test -e /dev/fuse"),
     ({"bpf", "BPF"}, "bpf(2)", (sys.executable, "-c", _TRY_BPF)),
+    ({"fanotify"}, "FAN_FS_ERROR", (sys.executable, "-c", _TRY_FANOTIFY)),
     ({"br_netfilter"}, "br_netfilter", "test -d /proc/sys/net/bridge"),
     ({"tbf"}, "qdisc tbf", "unshare --net tc qdisc add dev lo root tbf rate 64kbit burst 2000 limit 4000"),
 )

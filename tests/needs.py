@@ -59,6 +59,13 @@ def file_system(fs_type: str) -> None:
         pytest.skip(f"needs: a kernel with {fs_type}")
 
 
+def file_system_errors() -> None:
+    """Permission, and a kernel, to be told of errors that file systems meet."""
+    reason = _no_file_system_errors()
+    if reason:
+        pytest.skip(f"needs: fanotify for errors: {reason}")
+
+
 def uevent_trigger() -> None:
     """Permission to have the kernel say that a block device changed."""
     if os.geteuid() != 0:
@@ -154,6 +161,24 @@ def _in_namespace(*command: str) -> str:
         return _error("ip", "netns", "exec", namespace, *command)
     finally:
         subprocess.run(["ip", "netns", "del", namespace], capture_output=True, check=False)
+
+
+@functools.cache
+def _no_file_system_errors() -> str:
+    from agent.events.fs_errors import FsErrors  # tests of other parts need no agent
+    from agent.host import Failure, ReadError
+
+    try:
+        errors = FsErrors()
+    except ReadError as error:
+        return error.reason
+    try:
+        errors.mark("/")
+    except ReadError as error:  # there may be something about this one file system that has it refused
+        return error.reason if error.failure is Failure.DENIED or "does not know" in error.reason else ""
+    finally:
+        errors.close()
+    return ""
 
 
 @functools.cache

@@ -19,10 +19,12 @@ from agent.collectors import blockdevs, gaps
 from agent.collectors.base import Opened
 from agent.collectors.blockdevs import Device, Devices, Uses
 from agent.collectors.filesystems import read_filesystems
+from agent.collectors.fs_watch import FsWatch
 from agent.collectors.keep import Kept
 from agent.collectors.kubelet import NO_STORAGE, ROOT, Kubelet, VolumeId, raw_volume_of, read_kubelet, volume_of
 from agent.collectors.mountinfo import MountLine, parse_mountinfo
 from agent.collectors.timeline import Timeline, When
+from agent.events.fs_errors import FsErrors
 from agent.events.mounts import MountEvents
 from agent.events.storage_log import StorageTrouble
 from agent.events.uevents import BlockEvents
@@ -56,6 +58,12 @@ class _Listened:
     mounts: MountEvents | None = None
     devices: BlockEvents | None = None
     trouble: StorageTrouble | None = None
+    errors: FsWatch = field(default_factory=FsWatch)
+
+    @property
+    def of_mounts(self) -> list[MountEvents | StorageTrouble | FsErrors]:
+        """Those that tell of mounts and file systems."""
+        return [each for each in (self.mounts, self.trouble, self.errors.errors) if each is not None]
 
 
 @dataclass(slots=True)
@@ -111,7 +119,7 @@ class VolumesCollector:
         """Milliseconds since the epoch, by number and diskseq."""
 
     def sources(self, host: Host) -> Opened:
-        """Mounts, block devices, and of the kernel's log what is about storage in trouble."""
+        """Mounts, block devices, errors of file systems, and of the kernel's log what is about storage in trouble."""
         opened: list[Source] = []
         problems: list[ReadError] = []
         listened = self._listened = _Listened()
@@ -130,6 +138,11 @@ class VolumesCollector:
             listened.trouble = trouble
         except ReadError as error:
             problems.append(error)
+        try:
+            opened.append(errors := FsErrors())
+            listened.errors.errors = errors
+        except ReadError as error:  # the log tells of most of them too, so nothing is polled for it
+            listened.errors.problem = error
         return Opened(opened, problems)
 
     def collect(self, host: Host, now: float) -> Reading:
@@ -137,6 +150,7 @@ class VolumesCollector:
         reading = Reading()
         whens = self._whens(now)
         changed = self._read_mounts(reading, host)
+        told_errors = self._listened.errors.follow(reading, host, self._mounts, now, changed=changed)
         self._read_devices(host, now)
         if self._devices is not None:
             reading.source("devices", "/proc/partitions, /sys/block")
@@ -154,6 +168,8 @@ class VolumesCollector:
             blockdevs.swap_devices(host),
             blockdevs.btrfs_devices(host),
         )
+        if told_errors and "fs_errors" in reading.sources:
+            reading.source("fs_errors", "fanotify, /sys/fs")
         if parts != self._parts:  # where containers come and go, mounts change all the time and volumes do not
             self._parts, self._built = parts, self._build(parts, now)
         reading.items.update(self._built.items)
@@ -239,19 +255,13 @@ class VolumesCollector:
     def _whens(self, now: float) -> tuple[When, When]:
         """When what is about to be read will have happened: of mounts and of devices."""
         listened = self._listened
-        for each in (listened.mounts, listened.devices, listened.trouble):
-            if each is not None:
-                with contextlib.suppress(OSError):  # whoever waits for it finds out too
-                    each.look()
+        for each in (*listened.of_mounts, *([listened.devices] if listened.devices is not None else [])):
+            with contextlib.suppress(OSError):  # whoever waits for it finds out too
+                each.look()
         age = max(0.0, now - self._before.at) if self._before is not None else 0.0
-        told_mounts = [
-            source.happened_at
-            for source in (listened.mounts, listened.trouble)
-            if source is not None and source.happened_at is not None
-        ]
-        for source in (listened.mounts, listened.trouble):
-            if source is not None:
-                source.happened_at = None
+        told_mounts = [source.happened_at for source in listened.of_mounts if source.happened_at is not None]
+        for source in listened.of_mounts:
+            source.happened_at = None
         told = listened.devices.happened_at if listened.devices is not None else None
         return (
             When(min(told_mounts), 0.0) if told_mounts else When(now, age),

@@ -14,7 +14,7 @@ from agent.reading import Reading
 
 _INITIAL_PID_NAMESPACE = "pid:[4026531836]"
 """PROC_PID_INIT_INO of include/linux/proc_ns.h, the same on every kernel."""
-_DAC_OVERRIDE, _DAC_READ_SEARCH, _SYSLOG = 1, 2, 34
+_DAC_OVERRIDE, _DAC_READ_SEARCH, _SYS_ADMIN, _SYSLOG = 1, 2, 21, 34
 """Of include/uapi/linux/capability.h."""
 
 
@@ -38,6 +38,9 @@ def grants(host: LiveHost) -> list[str]:
         signals.KUBELET.name: os.access(f"{host.kubelet}/pods", os.R_OK | os.X_OK)
         and (_has(capabilities, _DAC_OVERRIDE) or _has(capabilities, _DAC_READ_SEARCH)),
         signals.KERNEL_LOG.name: may_log and os.access(f"{host.dev}/kmsg", os.R_OK),
+        signals.FS_EVENTS.name: not seen_from_within
+        and _has(capabilities, _SYS_ADMIN)
+        and (host.proc == "/proc" or os.access(f"{host.kubelet}/pods", os.R_OK | os.X_OK)),
     }
     return [name for name, has in given.items() if has]
 

@@ -74,6 +74,18 @@ KERNEL_LOG = Need(
         _CONTEXT: ["privileged: true"],
     },
 )
+FS_EVENTS = Need(
+    "fs_events",
+    3,
+    "CAP_SYS_ADMIN and Linux 5.16, and the volumes' file systems mounted in the agent's container",
+    {
+        _MOUNTS: [
+            "- {name: kubelet, mountPath: /var/lib/kubelet, readOnly: true, mountPropagation: HostToContainer}",
+        ],
+        _VOLUMES: ["- name: kubelet", "  hostPath: {path: /var/lib/kubelet, type: Directory}"],
+        _CONTEXT: ["runAsNonRoot: false", "runAsUser: 0", "capabilities: {drop: [ALL], add: [SYS_ADMIN]}"],
+    },
+)
 SENSOR = Need(
     "sensor",
     3,
@@ -106,6 +118,7 @@ NEEDS = (
     HOST_NETWORK,
     KUBELET,
     KERNEL_LOG,
+    FS_EVENTS,
     SENSOR,
     PROBE_DIRECTORY,
     PROBE_PORT,
@@ -156,7 +169,6 @@ SIGNALS = (
     Signal("pressure", "protocols", "stalls for want of CPU, I/O, memory", (Way("/proc/pressure"),)),
     Signal("disks", "disks", "I/O and flushes of each device", (Way("/proc/diskstats"),)),
     Signal("disk_attributes", "disks", "size, serial number, write cache", (Way("/sys/block"),)),
-    Signal("fs_errors", "disks", "errors that ext4 counted", (Way("/sys/fs", (HOST_SYS,)),)),
     Signal(
         "fsync",
         "fsync",
@@ -168,6 +180,12 @@ SIGNALS = (
         "volumes",
         "mounts and volumes",
         (Way("/proc/1/mountinfo", (HOST_PROC,)), Way("/proc/self/mountinfo")),
+    ),
+    Signal(
+        "fs_errors",
+        "volumes",
+        "errors that ext4 counted",
+        (Way("fanotify", (FS_EVENTS,)), Way("/sys/fs", (HOST_SYS,))),
     ),
     Signal("volume_data", "volumes", "CSI drivers, handles, attachments", (Way("vol_data.json", (KUBELET,)),)),
     Signal("devices", "volumes", "devices attached, and what of them is used", (Way("/proc/partitions", (UDEV,)),)),

@@ -102,6 +102,8 @@ def junit(place: Path, reason: str) -> str:
         ("needs: link kind vxlan", "geneve", 1),
         ("needs: nft", "nft", 0),
         ("needs: nft", "", 1),
+        ("needs: fanotify for errors: Operation not permitted", "-c", 0),
+        ("needs: fanotify for errors: Operation not permitted", "", 1),
         ("needs: br_netfilter: the module is not loaded", "/proc/sys/net/bridge", 0),
         ("needs: br_netfilter: the module is not loaded", "", 1),
         ("needs: qdisc tbf: not known", "tbf", 0),

@@ -64,7 +64,8 @@ def test_a_collector_that_fails_is_all_of_its_signals() -> None:
     def of(key: str) -> list[str]:
         return [signal.name for signal in signals.of_gap(f"coverage/{key}")]
 
-    assert of("disks/collector") == of("disks/pace") == ["disks", "disk_attributes", "fs_errors"]
+    assert of("disks/collector") == of("disks/pace") == ["disks", "disk_attributes"]
+    assert of("fs_errors/events/denied") == ["fs_errors"]
     assert of("disks") == of("disks/flush") == ["disks"]
     assert of("conntrack") == ["conntrack"]
     assert of("host_info") == of("host_info/disabled") == ["host"]
