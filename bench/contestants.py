@@ -9,8 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from agent.budget import DEFAULT_PERCENT
 from bench import processes
 from bench.report import EVERYTHING
 
@@ -33,7 +35,7 @@ class Contestant:
 
 def scraped(port: int, interval_s: float, stop: threading.Event, failed: list[str]) -> None:
     """As Prometheus does it: compressed, at fixed times. A scrape that fails is told in `failed`."""
-    due = time.monotonic()
+    due = time.monotonic() + port % 5  # not all exporters at once
     while not stop.wait(max(0.0, due - time.monotonic())):
         due += interval_s
         try:
@@ -56,7 +58,7 @@ def scraping(port: int, interval_s: float, failed: list[str]) -> Iterator[None]:
         thread.join()
 
 
-def _ours(scratch: Path, group: Path | None, stack: contextlib.ExitStack) -> dict[str, int]:
+def _ours(scratch: Path, group: Path | None, stack: contextlib.ExitStack, *, budget_percent: float) -> dict[str, int]:
     address, local = f"127.0.0.1:{AGGREGATOR_PORT}", str(scratch / "sensor.sock")
     stack.enter_context(processes.aggregator(address, scratch))
     env = {"NODETELL_SENSOR_SOCKET": local, "NODETELL_SENSOR_SCRATCH_DIRECTORY": str(scratch)}
@@ -66,6 +68,7 @@ def _ours(scratch: Path, group: Path | None, stack: contextlib.ExitStack) -> dic
     env = {
         "NODETELL_AGENT_COLLECTORS_PROBE_DIRECTORIES": str(scratch),
         "NODETELL_AGENT_COLLECTORS_SENSOR_SOCKET": local,
+        "NODETELL_AGENT_BUDGET_CPU_PERCENT": f"{budget_percent:g}",
         "NODETELL_AGENT_PATH_MTU_PORT": str(PROBE_PORT),
     }
     return {"agent": stack.enter_context(processes.agent(address, scratch, group, env)), "sensor": sensor}
@@ -161,11 +164,11 @@ def _sink(port: int) -> Iterator[None]:
         yield
 
 
-def contestants(failed: list[str]) -> list[Contestant]:
-    """All of them, ours first. Scrapes that fail are told in `failed`."""
+def contestants(failed: list[str], budget_percent: float = DEFAULT_PERCENT) -> list[Contestant]:
+    """All of them, ours first, which keeps to a budget. Scrapes that fail are told in `failed`."""
     get_collectd = "apt-get install collectd-core (and stop what the package starts)"
     return [
-        Contestant(OURS, "", AGGREGATOR_PORT, _ours),
+        Contestant(OURS, "", AGGREGATOR_PORT, partial(_ours, budget_percent=budget_percent)),
         _node_exporter(19131, EVERYTHING, 5, failed),
         _node_exporter(19132, EVERYTHING, 15, failed),
         _node_exporter(19133, None, 5, failed),

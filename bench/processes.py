@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 EXPORTERS = ("prometheus-node-exporter", "node_exporter")
 GET_EXPORTER = (
@@ -83,11 +85,40 @@ def agent(address: str, scratch: Path, group: Path | None, env: Mapping[str, str
 
 def check_agent(address: str, scratch: Path) -> None:
     """Raises RuntimeError, with both logs, if the aggregator there does not know the agent."""
-    query = [nodetell(), "nodes", "--aggregator", address, "--format", "json"]
-    nodes = subprocess.run(query, capture_output=True, text=True, check=False)
-    if f'"{AGENT_NODE}"' not in nodes.stdout:
+    try:
+        known = f'"{AGENT_NODE}"' in json.dumps(asked(address, "nodes"))
+    except RuntimeError:
+        known = False
+    if not known:
         logs = "".join((scratch / name).read_text() for name in ("agent.log", "aggregator.log"))
-        raise RuntimeError(f"the agent did not reach the aggregator:\n{nodes.stderr}{logs}")
+        raise RuntimeError(f"the agent did not reach the aggregator:\n{logs}")
+
+
+def asked(address: str, *query: str) -> Any:
+    """What our own command answers of an aggregator. Raises RuntimeError."""
+    command = [nodetell(), *query, "--aggregator", address, "--format", "json"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not answer.stdout.startswith(("{", "[")):
+        raise RuntimeError(f"{' '.join(query)}: {answer.stderr.strip()}")
+    return json.loads(answer.stdout)
+
+
+def stretched(address: str) -> list[str]:
+    """Which collectors the agent runs less often by now, to keep to its budget, by what it tells itself."""
+    return sorted(_values(asked(address, "node", AGENT_NODE), "stretched"))
+
+
+def _values(document: Any, key: str) -> Iterator[str]:
+    """All texts in lists of that name, wherever in a document."""
+    if isinstance(document, list):
+        for element in document:
+            yield from _values(element, key)
+    elif isinstance(document, dict):
+        for name, value in document.items():
+            if name == key and isinstance(value, list):
+                yield from value
+            else:
+                yield from _values(value, key)
 
 
 def scrape(port: int, encoding: str = "identity") -> int:

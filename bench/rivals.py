@@ -16,6 +16,9 @@ Ours is the agent with all its collectors, the sensor, a probe of a directory an
 streams to an aggregator, which is not counted, no more than Prometheus, netdata's parent or collectd's server is.
 node_exporter is scraped as Prometheus does it, compressed. Nothing is encrypted.
 
+The agent keeps to a budget of CPU time by reading some things less often, which takes it the first minutes: what it has
+stretched at the end of either half is said, and --budget-percent 100 shows what everything costs at its full pace.
+
 A rival that is not installed is left out, and how to get it is said. Nothing is installed, and all that was started is
 stopped, on Ctrl-C too. Exit status 3: something that is needed for any of it is not here.
 """
@@ -35,6 +38,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.budget import DEFAULT_PERCENT
 from bench import place, processes, syscalls, wire
 from bench.contestants import AGGREGATOR_PORT, OURS, Contestant, contestants
 from bench.measure import Spread, alive, memory_group, tree, tree_cpu_seconds, tree_memory
@@ -46,6 +50,7 @@ SETTLE_S = 25.0
 PART_S = 30.0
 """Both intervals of scraping are contained a whole number of times in it."""
 SYSCALLS_S = 15.0
+AGGREGATOR = f"127.0.0.1:{AGGREGATOR_PORT}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +109,10 @@ def watched(runners: Sequence[Runner], parts: int, part_s: float) -> dict[str, d
     return result
 
 
-def measure(parts: int, part_s: float, settle_s: float) -> dict[str, Any]:
+def measure(parts: int, part_s: float, settle_s: float, budget_percent: float) -> dict[str, Any]:
     """Everything, in the namespaces that were made for it."""
     failed: list[str] = []
-    everyone = contestants(failed)
+    everyone = contestants(failed, budget_percent)
     left_out = {one.name: one.missing for one in everyone if one.missing}
     here = [one for one in everyone if not one.missing]
     wire.count_ports([one.port for one in here if one.port is not None])
@@ -120,17 +125,19 @@ def measure(parts: int, part_s: float, settle_s: float) -> dict[str, Any]:
             runners.append(start(one, scratch, stack))
         progress(f"  {len(runners)} run side by side; settling, {settle_s:g} s")
         time.sleep(settle_s)
-        processes.check_agent(f"127.0.0.1:{AGGREGATOR_PORT}", runners[0].scratch)
+        processes.check_agent(AGGREGATOR, runners[0].scratch)
         for runner in runners:
             if reason := runner.ended():
                 left_out[runner.contestant.name] = reason
         runners = [runner for runner in runners if runner.contestant.name not in left_out]
         progress("  quiet")
         quiet = watched(runners, parts, part_s)
+        stretched = {"quiet": processes.stretched(AGGREGATOR)}
         with place.traffic(TRAFFIC_INTERVAL_S):
             time.sleep(2 * TRAFFIC_INTERVAL_S)
             progress("  all counters moving")
             moving = watched(runners, parts, part_s)
+            stretched["moving"] = processes.stretched(AGGREGATOR)
             used = {one.contestant.name: asdict(tree_memory(one.pids.values(), one.group)) for one in runners}
             calls: Mapping[str, float | None] = {}
             if not (uncounted := syscalls.obstacle()):
@@ -150,7 +157,13 @@ def measure(parts: int, part_s: float, settle_s: float) -> dict[str, Any]:
         }
         for name in quiet
     }
-    return {"measured": measured, "left_out": left_out, "syscalls_not_measured": uncounted}
+    return {
+        "measured": measured,
+        "budget_percent": budget_percent,
+        "read_less_often": stretched,
+        "left_out": left_out,
+        "syscalls_not_measured": uncounted,
+    }
 
 
 def progress(text: str) -> None:
@@ -162,10 +175,16 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="The agent with everything on, beside node_exporter, netdata and collectd, all at the same time: "
-        "CPU, memory, bytes on the wire, system calls. Four minutes with the defaults, as root."
+        "CPU, memory, bytes on the wire, system calls. Four minutes for each number of interfaces, as root."
     )
     parser.add_argument("--interfaces", default="100", help="how many; several after commas (default: %(default)s)")
     parser.add_argument("--parts", type=int, default=3, help=f"of {PART_S:g} s, quiet and again moving (default: 3)")
+    parser.add_argument(
+        "--budget-percent",
+        type=float,
+        default=DEFAULT_PERCENT,
+        help="of a core, to which the agent keeps by reading less often; 100: it never does (default: %(default)s)",
+    )
     parser.add_argument("--part-seconds", type=float, default=PART_S, help=argparse.SUPPRESS)
     parser.add_argument("--settle-seconds", type=float, default=SETTLE_S, help=argparse.SUPPRESS)
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
@@ -200,7 +219,8 @@ def run(options: argparse.Namespace) -> int:
     """Exit status."""
     if options.inside:
         place.populate(options.inside)
-        options.result.write_text(json.dumps(measure(options.parts, options.part_seconds, options.settle_seconds)))
+        result = measure(options.parts, options.part_seconds, options.settle_seconds, options.budget_percent)
+        options.result.write_text(json.dumps(result))
         return 0
     if reason := place.obstacle() or wire.obstacle():
         progress(reason)
@@ -212,6 +232,7 @@ def run(options: argparse.Namespace) -> int:
             file = Path(scratch) / f"{count}.json"
             inner = ["--inside", str(count), "--parts", str(options.parts), "--result", str(file)]
             inner += ["--part-seconds", str(options.part_seconds), "--settle-seconds", str(options.settle_seconds)]
+            inner += ["--budget-percent", str(options.budget_percent)]
             if place.inside("bench.rivals", inner):
                 progress(f"failed at {count} interfaces")
                 return 1

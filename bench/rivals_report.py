@@ -77,6 +77,8 @@ def _of_one(count: int, result: dict[str, Any], ours: str) -> str:
             if name != ours:
                 rows.append([name, *(ratio(value(one), value(measured[ours])) for value in RATIOS.values())])
         lines += ["", table(rows)]
+    less = "; ".join(f"{when}: {', '.join(names) or 'nothing'}" for when, names in result["read_less_often"].items())
+    lines.append(f"\nread less often to keep to the agent's budget of {result['budget_percent']:g} %: {less}")
     lines += [f"\nleft out: {name}: {reason}" for name, reason in result["left_out"].items()]
     if result["syscalls_not_measured"]:
         lines.append(f"\nsystem calls not measured: {result['syscalls_not_measured']}")
