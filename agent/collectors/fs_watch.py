@@ -7,6 +7,7 @@ nothing is asked of a mount point to find out.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from nodetell.v1 import facts_pb2 as pb
 from agent.collectors.kubelet import volume_of
 from agent.collectors.mountinfo import MountLine, parse_mountinfo
 from agent.events.fs_errors import PLACE, FsErrors
+from agent.events.timer import Timer
 from agent.host import Failure, Host, ReadError
 from agent.hosts.files import printable
 from agent.reading import Reading
@@ -28,6 +30,8 @@ _RETRY_S = 60.0
 _PATHS = 4
 """Mount points of one file system that are tried: the first may be hidden under another mount."""
 _NAMED = 3
+_AGAIN_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""ext4 tells of an error before it counts it, and counts when it writes: at once, or when a slow device lets it."""
 _LOGGED = 256
 
 _TELLING = frozenset({"ext2", "ext3", "ext4", "xfs"})
@@ -87,10 +91,18 @@ class FsWatch:
     """None: there is nothing to wait for, or it could not be had."""
     problem: ReadError | None = None
     """Why it could not be had."""
+    timer: Timer | None = None
+    """Wakes whoever the errors wake."""
     _refused: dict[str, ReadError] = field(default_factory=dict)
     """By device number, as of the last try."""
     _tried_at: float = -math.inf
     _logged: set[tuple[str, int]] = field(default_factory=set)
+    _counted: dict[str, int] = field(default_factory=dict)
+    """Errors by file system, as read last."""
+    _awaited: int = 0
+    """Errors that were told of and are not counted yet."""
+    _tries: int = 0
+    """How often that was looked for."""
 
     def follow(self, reading: Reading, host: Host, mounts: Sequence[MountLine], now: float, *, changed: bool) -> bool:
         """Mark what is not marked yet, and tell what cannot be. True: errors of every local file system are told.
@@ -101,7 +113,7 @@ class FsWatch:
         if self.errors is None:
             self._refused = dict.fromkeys(devs, self.problem) if self.problem is not None else {}
         else:
-            self._log_new(self.errors)
+            self._take_in(self.errors)
             self._mark(self.errors, host, devs[:MAX_MARKS], now, changed=changed)
         _tell(reading, self._refused, devs[MAX_MARKS:])
         return self.errors is not None and bool(devs) and not self._refused and len(devs) <= MAX_MARKS
@@ -122,9 +134,22 @@ class FsWatch:
         except ReadError as error:
             self._refused = dict.fromkeys(devs, error)
 
-    def _log_new(self, errors: FsErrors) -> None:
-        """Each sort of error of each file system once: how many there were is in the facts."""
+    def settle(self, counted: Mapping[str, pb.Filesystem]) -> None:
+        """Have it looked again soon if the file systems, as read just now, have not counted all that was told."""
+        before, self._counted = self._counted, {fs.device: fs.errors for fs in counted.values()}
+        risen = sum(max(0, errors - before.get(device, errors)) for device, errors in self._counted.items())
+        self._awaited = max(0, self._awaited - risen)
+        if not self._awaited or self._tries >= len(_AGAIN_S):  # some may be of one that was unmounted, or counts none
+            self._awaited = self._tries = 0
+        elif self.timer is not None:
+            with contextlib.suppress(ReadError):  # it is looked again at the latest when it is due
+                self.timer.set(_AGAIN_S[self._tries])
+            self._tries += 1
+
+    def _take_in(self, errors: FsErrors) -> None:
+        """Log each sort of error of each file system once: how many there were is in the facts."""
         for told in errors.looked_at():
+            self._awaited += max(1, told.count)
             sort = (told.fsid, told.error)
             if sort not in self._logged and len(self._logged) < _LOGGED:
                 self._logged.add(sort)

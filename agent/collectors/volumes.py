@@ -27,6 +27,7 @@ from agent.collectors.timeline import Timeline, When
 from agent.events.fs_errors import FsErrors
 from agent.events.mounts import MountEvents
 from agent.events.storage_log import StorageTrouble
+from agent.events.timer import Timer
 from agent.events.uevents import BlockEvents
 from agent.events.waiter import Source
 from agent.host import Failure, Host, ReadError
@@ -140,7 +141,8 @@ class VolumesCollector:
             problems.append(error)
         try:
             opened.append(errors := FsErrors())
-            listened.errors.errors = errors
+            opened.append(timer := Timer())
+            listened.errors = FsWatch(errors, timer=timer)
         except ReadError as error:  # the log tells of most of them too, so nothing is polled for it
             listened.errors.problem = error
         return Opened(opened, problems)
@@ -168,6 +170,7 @@ class VolumesCollector:
             blockdevs.swap_devices(host),
             blockdevs.btrfs_devices(host),
         )
+        self._listened.errors.settle(parts.filesystems)
         if told_errors and "fs_errors" in reading.sources:
             reading.source("fs_errors", "fanotify, /sys/fs")
         if parts != self._parts:  # where containers come and go, mounts change all the time and volumes do not

@@ -123,14 +123,20 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """An aggregator and an agent at work."""
     needs.loop_devices()
     needs.mounts_of_pid_1()
+    with at_work(tmp_path_factory.mktemp("kubelet")) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def at_work(kubelet: Path, *flags: str) -> Iterator[Node]:
+    """An aggregator and an agent with these flags, once the agent's facts have arrived."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    kubelet = tmp_path_factory.mktemp("kubelet")
     own = ("--node", NODE, "--aggregator", address, "--host.kubelet", str(kubelet))
     with (
         process("aggregator", "--listen", address, "--cluster", "lab", "--state-directory", ""),
-        process("agent", *own, "--stream.batch-interval-s", str(BATCH_S)),
+        process("agent", *own, "--stream.batch-interval-s", str(BATCH_S), *flags),
         operator(address, 5) as asked,
     ):
         made = Node(asked, kubelet)
@@ -307,6 +313,29 @@ def test_a_file_system_in_error_is_counted_and_seen_read_only(node: Node, image:
         assert abs(broken.last_error_time - time.time()) < 5
         assert not broken.mount_read_only
         assert node.status("volumes").runs_by_timer - polled <= 1
+
+
+def test_without_the_kernels_log_errors_are_seen_as_soon(image: Path, tmp_path: Path) -> None:
+    needs.file_system("ext4")
+    needs.mounts_of_pid_1()
+    needs.file_system_errors()
+    run("mkfs.ext4", "-q", image)
+    kubelet, no_log = tmp_path / "kubelet", tmp_path / "no-log"
+    mounted = kubelet / f"pods/{UID}/volumes/kubernetes.io~csi/pvc-error/mount"
+    for directory in (mounted, no_log):
+        directory.mkdir(parents=True)
+    key = f"volume/{UID}/pvc-error"
+    with at_work(kubelet, "--host.dev", str(no_log)) as node, loop(image) as attached:
+        node.does("mount", "-o", "errors=continue", attached, mounted)
+        node.until("mount", lambda facts: (volume(facts, key) or pb.Volume()).mounted)
+        assert not list(node.facts().of("kernel_event"))
+        for count in (1, 2, 3):
+            time.sleep(WITHIN_S)
+            node.caused = time.monotonic()
+            Path(f"/sys/fs/ext4/{attached.name}/trigger_fs_error").write_text("a test")
+            node.until("error", lambda facts, count=count: (volume(facts, key) or pb.Volume()).errors == count)  # type: ignore[misc]
+        sources = {item.signal_source.signal: item.signal_source.source for item in node.facts().of("signal_source")}
+        assert sources["fs_errors"] == "fanotify, /sys/fs"
 
 
 def test_an_xfs_that_shut_down_is_told_by_the_kernels_log(node: Node, tmp_path: Path) -> None:
