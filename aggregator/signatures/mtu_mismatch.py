@@ -115,13 +115,13 @@ def _settled(observations: list[Observation]) -> list[Observation]:
         if seen.code == fragments.FRAGMENTS_LOST and seen.about == fragments.ON_THE_WAY
     }
     kept = [seen for seen in observations if not (seen.code == fragments.FRAGMENTING and seen.node in lost)]
-    kept = [_with_cutters(seen, kept) for seen in kept]
+    kept = _with_one_hole([_with_cutters(seen, kept) for seen in kept])
     harms = list(_harms(kept))
     black_holes = [seen for seen in kept if seen.code == paths.PATH_BLACK_HOLE and seen.about == ("overlay",)]
     holes = {item.node: item for item in black_holes}
     settled = []
     for seen in kept:
-        if seen.code in {configuration.OVERLAY_EXCEEDS_UNDERLAY, configuration.INCONSISTENT_ON_NODE}:
+        if seen.code in _CONFIGURATIONS:
             hole = holes.get(seen.node) if _explains_path(seen) else None
             proof = [harm.evidence for harm in harms if (harm.node, harm.cause) == (seen.node, (seen.code, seen.about))]
             if hole is not None:
@@ -130,6 +130,25 @@ def _settled(observations: list[Observation]) -> list[Observation]:
                 seen = replace(seen, stage=Stage.ACTIVE, evidence=(*seen.evidence, *chain.from_iterable(proof)))  # noqa: PLW2901 - same observation, further on
         settled.append(seen)
     return [_with_path_causes(seen, settled) for seen in settled]
+
+
+def _with_one_hole(observations: list[Observation]) -> list[Observation]:
+    """An underlay that loses large packets loses those of its overlay too: one cause, one finding, the underlay's.
+
+    Unless the node's configuration explains what its overlay loses.
+    """
+    below = {(seen.code, seen.node) for seen in observations if seen.about == ("underlay",)}
+    explained = {seen.node for seen in observations if seen.code in _CONFIGURATIONS and _explains_path(seen)}
+    folded = [
+        seen
+        for seen in observations
+        if seen.about == ("overlay",) and (seen.code, seen.node) in below and seen.node not in explained
+    ]
+    others = [seen for seen in observations if seen not in folded]
+    return others + [replace(seen, about=("underlay",)) for seen in folded]
+
+
+_CONFIGURATIONS = frozenset({configuration.OVERLAY_EXCEEDS_UNDERLAY, configuration.INCONSISTENT_ON_NODE})
 
 
 def _explains_path(seen: Observation) -> bool:
@@ -175,7 +194,7 @@ def _with_path_causes(seen: Observation, observations: list[Observation]) -> Obs
     causes = {
         (other.code, other.about)
         for other in observations
-        if other.code in {configuration.OVERLAY_EXCEEDS_UNDERLAY, configuration.INCONSISTENT_ON_NODE}
+        if other.code in _CONFIGURATIONS
         and other.node == seen.node
         and _explains_path(other)
         and (seen.code == paths.PATH_BLACK_HOLE or other.code == configuration.OVERLAY_EXCEEDS_UNDERLAY)

@@ -361,13 +361,23 @@ def mtu_inconsistent_across_nodes__recovery() -> None:
 # -- probes --
 
 
-def probe(world: World, node: str, peer: str, size: int | None, icmp: bool = False, *, at: float = 0.0) -> None:
+def probe(
+    world: World,
+    node: str,
+    peer: str,
+    size: int | None,
+    icmp: bool = False,
+    *,
+    at: float = 0.0,
+    via: str = "overlay",
+    full: int = 1450,
+) -> None:
     """One result of a path probe."""
-    result = pb.PathMtu(peer=peer, via="overlay", interface="veth0", interface_mtu=1450, icmp_seen=icmp)
+    result = pb.PathMtu(peer=peer, via=via, interface="veth0", interface_mtu=full, icmp_seen=icmp)
     result.at_unix_ms = round((at or world.now) * 1000)
     if size is not None:
         result.path_mtu = size
-    world.hosts[node].item(pb.Item(key=f"path_mtu/overlay/{peer}", path_mtu=result))
+    world.hosts[node].item(pb.Item(key=f"path_mtu/{via}/{peer}", path_mtu=result))
 
 
 def mtu_path_black_hole__positive() -> None:
@@ -379,6 +389,33 @@ def mtu_path_black_hole__positive() -> None:
     probe(world, "n1", "n2", 1450)
     finding = world.codes(1)["mtu.path_black_hole"]
     assert (finding.stage, finding.nodes) == (Stage.ACTIVE, ("n3",))
+
+
+def mtu_path_black_hole__positive_underlay_and_its_overlay_are_one_finding() -> None:
+    world = World()
+    for name in ("n1", "n2"):
+        flannel(world, name)
+    probe(world, "n1", "n2", 1350)
+    probe(world, "n1", "n2", 1400, via="underlay", full=1500)
+    (finding,) = world.pass_time(1).findings
+    assert "underlay" in finding.summary
+    assert {piece.value for piece in finding.evidence} == {1350, 1400}
+
+
+def mtu_path_black_hole__positive_overlay_too_large_beside_a_hole_below() -> None:
+    """What the overlay loses has a cause of its own here: the configuration stays proven."""
+    world = World()
+    for name in ("n1", "n2"):
+        flannel(world, name, inner=1500)
+    probe(world, "n1", "n2", 1350, full=1500)
+    probe(world, "n1", "n2", 1400, via="underlay", full=1500)
+    found = world.pass_time(1).findings
+    assert sorted(finding.code for finding in found) == [
+        "mtu.overlay_exceeds_underlay",
+        "mtu.path_black_hole",
+        "mtu.path_black_hole",
+    ]
+    assert all(finding.stage is Stage.ACTIVE for finding in found)
 
 
 def mtu_path_black_hole__near_miss() -> None:
