@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable
 
@@ -52,6 +53,21 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
         await asyncio.to_thread(store.close)
 
 
+def _not_listening(address: str) -> str:
+    """Why nothing can listen there: the kernel's reason, which gRPC keeps to itself."""
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, where = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(where)
+    except OSError as error:
+        return f"can't listen there: {(error.strerror or str(error)).lower()}"
+    except ValueError as error:
+        return f"can't listen there: {error}"
+    return "can't listen there"
+
+
 async def _serve(
     settings: AggregatorSettings,
     fleet: Fleet,
@@ -64,8 +80,8 @@ async def _serve(
     add_operator_service(server, fleet, time.time)
     try:
         port = server.add_insecure_port(settings.listen)
-    except RuntimeError as error:
-        event(_log, logging.ERROR, "not_started", listen=settings.listen, reason=f"can't listen there: {error}")
+    except RuntimeError:
+        event(_log, logging.ERROR, "not_started", listen=settings.listen, reason=_not_listening(settings.listen))
         return FAILED
     fleet.evaluate()  # marks what an earlier life left, before anybody asks
     await server.start()

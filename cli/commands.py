@@ -68,9 +68,15 @@ def _findings(operator: client.Operator, arguments: argparse.Namespace, shape: L
 
 
 def _watch(operator: client.Operator, arguments: argparse.Namespace, shape: Look) -> int:
+    as_json = arguments.format == "json"
+    standing = 0
     try:
         for event in operator.watch():
-            show_event(event, shape, as_json=arguments.format == "json")
+            show_event(event, shape, as_json=as_json)
+            standing += event.kind == operator_pb2.FindingEvent.KIND_STANDING
+            if event.kind == operator_pb2.FindingEvent.KIND_SYNCED and not as_json and not standing:
+                # A screen that stays empty cannot be told from a command that hangs.
+                emit(f"{iso(event.at_unix_ms / 1000)} no findings; watching for some")
     except KeyboardInterrupt:
         pass
     return exits.OK

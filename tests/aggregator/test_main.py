@@ -262,7 +262,8 @@ def test_a_port_that_is_taken_and_a_newer_database_are_told_with_an_exit_status(
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         settings = AggregatorSettings(listen=listen, state_directory="")
         assert asyncio.run(run(settings, asyncio.Event())) == FAILED
-    assert f"event=not_started listen={listen}" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert f'event=not_started listen={listen} reason="can\'t listen there: address already in use"' in said
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
         connection.execute("PRAGMA user_version = 7")
     settings = AggregatorSettings(listen="127.0.0.1:0", state_directory=str(tmp_path))
