@@ -177,15 +177,14 @@ def test_what_a_child_has_used_is_not_lost_when_it_ends() -> None:
         "import subprocess, sys, time; subprocess.run([sys.executable, '-c', 'for _ in range(3_000_000): pass']);"
         " print(flush=True); time.sleep(60)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
-    try:
-        assert parent.stdout
-        parent.stdout.readline()
-        assert tree([parent.pid]) == [parent.pid]
-        assert tree_cpu_seconds([parent.pid]) - cpu_seconds(parent.pid) > 0.02
-    finally:
-        parent.kill()
-        parent.wait()
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
+        try:
+            assert parent.stdout
+            parent.stdout.readline()
+            assert tree([parent.pid]) == [parent.pid]
+            assert tree_cpu_seconds([parent.pid]) - cpu_seconds(parent.pid) > 0.02
+        finally:
+            parent.kill()
 
 
 @pytest.mark.needs_root
