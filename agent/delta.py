@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nodetell.limits import IMPLAUSIBLE_RISE
 from nodetell.v1 import agent_pb2, facts_pb2
 
 from agent.reading import Block, Reading
@@ -98,7 +99,7 @@ class DeltaEncoder:
         moved = []
         for slot, (before, now) in enumerate(zip(sent.block.values, block.values, strict=True), sent.first_slot):
             if now != before:
-                if now < before:
+                if not 0 <= now - before < IMPLAUSIBLE_RISE:
                     return None
                 moved.append((slot, now - before))
         return moved

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from nodetell.limits import IMPLAUSIBLE_RISE
 from nodetell.v1 import agent_pb2, facts_pb2
 
 MAX_ITEMS = 50_000
@@ -414,11 +415,11 @@ def _rebooted(before: Mapping[str, facts_pb2.Item], after: Mapping[str, facts_pb
 
 
 def _taken(block: facts_pb2.CounterBlock, names: Names, before: CounterState | None, now: float) -> CounterState:
-    """A block as it came; it goes on from what was known of it unless a counter went backwards."""
+    """A block as it came; it goes on from what was known unless a counter went backwards, or beyond reason."""
     values = array("Q", block.values)
     if before is None or (before.layout is not names and before.names != names.names):
         return CounterState(block.subject, names, block.first_slot, values, values[:], now, now)
-    if any(now < then for then, now in zip(before.values, values, strict=True)):
+    if not all(0 <= now - then < IMPLAUSIBLE_RISE for then, now in zip(before.values, values, strict=True)):
         return CounterState(block.subject, names, block.first_slot, values, values[:], now, now)
     moved_at = now if values != before.values else before.moved_at
     return replace(before, first_slot=block.first_slot, values=values, moved_at=moved_at)

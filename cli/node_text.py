@@ -56,7 +56,7 @@ def node_text(facts: HostFacts, look: Look) -> str:
         ("drops and errors", _drops(facts, look)),
         ("disks", _disks(facts, look)),
         ("fsync latency", _latency(facts, look)),
-        ("volumes", [*_volumes(facts, look), *unused_disks(facts, look)]),
+        ("volumes", [*_volumes(facts, look), *unused_disks(facts, look)] or ["  none of the kubelet's"]),
         ("attached and mounted lately", timeline(facts, look)),
         ("the kernel's log", kernel_log(facts, look)),
         ("host", _host(facts, look)),

@@ -41,3 +41,6 @@ MAX_PROBE_GRANTS = 512
 MIN_PROBE_INTERVAL_MS = 1_000
 MAX_PROBE_INTERVAL_MS = 3_600_000
 """Bounds of ProbePlan.interval_ms."""
+
+IMPLAUSIBLE_RISE = 1 << 62
+"""No counter rises so much between two readings: a driver that says -1 for "unknown" does, and then starts again."""

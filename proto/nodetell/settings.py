@@ -201,10 +201,19 @@ def _build(cls: type[T], path: KeyPath, found: _Gathered) -> T | None:
     try:
         return cls(**arguments)
     except ValueError as error:
-        given = [place for key, place in found.places.items() if key[: len(path)] == path]
+        words = " ".join(str(error).split())
         dotted = f"{'.'.join(path)}: " if path else ""
-        found.problems.append(f"{given[-1] if given else 'settings'}: {dotted}{' '.join(str(error).split())}")
+        found.problems.append(f"{_place_of(words, path, found)}: {dotted}{words}")
         return None
+
+
+def _place_of(problem: str, path: KeyPath, found: _Gathered) -> str:
+    """Where the setting was given that a problem begins with the name of, else the last one given of its table."""
+    named = re.match(r"[a-z_0-9.]+", problem)
+    if named is not None and (place := found.places.get((*path, *named[0].split(".")))) is not None:
+        return place
+    given = [place for key, place in found.places.items() if key[: len(path)] == path]
+    return given[-1] if given else "settings"
 
 
 def render(settings: Any, env_prefix: str) -> str:

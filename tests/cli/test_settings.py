@@ -173,6 +173,8 @@ def test_what_the_dataclass_itself_refuses_is_a_problem_with_a_place(tmp_path: P
     path.write_text("high = 4\nlow = 5\n")
     with pytest.raises(SettingsError, match=r"x\.toml:2: low is above high"):
         load(Window, path, {}, {}, PREFIX)
+    with pytest.raises(SettingsError, match=r"flag --low: low is above high"):
+        load(Window, None, {}, {"low": "5", "high": "4"}, PREFIX)
 
 
 def test_the_annotated_file_explains_every_key() -> None:

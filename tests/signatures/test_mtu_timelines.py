@@ -805,6 +805,16 @@ def net_nic_errors__near_miss() -> None:
     assert world.codes(1) == {}
 
 
+def net_nic_errors__near_miss_a_driver_that_says_minus_one() -> None:
+    world = World()
+    host = flannel(world)
+    world.pass_time(1)
+    host.counters[NIC]["rx_crc_errors"] = 2**64 - 1
+    assert world.codes(1) == {}
+    host.counters[NIC]["rx_crc_errors"] = 1000
+    assert world.codes(1) == {}
+
+
 def net_nic_errors__recovery() -> None:
     world = World()
     host = flannel(world)
