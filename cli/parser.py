@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from nodetell import __version__
+
 from cli.exits import HELP, USAGE
 from cli.terminal import complain, emit
 
@@ -69,6 +71,7 @@ def _build(wanted: str) -> argparse.ArgumentParser:
         description="Names Kubernetes day-2 incidents from the evidence that only the host has.",
         epilog=_EXAMPLES + "\n" + HELP,
     )
+    parser.add_argument("--version", action="version", version=f"nodetell {__version__}", help="print the version")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     for add in (_up, _agent, _aggregator, _sensor, _nodes, _node, _findings, _diagnose, _collect, _version):
