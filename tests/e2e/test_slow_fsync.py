@@ -1,4 +1,4 @@
-"""etcd on a slow disk, for real, with sensor, agent and aggregator as processes.
+"""etcd and others on a slow disk, for real, with sensor, agent and aggregator as processes.
 
 What is asked of it: within 10 s of the first load, a finding that names process, device and mount.
 """
@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ ROOT = Path(__file__).parents[2]
 NODETELL = (sys.executable, "-m", "cli.main")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"}
 DELAY_MS = 25.0
+WRITER = """
+import ctypes, os
+ctypes.CDLL(None).prctl(15, b"journald-like", 0, 0, 0)  # PR_SET_NAME
+while True:
+    os.write(1, bytes(300))
+    os.fdatasync(1)
+"""
 
 
 @contextlib.contextmanager
@@ -68,11 +76,25 @@ def asked(*arguments: str) -> dict[str, Any]:
     return {}
 
 
-def test_a_slow_disk_is_named_with_process_device_and_mount(tmp_path: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Live:
+    """All three processes at work, beside a slow disk."""
+
+    at: tuple[str, ...]
+    disk: Path
+
+    @property
+    def device(self) -> str:
+        """ "major:minor" of the disk."""
+        device = os.stat(self.disk).st_dev
+        return f"{os.major(device)}:{os.minor(device)}"
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
     needs.bpf()
     needs.fuse()
     needs.file_system("ext4")
-    needs.tool("etcd")
     needs.mounts_of_pid_1()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -85,17 +107,38 @@ def test_a_slow_disk_is_named_with_process_device_and_mount(tmp_path: Path) -> N
         running("aggregator", "--listen", address, "--state-directory", ""),
         running("agent", "--node", "slow", *at, "--collectors.sensor-socket", sensor),
     ):
-        device = os.stat(disk).st_dev
         _wait_for_agent(at, sensor)
-        with etcd(disk) as server:
-            began = time.monotonic()
-            load = threading.Thread(target=server.load, args=(15.0, 8))
-            load.start()
-            finding = _wait_for_finding(at, "cp.etcd_slow_fsync", str(disk))
+        yield Live(at, disk)
+
+
+def test_etcd_on_a_slow_disk_is_named_with_device_and_mount(live: Live) -> None:
+    needs.tool("etcd")
+    with etcd(live.disk) as server:
+        began = time.monotonic()
+        load = threading.Thread(target=server.load, args=(15.0, 8))
+        load.start()
+        finding = _wait_for_finding(live.at, "cp.etcd_slow_fsync", str(live.disk))
+        took = time.monotonic() - began
+        load.join()
+    _check(finding, "etcd", live, took)
+
+
+def test_any_process_on_a_slow_disk_is_named_with_device_and_mount(live: Live) -> None:
+    with (live.disk / "journal").open("wb", buffering=0) as journal:
+        writer = subprocess.Popen([sys.executable, "-c", WRITER], stdout=journal)
+        began = time.monotonic()
+        try:
+            finding = _wait_for_finding(live.at, "disk.slow_fsync", str(live.disk))
             took = time.monotonic() - began
-            load.join()
-    assert "etcd" in finding["summary"]
-    assert f"{os.major(device)}:{os.minor(device)}" in finding["summary"]
+        finally:
+            writer.kill()
+            writer.wait()
+    _check(finding, "journald-like", live, took)
+
+
+def _check(finding: dict[str, Any], process: str, live: Live, took: float) -> None:
+    assert process in finding["summary"]
+    assert live.device in finding["summary"]
     assert finding["nodes"] == ["slow"]
     assert took < 10.0, f"it took {took:.1f} s"
 
