@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import dataclasses
 import os
 import signal
 import threading
@@ -32,7 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
         _die_with(arguments.die_with)
     settings = load_settings(arguments)
     if arguments.print_config:
-        emit(render(settings, env_prefix(role)).rstrip("\n"))
+        if arguments.format == "json":
+            emit_json(dataclasses.asdict(settings))
+        else:
+            emit(render(settings, env_prefix(role)).rstrip("\n"))
         return exits.OK
     if arguments.check_config:
         if arguments.format == "json":

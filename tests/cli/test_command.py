@@ -14,6 +14,7 @@ import struct
 import subprocess
 import termios
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,8 @@ def test_settings_printed_are_settings_that_load(run: Run, tmp_path: Path, role:
     done = run(role, "--config", path, "--check-config")
     assert (done.returncode, done.stdout) == (0, f"{path}: ok\n")
     assert run(role, "--config", path, "--print-config").stdout == printed.stdout
+    as_json = json.loads(run(role, "--print-config", "--format", "json").stdout)
+    assert as_json == json.loads(json.dumps(tomllib.loads(printed.stdout)))
 
 
 def test_all_that_is_wrong_with_the_settings_is_said_at_once(run: Run, tmp_path: Path) -> None:
