@@ -21,7 +21,6 @@ from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView, NodeObject
 
 _NAME = "mtu_mismatch"
-CODES_COVERED = tuple(CODES)
 _MOST_EVIDENCE = 24
 """Pieces of evidence in one finding; a hundred nodes with one cause need no thousand lines."""
 

@@ -8,7 +8,7 @@ from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.model import Stage
 from aggregator.signatures.mtu.configuration import OVERLAY_EXCEEDS_UNDERLAY, about_tunnel
-from aggregator.signatures.mtu.observation import Observation
+from aggregator.signatures.mtu.observation import Observation, enough
 from aggregator.signatures.mtu.window import HostWindow
 
 FRAGMENTING = "mtu.fragmenting"
@@ -30,7 +30,7 @@ def fragments_made(window: HostWindow) -> tuple[int, int, float] | None:
         return None
     cut, made = window.moves.of("protocol/Ip", "FragOKs"), window.moves.of("protocol/Ip", "FragCreates")
     seconds = window.moves.seconds("protocol/Ip", "FragCreates")
-    if cut is None or made is None or not window.enough(made, window.limits.fragments_min, seconds):
+    if cut is None or made is None or not enough(made, window.limits.fragments_min, seconds):
         return None
     return cut, made, seconds
 
@@ -70,7 +70,7 @@ def fragments_unassembled(window: HostWindow) -> list[Observation]:
     if failed is None or arrived is None:
         return []
     worst = max(failed, timed_out or 0)
-    if not window.enough(worst, window.limits.reassembly_failures_min, seconds):
+    if not enough(worst, window.limits.reassembly_failures_min, seconds):
         return []
     if worst < window.limits.reassembly_failures_ratio * arrived:
         return []

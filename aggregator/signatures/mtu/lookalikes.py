@@ -6,7 +6,7 @@ from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.model import Gap, RuledOut, Stage
 from aggregator.signatures.mtu.configuration import about_tunnel
-from aggregator.signatures.mtu.observation import Observation
+from aggregator.signatures.mtu.observation import Observation, enough
 from aggregator.signatures.mtu.too_big import DROP_FINGERPRINT
 from aggregator.signatures.mtu.topology import HostNetwork
 from aggregator.signatures.mtu.window import NIC_ERROR_COUNTERS, NIC_ERRORS, QUEUE_DROPS, HostWindow
@@ -57,7 +57,7 @@ def overlay_drops(window: HostWindow) -> list[Observation]:
         rest = sum(moved.values()) - _explained(window, link, moved)
         sent = window.moves.of(subject, "tx_packets") or 0
         if (
-            not window.enough(rest, window.limits.overlay_drops_min, seconds)
+            not enough(rest, window.limits.overlay_drops_min, seconds)
             or rest < window.limits.overlay_drops_ratio * sent
         ):
             continue
@@ -102,7 +102,7 @@ def queue_drops(window: HostWindow) -> list[Observation]:
     """Packets dropped because a CPU's input backlog was full."""
     dropped = window.moves.of("protocol/softnet", "dropped")
     seconds = window.moves.seconds("protocol/softnet", "dropped")
-    if dropped is None or not window.enough(dropped, window.limits.softnet_drops_min, seconds):
+    if dropped is None or not enough(dropped, window.limits.softnet_drops_min, seconds):
         return []
     squeezed = window.moves.of("protocol/softnet", "time_squeeze")
     source = window.host.source("proc/net/softnet_stat")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aggregator.model import Evidence, RuledOut, Stage
 from aggregator.node_state import Delta, NodeState
@@ -73,8 +73,7 @@ class Moves:
 
     def reaches(self, subject: str, counter: str, per_minute: int) -> bool:
         """The counter rose by at least so much a minute, and by at least that in all."""
-        increment = self.of(subject, counter) or 0
-        return increment >= per_minute * max(1.0, self.seconds(subject, counter) / 60.0)
+        return enough(self.of(subject, counter) or 0, per_minute, self.seconds(subject, counter))
 
     def _of(self, subject: str) -> Mapping[str, Delta] | None:
         if subject not in self._rises:
@@ -88,7 +87,6 @@ class Witness:
 
     node: str
     at: float
-    made: list[Evidence] = field(default_factory=list)
 
     def level(self, signal: str, subject: str, value: float | int | str | bool, unit: str, source: str) -> Evidence:
         """A value as it is now."""
@@ -99,12 +97,9 @@ class Witness:
         return Evidence(self.node, "counter.delta", subject, value, f"{unit} in {seconds:g} s", source, self.at)
 
 
-def by_code(observations: list[Observation]) -> Mapping[str, list[Observation]]:
-    """Observations by their code."""
-    grouped: dict[str, list[Observation]] = {}
-    for observation in observations:
-        grouped.setdefault(observation.code, []).append(observation)
-    return grouped
+def enough(increment: int, per_minute: int, seconds: float) -> bool:
+    """An increment of at least `per_minute`, over as long as was watched, and of that at least in a shorter time."""
+    return increment >= per_minute * max(1.0, seconds / 60.0)
 
 
 def listed(parts: Iterable[str], most: int = 3) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from aggregator.model import Evidence, Stage
 from aggregator.signatures.mtu.configuration import OVERLAY_EXCEEDS_UNDERLAY, Misfit, about_tunnel
-from aggregator.signatures.mtu.observation import Observation
+from aggregator.signatures.mtu.observation import Observation, enough
 from aggregator.signatures.mtu.window import HostWindow, TooBig
 
 DROP_FINGERPRINT = "mtu.drop_fingerprint"
@@ -54,7 +54,7 @@ def icmp_blocked(window: HostWindow) -> list[Observation]:
     found = []
     for moved in window.families:
         if (
-            not window.enough(moved.frag_fails, window.limits.mtu_drops_min, moved.seconds)
+            not enough(moved.frag_fails, window.limits.mtu_drops_min, moved.seconds)
             or not window.agrees(moved.frag_fails, moved.told)
             or window.agrees(moved.frag_fails, moved.told_self)
             or not window.agrees(moved.frag_fails, min(moved.discarded, moved.frag_fails))
@@ -83,7 +83,7 @@ def silent_bridge_drops(window: HostWindow) -> TooBig | None:
     """FragFails without ICMP: a bridge dropped packets and nobody was told. None: it did not."""
     for moved in window.families:
         if (
-            window.enough(moved.frag_fails, window.limits.mtu_drops_min, moved.seconds)
+            enough(moved.frag_fails, window.limits.mtu_drops_min, moved.seconds)
             and moved.told <= window.limits.counters_agree_ratio * moved.frag_fails
         ):
             return moved

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.model import Evidence, RuledOut
-from aggregator.signatures.mtu.observation import Moves, Witness
+from aggregator.signatures.mtu.observation import Moves, Witness, enough
 from aggregator.signatures.mtu.topology import HostNetwork, TunnelFit
 from aggregator.signatures.thresholds import Thresholds
 
@@ -93,10 +93,6 @@ class HostWindow:
         slack = max(self.limits.counters_agree_slack, self.limits.counters_agree_ratio * max(one, other))
         return abs(one - other) <= slack
 
-    def enough(self, increment: int, per_minute: int, seconds: float) -> bool:
-        """An increment of at least `per_minute`, over as long as was watched."""
-        return increment >= per_minute * max(1.0, seconds / 60.0)
-
     def ip_rise(self, moved: TooBig, counter: str, value: int) -> Evidence:
         """Evidence: a counter of the IP header's family rose."""
         name = "Ip6" if moved.family.version == 6 else "Ip"
@@ -124,7 +120,7 @@ class HostWindow:
     def overflow(self, moved: TooBig) -> bool:
         """The node told itself that its own encapsulated packets are too big: local encapsulation overflow."""
         return (
-            self.enough(moved.frag_fails, self.limits.mtu_drops_min, moved.seconds)
+            enough(moved.frag_fails, self.limits.mtu_drops_min, moved.seconds)
             and moved.frag_fails >= self.limits.mtu_discovery_burst
             and self.agrees(moved.frag_fails, moved.told)
             and self.agrees(moved.frag_fails, moved.told_self)
@@ -157,7 +153,7 @@ class HostWindow:
         """The device drops by its own fault, enough to be worth a finding."""
         seconds = self.moves.seconds(f"link/{link.ifindex}", "rx_errors")
         errors = self.nic_error_sum(link)
-        return errors > 0 and self.enough(errors, self.limits.nic_errors_min, seconds)
+        return errors > 0 and enough(errors, self.limits.nic_errors_min, seconds)
 
     def nic_clean(self, tunnel: pb.Link) -> tuple[RuledOut, ...]:
         """That the device below a tunnel is clean, if it is."""
