@@ -22,8 +22,8 @@ from itertools import combinations_with_replacement
 from nodetell.limits import MAX_PROBE_GRANTS, MAX_PROBE_TARGETS
 from nodetell.v1 import agent_pb2, facts_pb2
 
+from aggregator.cluster.objects import NodeObject
 from aggregator.cluster.pools import pool_of
-from aggregator.view import NodeObject
 
 MAX_PART_BYTES = 850
 """Bytes of one part of a plan, serialized."""

@@ -1,25 +1,13 @@
-"""What a signature looks at: every host's state, and what the API server knows of the nodes. It reads no clock."""
+"""What a signature looks at: every host's state, and what the API server knows. It reads no clock."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from aggregator.cluster.objects import NodeObject
+from aggregator.cluster.state import ClusterState
 from aggregator.node_state import NodeState
-
-
-@dataclass(frozen=True, slots=True)
-class NodeObject:
-    """What the API server says of a node, as far as it is used. Source: v1.Node."""
-
-    name: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    taints: tuple[str, ...] = ()
-    """"key=value:effect", sorted."""
-    addresses: Mapping[str, str] = field(default_factory=dict)
-    """status.addresses by type ("InternalIP", "Hostname")."""
-    pod_cidrs: tuple[str, ...] = ()
-    """spec.podCIDRs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +17,13 @@ class ClusterView:
     cluster: str
     hosts: Mapping[str, NodeState]
     """By node name."""
-    nodes: Mapping[str, NodeObject] = field(default_factory=dict)
-    """By node name; empty where the API server is not known."""
+    objects: ClusterState = field(default_factory=ClusterState)
+    """What the API server has; empty, and nothing in it known, where it is not asked."""
+    now: float = 0.0
+    """Up to when `objects` are current, seconds since the epoch by the API server's clock: the moment of the view, or,
+    where the API server has been lost, of that loss, so that nothing ages while nobody can see."""
+
+    @property
+    def nodes(self) -> Mapping[str, NodeObject]:
+        """By node name; empty where the API server is not known."""
+        return self.objects.nodes

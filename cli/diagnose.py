@@ -20,14 +20,16 @@ from agent.collectors.sweep import sweep
 from agent.delta import DeltaEncoder
 from agent.host import Failure, ReadError
 from agent.hosts.bundle import Bundle, BundleError, BundleHost, Snapshot, open_bundle
-from aggregator.cluster.objects import parse_nodes
+from aggregator.cluster.lists import parse_nodes
+from aggregator.cluster.objects import NodeObject
+from aggregator.cluster.state import ClusterState
 from aggregator.convert import gap_from_coverage
 from aggregator.engine import evaluate
 from aggregator.findings import Record
 from aggregator.model import Gap
 from aggregator.node_state import NodeState, UpdateError
 from aggregator.signatures.thresholds import Thresholds
-from aggregator.view import ClusterView, NodeObject
+from aggregator.view import ClusterView
 from cli.exits import UNREADABLE, CliError
 from cli.render import report_text
 from cli.report import Report, diagnosis_json
@@ -66,7 +68,7 @@ def diagnose(
     gaps += history.gaps
     limits = thresholds or Thresholds()
     verdict = evaluate(
-        ClusterView(bundle.cluster, history.states, nodes),
+        ClusterView(bundle.cluster, history.states, _state(nodes), last.at),
         replace(limits, window_s=max(limits.window_s, history.last_interval_s)),
     )
     gaps += [gap_from_coverage(name, each) for name, state in history.states.items() for each in state.coverage()]
@@ -144,6 +146,14 @@ def _nodes(snapshot: Snapshot) -> tuple[dict[str, NodeObject], list[Gap]]:
     nodes, problems = parse_nodes(data)
     where = f"{snapshot.kube_from.get('nodes', snapshot.name)}/kube/"
     return nodes, [Gap("", "kube/nodes", "damaged", where + problem) for problem in problems]
+
+
+def _state(nodes: Mapping[str, NodeObject]) -> ClusterState:
+    state = ClusterState()
+    for name, node in nodes.items():
+        state.keep("nodes", name, node)
+    state.set_known("nodes", bool(nodes))
+    return state
 
 
 def _damaged_lists(snapshots: Sequence[Snapshot]) -> list[Gap]:

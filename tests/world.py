@@ -14,11 +14,13 @@ from nodetell.v1 import facts_pb2 as pb
 
 from agent.delta import DeltaEncoder
 from agent.reading import Block, Reading
+from aggregator.cluster.objects import NodeObject
+from aggregator.cluster.state import ClusterState
 from aggregator.model import Finding, Verdict
 from aggregator.node_state import NodeState
 from aggregator.signatures import mtu_mismatch
 from aggregator.signatures.thresholds import Thresholds
-from aggregator.view import ClusterView, NodeObject
+from aggregator.view import ClusterView
 
 START = 1_790_000_000.0
 """When the tests' time begins, seconds since the epoch."""
@@ -152,7 +154,7 @@ class World:
     """Hosts, what the API server says of them, and the time."""
 
     hosts: dict[str, TestHost] = field(default_factory=dict)
-    nodes: dict[str, NodeObject] = field(default_factory=dict)
+    objects: ClusterState = field(default_factory=ClusterState)
     states: dict[str, NodeState] = field(default_factory=dict)
     now: float = START
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -162,7 +164,7 @@ class World:
         self.hosts[name] = TestHost(name)
         self.states[name] = NodeState(name)
         if pool:
-            self.nodes[name] = NodeObject(name, labels={"cloud.google.com/gke-nodepool": pool})
+            self.objects.keep("nodes", name, NodeObject(name, labels={"cloud.google.com/gke-nodepool": pool}))
         return self.hosts[name]
 
     def pass_time(self, seconds: float) -> Verdict:
@@ -180,7 +182,7 @@ class World:
 
     def verdict(self) -> Verdict:
         """What the signature says now."""
-        return mtu_mismatch.evaluate(ClusterView("test", self.states, self.nodes), self.thresholds)
+        return mtu_mismatch.evaluate(ClusterView("test", self.states, self.objects, self.now), self.thresholds)
 
     def codes(self, seconds: float = 0.0) -> dict[str, Finding]:
         """Findings by code after some time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aggregator.view import NodeObject
+from aggregator.cluster.objects import NodeObject
 
 _POOL_LABELS = (
     "cloud.google.com/gke-nodepool",
@@ -45,6 +45,6 @@ def pool_of(node: NodeObject) -> str:
         if value := node.labels.get(label):
             return value
     roles = sorted(label.removeprefix(_ROLE_PREFIX) for label in node.labels if label.startswith(_ROLE_PREFIX))
-    taints = [taint for taint in node.taints if not taint.startswith(_TRANSIENT_TAINTS)]
+    taints = [str(taint) for taint in node.taints if not taint.key.startswith(_TRANSIENT_TAINTS)]
     instance = next((value for label in _INSTANCE_TYPES if (value := node.labels.get(label))), "")
     return " ".join(part for part in (",".join(roles) or "worker", ",".join(taints), instance) if part)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from aggregator.cluster.objects import NodeObject
 from aggregator.model import Evidence, Finding, Gap, RuledOut, Severity, Stage, Verdict, finding_id
 from aggregator.node_state import NodeState
 from aggregator.signatures.mtu import configuration, connections, fragments, lookalikes, paths, too_big
@@ -18,7 +19,7 @@ from aggregator.signatures.mtu.observation import Cause, Observation
 from aggregator.signatures.mtu.topology import HostNetwork, TunnelFit
 from aggregator.signatures.mtu.window import NIC_ERRORS, QUEUE_DROPS, HostWindow
 from aggregator.signatures.thresholds import Thresholds
-from aggregator.view import ClusterView, NodeObject
+from aggregator.view import ClusterView
 
 _NAME = "mtu_mismatch"
 _MOST_EVIDENCE = 24

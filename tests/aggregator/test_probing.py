@@ -13,8 +13,8 @@ from nodetell.v1 import agent_pb2, facts_pb2
 
 from agent.pathmtu.plan import Assembly, Plan
 from aggregator import probing
+from aggregator.cluster.objects import NodeObject
 from aggregator.probing import Class, Director, Member
-from aggregator.view import NodeObject
 
 UNDERLAY, OVERLAY = ("underlay", "", "10.0.0.{}"), ("overlay", "vxlan/42", "10.244.{}.0")
 SECRET = b"s" * 32

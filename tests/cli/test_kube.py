@@ -308,7 +308,7 @@ def test_recordings_of_a_real_api_server(server: Server, tmp_path: Path) -> None
     target, said = collected(server, tmp_path)
     for name in ("nodes", "pods", "leases", "events", "persistentvolumes"):
         assert not any(line.startswith(f"{name}:") for line in said)
-    from aggregator.cluster.objects import parse_nodes
+    from aggregator.cluster.lists import parse_nodes
 
     nodes, problems = parse_nodes((target / "nodes.json").read_bytes())
     assert sorted(nodes) == ["node-a", "node-b", "node-c"]

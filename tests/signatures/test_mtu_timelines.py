@@ -13,6 +13,7 @@ from collections.abc import Callable
 import pytest
 from nodetell.v1 import facts_pb2 as pb
 
+from aggregator.cluster.objects import NodeObject
 from aggregator.model import Severity, Stage
 from aggregator.signatures.mtu.codes import CODES
 from tests.world import TestHost, World
@@ -755,7 +756,7 @@ def mtu_fragments_lost__near_miss_a_node_is_not_watched() -> None:
     world = World()
     sender = flannel(world, "n1", inner=1500, pool="blue")
     flannel(world, "n2", inner=1500, pool="blue")
-    world.nodes["n3"] = world.nodes["n2"]
+    world.objects.keep("nodes", "n3", NodeObject("n3"))
     world.pass_time(1)
     sender.rise("protocol/Ip", FragOKs=100, FragCreates=200)
     assert "mtu.fragments_lost" not in world.codes(1)

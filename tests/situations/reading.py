@@ -23,10 +23,12 @@ from agent.collectors.sweep import sweep
 from agent.delta import DeltaEncoder
 from agent.hosts.live import LiveHost, live_host
 from aggregator import engine
+from aggregator.cluster.objects import NodeObject
+from aggregator.cluster.state import ClusterState
 from aggregator.model import Verdict
 from aggregator.node_state import NodeState
 from aggregator.signatures.thresholds import Thresholds
-from aggregator.view import ClusterView, NodeObject
+from aggregator.view import ClusterView
 from tests.netns import Namespace
 from tests.situations.sensing import NodeSensor
 
@@ -60,7 +62,9 @@ class Nodes:
         self, watched: dict[str, Namespace], known: Iterable[str], sensors: Mapping[str, NodeSensor] | None = None
     ) -> None:
         """`sensors`: of nodes that have one."""
-        self._known = {name: NodeObject(name) for name in known}
+        self._known = ClusterState()
+        for name in known:
+            self._known.keep("nodes", name, NodeObject(name))
         self._nodes: dict[str, _Node] = {}
         with contextlib.ExitStack() as undo:
             for name, inside in watched.items():

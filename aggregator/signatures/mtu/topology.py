@@ -13,9 +13,9 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 
 from nodetell.v1 import facts_pb2 as pb
 
+from aggregator.cluster.objects import NodeObject
 from aggregator.node_state import NodeState
 from aggregator.signatures.mtu.encapsulation import OVN_GENEVE_OPTIONS, TUNNEL_KINDS, overhead
-from aggregator.view import NodeObject
 
 _NOT_A_POD = frozenset({"cilium_host", "cilium_net"})
 """A veth pair whose both ends belong to the host: Cilium's router. Nothing but its name tells it from a pod's."""
