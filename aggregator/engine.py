@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from aggregator.causes import link
 from aggregator.model import Finding, Gap, Verdict, report_order
 from aggregator.signatures import mtu_mismatch, slow_fsync
 from aggregator.signatures.thresholds import Thresholds
@@ -71,7 +72,7 @@ def judge(
             judgement.verdict.gaps.extend(_gap(name, reason, node) for node, reason in left_out.items())
         judgement.verdict.gaps.extend(verdict.gaps)
         _add(verdict.findings, name, found, judgement)
-    judgement.verdict.findings = report_order(list(found.values()))
+    judgement.verdict.findings = report_order(link(found.values()))
     return judgement
 
 

@@ -13,6 +13,7 @@ from itertools import chain
 from aggregator.cluster.objects import NodeObject
 from aggregator.model import Evidence, Finding, Gap, RuledOut, Severity, Stage, Verdict, finding_id
 from aggregator.node_state import NodeState
+from aggregator.signatures.case import fair_share, first_of_each
 from aggregator.signatures.mtu import configuration, connections, fragments, lookalikes, paths, too_big
 from aggregator.signatures.mtu.codes import CODES
 from aggregator.signatures.mtu.observation import Cause, Observation
@@ -22,8 +23,6 @@ from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
 _NAME = "mtu_mismatch"
-_MOST_EVIDENCE = 24
-"""Pieces of evidence in one finding; a hundred nodes with one cause need no thousand lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +229,9 @@ def _finding(
         severity=severity,
         summary=_summary(group, nodes),
         nodes=nodes,
-        evidence=_fair_share([seen.evidence for seen in group]),
+        evidence=fair_share([seen.evidence for seen in group]),
         clears_when=code.clears_when,
-        ruled_out=_unique(rule for seen in group for rule in seen.ruled_out),
+        ruled_out=first_of_each(rule for seen in group for rule in seen.ruled_out),
         caused_by=tuple(sorted(causes - {ids[key]})),
         remediation=(*dict.fromkeys(remedy for seen in group for remedy in seen.remedies), *code.remediation),
     )
@@ -243,20 +242,3 @@ def _summary(group: list[Observation], nodes: tuple[str, ...]) -> str:
     where = f"On {first.node}" if len(nodes) == 1 else f"On {len(nodes)} nodes, {first.node} for one"
     more = len({seen.statement for seen in group if seen.node == first.node}) - 1
     return f"{where}: {first.statement}{f' (and {more} more of the kind there)' if more > 0 else ''}."
-
-
-def _fair_share(lists: list[tuple[Evidence, ...]]) -> tuple[Evidence, ...]:
-    """Evidence of all hosts in order; where it is too much, whole hosts first, none cut in the middle."""
-    kept: list[Evidence] = []
-    for evidence in lists:
-        if kept and len(kept) + len(evidence) > _MOST_EVIDENCE:
-            break
-        kept.extend(piece for piece in evidence if piece not in kept)
-    return tuple(kept)
-
-
-def _unique(rules: Iterable[RuledOut]) -> tuple[RuledOut, ...]:
-    by_code: dict[str, RuledOut] = {}
-    for rule in rules:
-        by_code.setdefault(rule.code, rule)
-    return tuple(by_code.values())
