@@ -14,11 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from nodetell.logs import event
 from nodetell.v1 import agent_pb2, operator_pb2
 
 from aggregator import engine, probing
+from aggregator.cluster.state import ClusterState
 from aggregator.convert import gap_from_coverage, iso_time, milliseconds
 from aggregator.findings import FindingBook, Presence, Transition
 from aggregator.model import Gap
@@ -47,6 +49,23 @@ CLOSE_S = 0.3
 """When the fleet is closed, agents wait so long for the disk."""
 
 Judge = Callable[[ClusterView, Thresholds], engine.Judgement]
+
+
+class ApiView(Protocol):
+    """What the fleet is told of the API server's objects."""
+
+    @property
+    def objects(self) -> ClusterState:
+        """The objects."""
+
+    def current_until(self, now: float) -> float:
+        """Up to when they are current by the API server's clock, where it is `now` by the aggregator's."""
+
+    def unread(self) -> Mapping[str, str]:
+        """Why, by resource that is not read at present."""
+
+    def gaps(self) -> list[Gap]:
+        """What of the API server can't be read, and why."""
 
 
 class NotStoredError(Exception):
@@ -82,6 +101,7 @@ class Fleet:
         settings: FleetSettings | None = None,
         path_mtu: PathMtuSettings | None = None,
         thresholds: Thresholds | None = None,
+        api: ApiView | None = None,
         judge: Judge = engine.judge,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -93,6 +113,8 @@ class Fleet:
         self._store, self._judge, self._clock, self._monotonic = store, judge, clock, monotonic
         self._settings, self._thresholds = settings or FleetSettings(), thresholds or Thresholds()
         self._cluster = cluster
+        self._api = api
+        self._objects = api.objects if api is not None else ClusterState()
         self._path_mtu = path_mtu or PathMtuSettings()
         self._director = Director(
             peers=self._path_mtu.peers, interval_s=self._path_mtu.interval_s, secret=os.urandom(32)
@@ -230,7 +252,7 @@ class Fleet:
     def _evaluate(self) -> list[Transition]:
         now = self._clock()
         presence = self._presence()
-        view = ClusterView(self._cluster, self._hosts)
+        view = self.view()
         self._arrange_probing(view, presence)
         judgement = self._judge(view, self._thresholds)
         self._log_failures(self._judgement, judgement)
@@ -279,6 +301,12 @@ class Fleet:
                 if before.left_out.get(name, {}).get(node) != reason:
                     event(_log, logging.ERROR, "signature_failed", signature=name, node=node, reason=reason)
 
+    def view(self) -> ClusterView:
+        """Hosts and API objects as they are now."""
+        now = self._clock()
+        current = self._api.current_until(now) if self._api is not None else now
+        return ClusterView(self._cluster, self._hosts, self._objects, current)
+
     async def _commit(self, transitions: list[Transition], waiting: list[asyncio.Future[None]]) -> None:
         await self._store.commit(transitions)
         _release(waiting)
@@ -300,17 +328,20 @@ class Fleet:
             self._awaited.clear()
         for name in self._awaited:
             silent[name] = f"not heard since the aggregator started at {iso_time(self._started)}"
-        return Presence({name for name in self._hosts if name not in silent}, silent)
+        unread = self._api.unread() if self._api is not None else None
+        return Presence({name for name in self._hosts if name not in silent}, silent, unread)
 
     # -- what operators ask ------------------------------------------------------------------------------------------
 
     def gaps(self) -> list[Gap]:
-        """What limits the diagnosis: the store, the signatures, then each node's own coverage."""
+        """What limits the diagnosis: the store, the API server, the signatures, then each node's own coverage."""
         gaps = []
         if self._store.problem:
             gaps.append(Gap("", "store", "missing", f"findings can't be stored: {self._store.problem}"))
         if self._store.notice:
             gaps.append(Gap("", "store", "damaged", self._store.notice))
+        if self._api is not None:
+            gaps += self._api.gaps()
         gaps += self._judgement.verdict.gaps
         for name in sorted(self._hosts):
             gaps += [gap_from_coverage(name, coverage) for coverage in self._hosts[name].coverage()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,12 @@ from hypothesis import strategies as st
 from aggregator.engine import Judgement
 from aggregator.findings import CLEARED, KEPT_RESOLVED, FindingBook, Kind, Presence, Record, material
 from aggregator.model import Evidence, Finding, RuledOut, Severity, Stage, Verdict
+
+
+def waiting(age: int, node: str = "", *more: Evidence) -> Finding:
+    """A finding about a pod, as the API server tells it."""
+    told = Evidence(node, "pod.pending", "db/pg-0", age, "s", "kube/pods", 0.0)
+    return replace(finding(), nodes=(node,) if node else (), objects=("Pod/db/pg-0",), evidence=(told, *more))
 
 
 def evidence(node: str, value: int, signal: str = "link.mtu", at: float = 0.0) -> Evidence:
@@ -50,10 +57,11 @@ class Timeline:
         silent: Mapping[str, str] | None = None,
         failed: Mapping[str, str] | None = None,
         gone: tuple[str, ...] = (),
+        unread: Mapping[str, str] | None = MappingProxyType({}),
     ) -> list[tuple[Kind, str]]:
         silent = silent or {}
         judgement = Judgement(Verdict(list(found)), {each.id: "mtu" for each in found}, dict(failed or {}))
-        presence = Presence({node for node in self.heard if node not in silent and node not in gone}, silent)
+        presence = Presence({node for node in self.heard if node not in silent and node not in gone}, silent, unread)
         self.last = self.book.update(judgement, presence, now)
         assert all(transition.at == now for transition in self.last)
         return [(transition.kind, transition.record.finding.id) for transition in self.last]
@@ -240,3 +248,45 @@ def test_standing_findings_are_listed_causes_first() -> None:
     time = Timeline()
     time.at(1, replace(finding("a"), caused_by=("z",), severity=Severity.CRITICAL), finding("z"))
     assert [record.finding.id for record in time.book.ordered()] == ["z", "a"]
+
+
+AWAY = {"pods": "the API server does not answer since 10:00:00: connection refused"}
+
+
+def test_what_rests_on_the_api_server_stays_unconfirmed_while_that_is_away() -> None:
+    time = Timeline()
+    time.at(1, waiting(300))
+    assert time.at(2, unread=AWAY) == [(Kind.CHANGED, "f")]
+    assert time.record.unconfirmed == AWAY["pods"]
+    assert time.at(3, waiting(300), unread=AWAY) == []
+    assert time.at(4) == [(Kind.RESOLVED, "f")]
+    assert time.record.because == CLEARED
+
+
+def test_another_resource_that_is_not_read_is_no_matter() -> None:
+    time = Timeline()
+    time.at(1, waiting(300))
+    assert time.at(2, unread={"events": "denied"}) == [(Kind.RESOLVED, "f")]
+
+
+def test_where_the_api_server_is_not_asked_any_more_that_is_why() -> None:
+    time = Timeline()
+    time.at(1, waiting(300))
+    assert time.at(2, unread=None) == [(Kind.RESOLVED, "f")]
+    assert time.record.because == "not observed any more: the API server is not asked"
+
+
+def test_a_silent_node_does_not_silence_what_the_api_server_says_of_it() -> None:
+    time = Timeline()
+    time.at(1, waiting(300, "a"))
+    assert time.at(2, waiting(301, "a"), silent={"a": "not heard"}) == []
+    assert time.at(3, silent={"a": "not heard"}) == [(Kind.RESOLVED, "f")]
+    time.at(4, waiting(300, "a", evidence("a", 1)))
+    assert time.at(5, silent={"a": "not heard"}) == [(Kind.CHANGED, "f")]
+    assert time.record.unconfirmed == "a: not heard"
+
+
+def test_ages_are_no_news() -> None:
+    time = Timeline()
+    time.at(1, waiting(300))
+    assert time.at(2, waiting(301)) == []
