@@ -32,7 +32,7 @@ def test_a_workload_has_no_more_than_tier_1(workload: dict[str, Any]) -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] == 65534
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert pod["automountServiceAccountToken"] is False
+    assert pod["automountServiceAccountToken"] is (pod["serviceAccountName"] == "nodetell-aggregator")
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
     for container in pod["containers"]:
         context = container["securityContext"]
@@ -45,8 +45,24 @@ def test_a_workload_has_no_more_than_tier_1(workload: dict[str, Any]) -> None:
         assert set(host_paths.values()) <= {"/proc", "/sys"}
 
 
-def test_nothing_is_granted_at_the_api_server() -> None:
-    assert not {item["kind"] for item in objects()} & {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
+ROLES = [item for item in objects() if item["kind"] in {"ClusterRole", "Role"}]
+
+
+def test_the_aggregator_alone_is_granted_anything_and_only_to_read() -> None:
+    rules = [rule for role in ROLES for rule in role["rules"]]
+    assert rules
+    for rule in rules:
+        assert set(rule["verbs"]) <= {"get", "list", "watch"}
+        assert "*" not in rule.get("resources", []) + rule.get("apiGroups", [])
+        assert "secrets" not in rule.get("resources", [])
+    for binding in (item for item in objects() if item["kind"].endswith("Binding")):
+        account = {"kind": "ServiceAccount", "name": "nodetell-aggregator", "namespace": "nodetell"}
+        assert binding["subjects"] == [account]
+
+
+def test_everything_with_a_namespace_says_it() -> None:
+    without = {item["kind"] for item in objects() if "namespace" not in item["metadata"]}
+    assert without == {"Namespace", "ClusterRole", "ClusterRoleBinding"}
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda item: item["kind"])
