@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from agent.collectors import registry
+from aggregator.signatures.catalog import CODES
 from aggregator.signatures.code import Code
-from aggregator.signatures.mtu.codes import CODES
 from aggregator.signatures.thresholds import Thresholds
 
 ROOT = Path(__file__).resolve().parents[2]

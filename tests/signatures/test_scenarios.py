@@ -13,7 +13,7 @@ import pytest
 
 from agent.hosts.bundle import open_bundle
 from aggregator.model import Severity
-from aggregator.signatures.mtu.codes import CODES
+from aggregator.signatures.catalog import CODES
 from cli.diagnose import diagnose
 
 _SHARED = os.environ.get("NODETELL_SHARED", "")

@@ -1,0 +1,12 @@
+"""Every code that a signature of this version gives, with what the code decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aggregator.signatures import node_health
+from aggregator.signatures.code import Code
+from aggregator.signatures.mtu import codes as mtu
+
+CODES: Mapping[str, Code] = {**mtu.CODES, **node_health.CODES}
+"""By code."""
