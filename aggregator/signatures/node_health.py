@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from aggregator.cluster.lost import Lost, lost
 from aggregator.cluster.objects import NodeObject
-from aggregator.model import Evidence, Verdict
+from aggregator.model import Evidence, Gap, Verdict
 from aggregator.signatures.case import Case, api_evidence, gather
 from aggregator.signatures.code import Code
 from aggregator.signatures.thresholds import Thresholds
@@ -19,6 +19,7 @@ LOST = "node.lost"
 DISK_PRESSURE = "node.disk_pressure"
 _ZONE = "topology.kubernetes.io/zone"
 _NAME = "node_health"
+_NAMED = 5
 
 CODES = {
     entry.code: entry
@@ -48,8 +49,30 @@ CODES = {
 
 
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:  # noqa: ARG001  # the shape of every signature
-    """Findings about nodes as such: one for those of a zone that are lost, one for each that is short of disk."""
-    return Verdict(gather(view.cluster, _cases(view), CODES))
+    """Findings about nodes as such: one for those of a zone that are lost, one for each that is short of disk.
+
+    Nodes that no agent has reported for are one gap: nothing is known of their hosts.
+    """
+    return Verdict(gather(view.cluster, _cases(view), CODES), _unwatched(view))
+
+
+def _unwatched(view: ClusterView) -> list[Gap]:
+    missing = sorted(name for name, node in view.nodes.items() if name not in view.hosts and _can_have_agent(node))
+    if not missing or not view.hosts:
+        return []  # where there is no host at all, the objects of the API server are all that was given
+    more = len(missing) - _NAMED
+    named = ", ".join(missing[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    because = f"nothing is known of the hosts of {len(missing):,} of {len(view.nodes):,} nodes: {named}"
+    return [Gap("", "agent", "missing", because, "run the agent there, or add what it reads to the bundle")]
+
+
+def _can_have_agent(node: NodeObject) -> bool:
+    """It is a Linux host: not Windows, and not a node without a host (Fargate, virtual kubelets)."""
+    return (
+        node.labels.get("kubernetes.io/os", "linux") == "linux"
+        and node.labels.get("type") != "virtual-kubelet"
+        and node.labels.get("eks.amazonaws.com/compute-type") != "fargate"
+    )
 
 
 def _cases(view: ClusterView) -> Iterator[Case]:
