@@ -48,3 +48,34 @@ class Thresholds:
     """... and where etcd's heartbeats (100 ms) begin to be missed."""
     fsync_probe_window_s: float = field(default=300.0, metadata={"unit": "s", "min": 30.0, "max": 900.0})
     """Window for the agent's own probe, which makes one call a second: a tail of 60 calls is their maximum."""
+    claim_failing_min_s: float = field(default=120.0, metadata={"unit": "s", "min": 0.0, "max": 3600.0})
+    """How long a claim's volume has been refused, or its expansion failed, before it is worth a finding: drivers try
+    again after seconds, then twice as long each time (external-provisioner: 1 s up to 5 min)."""
+    claim_silent_min_s: float = field(default=600.0, metadata={"unit": "s", "min": 60.0, "max": 86400.0})
+    """How long a provisioner or resizer may say nothing at all: its slowest retry is after five minutes."""
+    mount_failing_min_s: float = field(default=120.0, metadata={"unit": "s", "min": 0.0, "max": 3600.0})
+    """How long a pod's volume has failed to mount: the kubelet's retries are two minutes apart at most, and the first
+    ones fail healthily, before a device is there or a driver has come up."""
+    driver_starting_s: float = field(default=300.0, metadata={"unit": "s", "min": 0.0, "max": 3600.0})
+    """A node that has been ready for less may still be starting its drivers."""
+    volume_wait_warning_s: float = field(default=300.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})
+    """How long a pod is Pending before where its volume is becomes a finding, as for any Pending pod ..."""
+    volume_wait_critical_s: float = field(default=900.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})
+    """... and before it is critical."""
+    node_away_min_s: float = field(default=60.0, metadata={"unit": "s", "min": 0.0, "max": 3600.0})
+    """A node that has not been ready for so long is out of reach for volumes; one whose kubelet restarts is not."""
+    what_if_every_s: float = field(default=60.0, metadata={"unit": "s", "min": 0.0, "max": 3600.0})
+    """How often what a loss would strand is worked out anew, at most: it looks at every node."""
+    attach_slow_s: float = field(default=120.0, metadata={"unit": "s", "min": 10.0, "max": 3600.0})
+    """An attachment or detachment that takes longer is stuck: clouds need seconds, at worst about a minute."""
+    attach_handover_s: float = field(default=360.0, metadata={"unit": "s", "min": 30.0, "max": 7200.0})
+    """How long a volume may be refused because its last node still has it: after six minutes Kubernetes detaches it
+    from a node that does not answer (maxWaitForUnmountDuration of the attach-detach controller)."""
+    agent_silent_s: float = field(default=120.0, metadata={"unit": "s", "min": 15.0, "max": 3600.0})
+    """What an agent said longer ago proves nothing about its host now."""
+    storage_error_recent_s: float = field(default=900.0, metadata={"unit": "s", "min": 60.0, "max": 86400.0})
+    """An error of a device or a file system that is older is history: the I/O that met it was tried again since."""
+    nfs_silent_recent_s: float = field(default=300.0, metadata={"unit": "s", "min": 30.0, "max": 3600.0})
+    """The kernel repeats every minute or so that an NFS server does not answer; if it has not for so long, it does."""
+    orphan_seen_min_s: float = field(default=360.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})
+    """How long a device that nobody accounts for has been seen before that is a warning: no detachment takes longer."""

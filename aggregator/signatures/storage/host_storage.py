@@ -1,0 +1,176 @@
+"""What one host has of volumes and disks, looked up by everything that a volume may be called.
+
+Worked out anew only when that host's volumes or disks changed. All hosts together are an index from names to hosts, so
+that "who still has it?" costs one look-up and no walk over the fleet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nodetell.v1 import facts_pb2 as pb
+
+from aggregator.cluster.objects import Volume
+from aggregator.node_state import NodeState
+from aggregator.signatures.storage.identity import disk_tokens, is_disk_of, letters, staging_hash, tail
+from aggregator.view import ClusterView
+
+_NAME = "storage/hosts"
+_STAGED = re.compile(r"/plugins/kubernetes\.io/csi/([^/]+)/([0-9a-f]{64})/globalmount$")
+_ANONYMOUS = "0:"
+_NO_DISK = ("loop", "zram", "ram", "sr", "fd")
+
+
+@dataclass(frozen=True, slots=True)
+class HostStorage:
+    """One host's volumes and disks."""
+
+    volumes: Sequence[pb.Item]
+    """As NodeState has them: the same object for as long as none changed."""
+    devices: Sequence[pb.Item]
+    by_key: dict[tuple[str, str], list[pb.Volume]] = field(default_factory=dict)
+    """Volumes by ("name", volume name), ("handle", handle's last part) and ("hash", of the handle)."""
+    disks: list[pb.AttachedDevice] = field(default_factory=list)
+    """Those that can be attached, the root's left out."""
+    told: frozenset[str] = frozenset()
+    """Letters of all that those disks say of themselves."""
+    lonely: tuple[pb.Volume, ...] = ()
+    """Global mounts of block devices that no pod's mount or device shares."""
+    complete: bool = False
+    """Disks are known."""
+
+    def find(self, volume: Volume) -> list[pb.Volume]:
+        """This volume's mounts (of pods and global) on the host."""
+        found: dict[int, pb.Volume] = {}
+        for key in _volume_keys(volume):
+            for each in self.by_key.get(key, ()):
+                if _is_of(volume, each):
+                    found[id(each)] = each
+        return list(found.values())
+
+    def disk(self, volume: Volume) -> pb.AttachedDevice | None:
+        """The one disk that says that it is this volume; None: none, or several."""
+        found = [disk for disk in self.disks if is_disk_of(volume, disk.identity)]
+        return found[0] if len(found) == 1 else None
+
+
+@dataclass(slots=True)
+class Fleet:
+    """All hosts, and which have what."""
+
+    hosts: dict[str, HostStorage] = field(default_factory=dict)
+    """By node name; a node without an agent is not in it."""
+    having: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+
+    def hosts_with(self, volume: Volume) -> list[str]:
+        """Nodes whose hosts have this volume mounted, or a disk that says that it is it, in order."""
+        named = {node for key in _volume_keys(volume) for node in self.having.get(key, ())}
+        found = {node for node in named if self.hosts[node].find(volume)}
+        for token in disk_tokens(volume):
+            found |= {
+                node for node in self.having.get(("disk", token), ()) if self.hosts[node].disk(volume) is not None
+            }
+        return sorted(found)
+
+
+def fleet_of(view: ClusterView) -> Fleet:
+    """What all hosts have. Each host's part is made anew only when its volumes or disks changed; it is kept beside the
+    objects, and one call for each evaluation is enough."""
+    fleet = view.objects.derived.get(_NAME)
+    if not isinstance(fleet, Fleet):
+        fleet = view.objects.derived[_NAME] = Fleet()
+    for node in fleet.hosts.keys() - view.hosts.keys():
+        _forget(fleet, node)
+    for node, state in view.hosts.items():
+        volumes, devices = state.of("volume"), state.of("attached_device")
+        before = fleet.hosts.get(node)
+        if before is None or before.volumes is not volumes or before.devices is not devices:
+            _forget(fleet, node)
+            fleet.hosts[node] = made = storage_of(state)
+            for key in _keys(made):
+                fleet.having.setdefault(key, set()).add(node)
+    return fleet
+
+
+def _forget(fleet: Fleet, node: str) -> None:
+    before = fleet.hosts.pop(node, None)
+    for key in _keys(before) if before is not None else ():
+        nodes = fleet.having.get(key)
+        if nodes is not None:
+            nodes.discard(node)
+            if not nodes:
+                del fleet.having[key]
+
+
+def _keys(storage: HostStorage) -> list[tuple[str, str]]:
+    return [*storage.by_key, *(("disk", told) for told in storage.told)]
+
+
+def storage_of(state: NodeState) -> HostStorage:
+    """What one host has."""
+    volumes, devices = state.of("volume"), state.of("attached_device")
+    by_key: dict[tuple[str, str], list[pb.Volume]] = {}
+    in_use: set[str] = set()
+    for item in volumes:
+        volume = item.volume
+        if volume.pod_uid and (volume.mounted or volume.raw_block):
+            in_use.update(each for each in (volume.dev, volume.staging_path) if each)
+        for key in _keys_of(volume):
+            by_key.setdefault(key, []).append(volume)
+    lonely = tuple(
+        item.volume
+        for item in volumes
+        if not item.volume.pod_uid
+        and item.volume.mounted
+        and not item.volume.dev.startswith(_ANONYMOUS)
+        and item.volume.dev not in in_use
+        and item.volume.path not in in_use
+    )
+    disks = [item.attached_device for item in devices if _attachable(item.attached_device)]
+    told = {
+        letters(each)
+        for disk in disks
+        for each in (disk.identity.serial, disk.identity.wwid, *map(_bare, disk.identity.by_id))
+        if each
+    }
+    complete = any(item.signal_source.signal == "devices" for item in state.of("signal_source"))
+    return HostStorage(volumes, devices, by_key, disks, frozenset(told), lonely, complete)
+
+
+def _bare(by_id: str) -> str:
+    """udev's name without what stands before the volume's own ("google-", "scsi-0DO_Volume_", "virtio-")."""
+    return by_id.rpartition("_Volume_")[2].removeprefix("google-").removeprefix("virtio-").removeprefix("wwn-")
+
+
+def _attachable(disk: pb.AttachedDevice) -> bool:
+    return not disk.root and not disk.backing_file and not disk.identity.name.startswith(_NO_DISK)
+
+
+def _keys_of(volume: pb.Volume) -> list[tuple[str, str]]:
+    keys = []
+    if volume.volume_name:
+        keys.append(("name", volume.volume_name))
+    if volume.volume_handle:
+        keys.append(("handle", tail(volume.volume_handle)))
+    staged = _STAGED.search(volume.staging_path or volume.path)
+    if staged:
+        keys.append(("hash", staged[2]))
+    return keys
+
+
+def _volume_keys(volume: Volume) -> list[tuple[str, str]]:
+    keys = [("name", volume.name)]
+    if volume.handle:
+        keys += [("handle", tail(volume.handle)), ("hash", staging_hash(volume.handle))]
+    return keys
+
+
+def _is_of(volume: Volume, found: pb.Volume) -> bool:
+    """Handle and driver decide where both sides tell them; else the name or the hash that led here."""
+    if found.driver and volume.driver and found.driver != volume.driver:
+        return False
+    if found.volume_handle and volume.handle and volume.source == "csi":
+        return found.volume_handle == volume.handle
+    return True
