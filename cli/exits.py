@@ -10,7 +10,7 @@ ENDED = 1
 CRITICAL = 2
 """A critical finding stands."""
 UNREADABLE = 3
-"""The bundle could not be read at all."""
+"""The bundle, or the file of messages, could not be read at all."""
 USAGE = 64
 """The command line is wrong. Not 2, as argparse has it: that is a critical finding."""
 NOT_FOUND = 66
@@ -31,7 +31,7 @@ exit status:
   0    done; for findings and diagnose: nothing above info
   1    a finding of severity warning stands (findings, diagnose); a part ended by itself (up)
   2    a critical finding stands (findings, diagnose)
-  3    the bundle could not be read at all (diagnose)
+  3    the input could not be read at all (diagnose, classify)
   64   the command line is wrong
   66   no such node
   69   the aggregator cannot be reached or started

@@ -29,6 +29,7 @@ _MODULES = {
     "findings": "cli.commands",
     "diagnose": "cli.diagnose",
     "collect": "cli.collect",
+    "classify": "cli.classify",
     "version": "cli.version",
 }
 
@@ -74,7 +75,7 @@ def _build(wanted: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nodetell {__version__}", help="print the version")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
-    for add in (_up, _agent, _aggregator, _sensor, _nodes, _node, _findings, _diagnose, _collect, _version):
+    for add in (_up, _agent, _aggregator, _sensor, _nodes, _node, _findings, _diagnose, _collect, _classify, _version):
         add(commands, wanted)
     return parser
 
@@ -334,6 +335,22 @@ def _collect(commands: Any, _wanted: str) -> None:
     )
     parser.add_argument("--kubeconfig", metavar="FILE", help="kubeconfig to use (default: as kubectl finds it)")
     parser.add_argument("--no-kube", action="store_true", help="leave the cluster's objects out")
+
+
+def _classify(commands: Any, _wanted: str) -> None:
+    parser = _add(
+        commands,
+        "classify",
+        "tell the cause family of event and status messages; needs no server",
+        "Tells for each message the cause family, or that it is no fault, or that it is unknown, with the phrase that "
+        "decided. Reads `kubectl get events -o json`, `kubectl describe` of pods, claims and nodes, or JSON lines "
+        "{object, reason, exit_code, message}. A line that cannot be read is said, and the rest is read.",
+        "  kubectl get events -A -o json | nodetell classify\n  kubectl describe pod web-0 | nodetell classify -\n"
+        "  nodetell classify events.json --format json | jq -r .label | sort | uniq -c",
+    )
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", default="-", help="where the messages are; - is standard input (default: -)"
+    )
 
 
 def _version(commands: Any, _wanted: str) -> None:

@@ -31,7 +31,7 @@ class _Said:
     reason: str
     exit_code: int | None
     text: Text
-    written: str
+    written: Message
 
     def has(self, *phrases: str) -> bool:
         return find_any(phrases, self.text) is not None
@@ -70,7 +70,7 @@ def _said(message: Message) -> _Said:
         "backoff",
     ):
         reason = found[1]
-    return _Said(message.object.strip().lower(), reason, exit_code, text, message.message)
+    return _Said(message.object.strip().lower(), reason, exit_code, text, message)
 
 
 def _by(rules: tuple[Rule, ...], said: _Said, because: str) -> Classification:
@@ -99,7 +99,7 @@ _TAINT_MEANS = {
 def _scheduling(said: _Said) -> Classification | None:
     if said.reason not in _SCHEDULING_REASONS and not said.has(*_SCHEDULING_SHAPES):
         return None
-    says = scheduling.parse(said.written)
+    says = scheduling.parse(said.written.message)
     if said.reason == "schedulinggated" or scheduling.is_gated(says):
         gate = next((reason.text for reason in says.reasons), "SchedulingGated")
         return Classification("", phrase=gate, no_fault=True, why="the pod waits at a gate that somebody set")
@@ -305,7 +305,7 @@ def _normal(said: _Said) -> Classification | None:
     if answer is None and said.reason == "leaderelection":
         return first(hosts.ELECTION_RULES, said.text)
     if answer is None and said.reason in _NORMAL:
-        return Classification("", phrase=said.reason, no_fault=True, why="an event of normal work")
+        return Classification("", phrase=said.written.reason, no_fault=True, why="an event of normal work")
     return answer
 
 

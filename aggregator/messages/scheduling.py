@@ -111,6 +111,8 @@ _END = re.compile(
     r"no preemption victims|,? ?retry after)",
     re.IGNORECASE,
 )
+_TWICE = re.compile(r"\. not found\.?$")
+"""How 1.36 ends what it says of a claim that is missing or unbound."""
 _OLD_ITEM = re.compile(r"([A-Za-z][^(),]{0,120}?) \(([0-9]{1,7})\)")
 _COUNTED = re.compile(r"([0-9]{1,7}) (?=[A-Za-z({])")
 _NEXT = re.compile(r",\s*(?=[0-9]{1,7} [A-Za-z({])")
@@ -249,7 +251,7 @@ _CONTROL_PLANE = (
 
 def parse(message: str) -> SchedulerSays:
     """Take a message apart; without reasons where it is none of the scheduler's. Never fails."""
-    message = plain(message[:HEAD])
+    message = _TWICE.sub("", plain(message[:HEAD]))
     if (opening := _OF_NODES.search(message)) is not None:
         before = message[: opening.start()]
         return SchedulerSays(int(opening[2]), tuple(_listed(before, message[opening.end() :])))
