@@ -52,6 +52,22 @@ class PathMtuSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KubernetesSettings:
+    """How the API server is read: by get, list and watch of fixed kinds of objects, and of its metrics."""
+
+    enabled: str = field(default="auto", metadata={"choices": ("auto", "on", "off")})
+    """"auto": where kubernetes.kubeconfig names a file, or in a pod that has a service account. "on": also with
+    $KUBECONFIG or ~/.kube/config, as kubectl finds them; not to have any is an error then. "off": only what agents
+    tell is known."""
+    kubeconfig: str = ""
+    """Kubeconfig to use, its current context. Empty: none, or as kubernetes.enabled says."""
+    page_size: int = field(default=500, metadata={"min": 10, "max": 5000})
+    """Objects that are asked for at a time when a list is read. More is faster and takes more memory."""
+    metrics_interval_s: float = field(default=30.0, metadata={"min": 0.0, "max": 3600.0, "unit": "s"})
+    """Time between two reads of the API server's own metrics, some megabytes each. 0: they are not read."""
+
+
+@dataclass(frozen=True, slots=True)
 class AggregatorSettings:
     """All of the aggregator's settings."""
 
@@ -70,6 +86,7 @@ class AggregatorSettings:
     fleet: FleetSettings = field(default_factory=FleetSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     path_mtu: PathMtuSettings = field(default_factory=PathMtuSettings)
+    kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from cli.role_settings import env_prefix
 from cli.terminal import clean, complain, emit, emit_json
 
 if TYPE_CHECKING:
-    from lightkube.config.kubeconfig import SingleConfig
+    from aggregator.cluster.credentials import Credentials
 
 FORMAT = 1
 """Of bundle.json."""
@@ -42,7 +42,7 @@ class _Collection:
     cluster: str
     roots: AgentSettings
     directory: Path
-    kube: SingleConfig | None
+    kube: Credentials | None
     snapshots: list[dict[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -102,21 +102,22 @@ def _prepare(arguments: argparse.Namespace, directory: Path) -> _Collection:
     if not arguments.no_kube:
         collection.kube = _credentials(arguments.kubeconfig, collection)
         if collection.kube is not None and not arguments.cluster:
-            collection.cluster = collection.kube.context.cluster
+            collection.cluster = collection.kube.cluster
     return collection
 
 
-def _credentials(kubeconfig: str | None, collection: _Collection) -> SingleConfig | None:
-    from cli import kube  # noqa: PLC0415  # slow to import, and not needed with --no-kube
+def _credentials(kubeconfig: str | None, collection: _Collection) -> Credentials | None:
+    from aggregator.cluster import credentials  # noqa: PLC0415  # slow to import, and not needed with --no-kube
 
+    source = credentials.find(kubeconfig, os.environ, Path.home())
+    if source is None:
+        collection.say("the cluster's objects: no kubeconfig and no service account at hand (--kubeconfig names one)")
+        return None
     try:
-        config = kube.configuration(kubeconfig, os.environ, Path.home())
-    except kube.KubeError as error:
+        return credentials.load(source, os.environ)
+    except credentials.KubeError as error:
         collection.say(f"the cluster's objects: {error}")
         return None
-    if config is None:
-        collection.say("the cluster's objects: no kubeconfig and no service account at hand (--kubeconfig names one)")
-    return config
 
 
 def _take_snapshots(collection: _Collection, count: int, interval_s: float) -> None:
@@ -141,18 +142,19 @@ def _take_snapshots(collection: _Collection, count: int, interval_s: float) -> N
         (collection.directory / "bundle.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 
-def _take_kube(collection: _Collection, config: SingleConfig, folder: Path, *, last: bool) -> None:
+def _take_kube(collection: _Collection, credentials: Credentials, folder: Path, *, last: bool) -> None:
     """Counters of the API server in each snapshot, so that they have rates; its objects in the last one."""
+    from aggregator.cluster.credentials import KubeError  # noqa: PLC0415  # see above
     from cli import kube  # noqa: PLC0415  # see above
 
     folder.mkdir()
     try:
-        with kube.connect(config) as client:
+        with kube.connect(credentials) as client:
             kube.collect_metrics(client, folder, collection.say)
             if last:
                 complain("the cluster's objects")
                 kube.collect_objects(client, folder, collection.say)
-    except kube.KubeError as error:
+    except KubeError as error:
         collection.say(f"the cluster's objects: {error}")
 
 

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from aggregator.cluster.credentials import Credentials, KubeError, find, load
 from cli import kube
 
 Answer = tuple[int, bytes]
@@ -85,14 +86,19 @@ def kubeconfig(tmp_path: Path, url: str) -> Path:
     return path
 
 
+def credentials(path: Path) -> Credentials:
+    """What a kubeconfig gives."""
+    source = find(str(path), {}, path.parent)
+    assert source is not None
+    return load(source, {})
+
+
 def collected(server: Server, tmp_path: Path) -> tuple[Path, list[str]]:
     """Everything from the server; the folder, and what was said."""
     said: list[str] = []
     target = tmp_path / "kube"
     target.mkdir()
-    config = kube.configuration(str(kubeconfig(tmp_path, server.url)), {}, tmp_path)
-    assert config is not None
-    with kube.connect(config) as client:
+    with kube.connect(credentials(kubeconfig(tmp_path, server.url))) as client:
         kube.collect_metrics(client, target, said.append)
         kube.collect_objects(client, target, said.append)
     return target, said
@@ -236,52 +242,15 @@ def test_metrics_are_kept_as_they_came(server: Server, tmp_path: Path) -> None:
 
 def test_credentials_that_are_not_accepted_end_it(server: Server, tmp_path: Path) -> None:
     server.answers = lambda _path, _query, _accept: status(401, "Unauthorized")
-    with pytest.raises(kube.KubeError, match="does not accept these credentials"):
+    with pytest.raises(KubeError, match="does not accept these credentials"):
         collected(server, tmp_path)
     assert len(server.requests) == 1
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
-    config = kube.configuration(str(kubeconfig(tmp_path, "http://127.0.0.1:1")), {}, tmp_path)
-    assert config is not None
-    with kube.connect(config) as client, pytest.raises(kube.KubeError, match="refused"):
+    there = credentials(kubeconfig(tmp_path, "http://127.0.0.1:1"))
+    with kube.connect(there) as client, pytest.raises(KubeError, match="refused"):
         kube.collect_metrics(client, tmp_path, print)
-
-
-# -- credentials ---------------------------------------------------------------------------------------------------
-
-
-def test_where_credentials_are_found(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    (home / ".kube").mkdir(parents=True)
-    assert kube.configuration(None, {}, home) is None
-    path = kubeconfig(tmp_path, "http://named")
-    kubeconfig(home / ".kube", "http://home").rename(home / ".kube/config")
-
-    def server_of(named: str | None, env: dict[str, str]) -> str | None:
-        config = kube.configuration(named, env, home)
-        return config.cluster.server if config else None
-
-    assert server_of(None, {}) == "http://home"
-    assert server_of(str(path), {}) == "http://named"
-    assert server_of(None, {"KUBECONFIG": f"/nonexistent{os.pathsep}{path}"}) == "http://named"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{", "clusters: 3", "a: b", "{clusters: [], contexts: [], current-context: x}"]
-)
-def test_a_kubeconfig_that_cannot_be_used_is_one_line(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "config"
-    path.write_text(text)
-    with pytest.raises(kube.KubeError) as caught:
-        kube.configuration(str(path), {}, tmp_path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_kubeconfig_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(kube.KubeError, match="not found"):
-        kube.configuration(str(tmp_path / "absent"), {}, tmp_path)
 
 
 # -- a real API server's answers -----------------------------------------------------------------------------------
@@ -308,9 +277,6 @@ def test_recordings_of_a_real_api_server(server: Server, tmp_path: Path) -> None
     target, said = collected(server, tmp_path)
     for name in ("nodes", "pods", "leases", "events", "persistentvolumes"):
         assert not any(line.startswith(f"{name}:") for line in said)
-    from aggregator.cluster.lists import parse_nodes
-
-    nodes, problems = parse_nodes((target / "nodes.json").read_bytes())
-    assert sorted(nodes) == ["node-a", "node-b", "node-c"]
-    assert problems == []
+    nodes = json.loads((target / "nodes.json").read_bytes())["items"]
+    assert sorted(node["metadata"]["name"] for node in nodes) == ["node-a", "node-b", "node-c"]
     assert "managedFields" not in (target / "pods.json").read_text()
