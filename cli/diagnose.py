@@ -6,7 +6,6 @@ Nothing here asks what time it is: the snapshots' times drive everything, so a b
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -20,9 +19,10 @@ from agent.collectors.sweep import sweep
 from agent.delta import DeltaEncoder
 from agent.host import Failure, ReadError
 from agent.hosts.bundle import Bundle, BundleError, BundleHost, Snapshot, open_bundle
-from aggregator.cluster.lists import parse_nodes
+from aggregator.cluster.decode import Decoder
+from aggregator.cluster.lists import damage, load
 from aggregator.cluster.objects import NodeObject
-from aggregator.cluster.state import ClusterState
+from aggregator.cluster.state import RESOURCES, ClusterState
 from aggregator.convert import gap_from_coverage
 from aggregator.engine import evaluate
 from aggregator.findings import Record
@@ -59,16 +59,16 @@ def diagnose(
 ) -> Report:
     """Everything that can be said of a bundle."""
     last = bundle.snapshots[-1]
-    nodes, gaps = _nodes(last)
+    objects, gaps = _objects(last)
     gaps += [_problem_gap(problem) for problem in bundle.problems]
     gaps += _damaged_lists(bundle.snapshots)
-    names, name_gaps = _node_names((name for snapshot in bundle.snapshots for name in snapshot.hosts), nodes)
+    names, name_gaps = _node_names((name for snapshot in bundle.snapshots for name in snapshot.hosts), objects.nodes)
     gaps += name_gaps
     history = _History(bundle.snapshots, names, make_collectors)
     gaps += history.gaps
     limits = thresholds or Thresholds()
     verdict = evaluate(
-        ClusterView(bundle.cluster, history.states, _state(nodes), last.at),
+        ClusterView(bundle.cluster, history.states, objects, last.at),
         replace(limits, window_s=max(limits.window_s, history.last_interval_s)),
     )
     gaps += [gap_from_coverage(name, each) for name, state in history.states.items() for each in state.coverage()]
@@ -139,45 +139,30 @@ class _History:
 # -- cluster objects -----------------------------------------------------------------------------------------------
 
 
-def _nodes(snapshot: Snapshot) -> tuple[dict[str, NodeObject], list[Gap]]:
-    data = snapshot.kube.get("nodes")
-    if data is None:
-        return {}, []
-    nodes, problems = parse_nodes(data)
-    where = f"{snapshot.kube_from.get('nodes', snapshot.name)}/kube/"
-    return nodes, [Gap("", "kube/nodes", "damaged", where + problem) for problem in problems]
-
-
-def _state(nodes: Mapping[str, NodeObject]) -> ClusterState:
-    state = ClusterState()
-    for name, node in nodes.items():
-        state.keep("nodes", name, node)
-    state.set_known("nodes", bool(nodes))
-    return state
+def _objects(snapshot: Snapshot) -> tuple[ClusterState, list[Gap]]:
+    """What the API server has in a snapshot, and what in its lists is damaged."""
+    state, decoder = ClusterState(), Decoder()
+    gaps: list[Gap] = []
+    for resource in RESOURCES:
+        if (data := snapshot.kube.get(resource)) is not None:
+            where = snapshot.kube_from.get(resource, snapshot.name)
+            problems = load(state, resource, data, decoder)
+            gaps += [Gap("", f"kube/{resource}", "damaged", f"{where}/kube/{each}") for each in problems]
+    return state, gaps
 
 
 def _damaged_lists(snapshots: Sequence[Snapshot]) -> list[Gap]:
-    """Object lists that are no JSON, each once, with line and offset. Half a list must not pass for a whole one."""
+    """Files of object lists that are no JSON, each once, with line and offset. Those that are diagnosed from name their
+    damage themselves."""
     gaps = []
     for snapshot in snapshots:
         for resource, data in snapshot.kube.items():
             own = snapshot.kube_from.get(resource, snapshot.name) == snapshot.name
-            if own and resource not in ("nodes", "apiserver.metrics"):
-                try:
-                    json.loads(data, object_pairs_hook=_nothing)  # keeps no objects: such a list can be large
-                except json.JSONDecodeError as error:
-                    reason = f"line {error.lineno}, column {error.colno} (offset {error.pos}): {error.msg}"
-                except (ValueError, RecursionError) as error:
-                    reason = f"not JSON: {error}"
-                else:
-                    continue
+            read = resource in RESOURCES and snapshots[-1].kube.get(resource) is data
+            if own and not read and resource != "apiserver.metrics" and (reason := damage(data)):
                 because = f"{snapshot.name}/kube/{resource}.json: {reason}"
                 gaps.append(Gap("", f"kube/{resource}", "damaged", because))
     return gaps
-
-
-def _nothing(_pairs: list[tuple[str, object]]) -> None:
-    return None
 
 
 def _node_names(folders: Iterable[str], nodes: Mapping[str, NodeObject]) -> tuple[dict[str, str], list[Gap]]:

@@ -1,67 +1,113 @@
-"""API objects as JSON lists, read defensively: an odd object is a problem that names it, the others are good."""
+"""Lists of API objects in files, as kubectl writes them: an odd object is a problem that names it, the others count.
+
+Half a list must not pass for a whole one: what is cut off or damaged leaves the resource unknown, and says where.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import re
+from typing import NamedTuple
 
-from aggregator.cluster.objects import NodeObject, Taint
+import msgspec
+
+from aggregator.cluster.decode import DecodeError, Decoder
+from aggregator.cluster.events import wanted
+from aggregator.cluster.objects import Event
+from aggregator.cluster.state import ClusterState
+
+MOST_PROBLEMS = 20
+"""Odd objects of one list that are named; the others are counted."""
+
+_MARK = b"\xef\xbb\xbf"
+"""A byte order mark, as Windows shells put before what they redirect."""
+_BYTE = re.compile(r" ?\(byte (\d+)\)")
 
 
-def parse_nodes(data: bytes) -> tuple[dict[str, NodeObject], list[str]]:
-    """Nodes by name from a v1 List or NodeList, and what in it could not be read, one line each."""
+class _ListMeta(msgspec.Struct, rename="camel"):
+    continue_: str | None = msgspec.field(default=None, name="continue")
+    remaining_item_count: int | None = None
+
+
+class _List(msgspec.Struct):
+    kind: str | None = None
+    message: str | None = None
+    metadata: _ListMeta | None = None
+    items: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _Contents(NamedTuple):
+    items: list[msgspec.Raw]
+    problem: str = ""
+    """Why it is not the whole list; empty: it is."""
+
+
+def load(state: ClusterState, resource: str, data: bytes, decoder: Decoder) -> list[str]:
+    """Take in a v1 List or a typed one (PodList) of a resource; what is wrong with it, one line each.
+
+    The resource is known afterwards if the list is whole.
+    """
+    contents = _contents(data)
+    problems = [f"{resource}.json: {contents.problem}"] if contents.problem else []
+    odd = 0
+    for number, item in enumerate(contents.items):
+        try:
+            key, thing, problem = decoder.decode(resource, item)
+        except DecodeError as error:
+            problem = str(error)
+        else:
+            if not isinstance(thing, Event) or wanted(thing):
+                state.keep(resource, key, thing)
+        if problem:
+            odd += 1
+            if odd <= MOST_PROBLEMS:
+                problems.append(f"{resource}.json: item {number}: {problem}")
+    if odd > MOST_PROBLEMS:
+        problems.append(f"{resource}.json: {odd - MOST_PROBLEMS} more objects with something odd in them")
+    state.set_known(resource, not contents.problem)
+    return problems
+
+
+def damage(data: bytes) -> str:
+    """Why it is no JSON, with line and offset; empty: it is. It keeps nothing of it: such a file can be large."""
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        return {}, [f"nodes.json: {_where(error)}"]
-    items = document.get("items") if isinstance(document, dict) else None
-    if not isinstance(items, list):
-        return {}, ["nodes.json: no list of items in it"]
-    nodes: dict[str, NodeObject] = {}
-    problems: list[str] = []
-    for position, item in enumerate(items):
-        metadata = _mapping(item, "metadata")
-        name = metadata.get("name")
-        if not isinstance(name, str) or not name:
-            problems.append(f"nodes.json: item {position} has no metadata.name")
-            continue
-        spec, status = _mapping(item, "spec"), _mapping(item, "status")
-        cidrs = _strings(spec.get("podCIDRs")) or _strings([spec.get("podCIDR")])
-        nodes[name] = NodeObject(
-            name=name,
-            labels={key: value for key, value in _mapping(metadata, "labels").items() if isinstance(value, str)},
-            taints=tuple(
-                sorted((_taint(taint) for taint in _list(spec.get("taints")) if isinstance(taint, dict)), key=str)
-            ),
-            addresses={
-                str(address["type"]): str(address["address"])
-                for address in _list(status.get("addresses"))
-                if isinstance(address, dict) and "type" in address and "address" in address
-            },
-            pod_cidrs=cidrs,
-        )
-    return nodes, problems
+        msgspec.json.decode(data.removeprefix(_MARK), type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        return _place(data, str(error))
+    except (UnicodeError, RecursionError) as error:
+        return f"not JSON: {error}"
+    return ""
 
 
-def _where(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"line {error.lineno}, column {error.colno} (offset {error.pos}): {error.msg}"
-    return f"not JSON: {error}"
+def _contents(data: bytes) -> _Contents:
+    try:
+        document = msgspec.json.decode(data.removeprefix(_MARK), type=_List)
+    except msgspec.ValidationError:
+        return _Contents([], "no list of items in it")
+    except msgspec.DecodeError as error:
+        return _Contents([], _place(data, str(error)))
+    except (UnicodeError, RecursionError) as error:
+        return _Contents([], f"not JSON: {error}")
+    return _Contents(document.items or [], _missing(document))
 
 
-def _mapping(thing: object, key: str) -> Mapping[str, object]:
-    value = thing.get(key) if isinstance(thing, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
+def _missing(document: _List) -> str:
+    """Why this is not the whole list; empty: it is."""
+    meta = document.metadata
+    if document.kind == "Status":
+        return f"a Status instead of a list: {' '.join((document.message or '').split())[:200]}"
+    if document.items is msgspec.UNSET:
+        return "no list of items in it"
+    if meta is not None and meta.continue_:
+        more = f" ({meta.remaining_item_count} more)" if meta.remaining_item_count else ""
+        return f"only the first page of a longer list{more}"
+    return ""
 
 
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
-
-
-def _strings(value: object) -> tuple[str, ...]:
-    return tuple(entry for entry in _list(value) if isinstance(entry, str))
-
-
-def _taint(taint: Mapping[str, object]) -> Taint:
-    key, value, effect = (str(taint.get(name) or "") for name in ("key", "value", "effect"))
-    return Taint(key, value, effect)
+def _place(data: bytes, error: str) -> str:
+    """Line, column and offset of what msgspec says is wrong."""
+    found = _BYTE.search(error)
+    offset = int(found[1]) if found else len(data)
+    reason = _BYTE.sub("", error).removeprefix("JSON is malformed: ")
+    line = data.count(b"\n", 0, offset) + 1
+    column = offset - data.rfind(b"\n", 0, offset)
+    return f"line {line}, column {column} (offset {offset}): {reason[:1].lower()}{reason[1:]}"

@@ -102,7 +102,7 @@ def test_a_host_name_does_not_take_another_folder_s_node(tmp_path: Path) -> None
 
 
 def test_damaged_objects_are_one_entry_each_with_the_place(tmp_path: Path) -> None:
-    kube = {"nodes.json": '{"items": [', "pods.json": '{"items": [{"metadata": {}},', "events.json": "{}"}
+    kube = {"nodes.json": '{"items": [', "pods.json": '{"items": [{"metadata": {}},', "events.json": '{"items": []}'}
     report = report_of(bundle_of(tmp_path, {"t0": ["a"], "t1": ["a"]}, kube))
     assert len(report.records) == 1
     (pods,) = gaps(report, "kube/pods")

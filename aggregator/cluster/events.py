@@ -1,0 +1,66 @@
+"""Which events are kept: all warnings, and of the normal ones those that the diagnosis reads something from."""
+
+from __future__ import annotations
+
+from aggregator.cluster.objects import Event
+
+MOST_EVENTS = 50_000
+"""Events that are kept; normal ones, then the oldest, go first. (An API server drops them after an hour.)"""
+
+NORMAL_REASONS = frozenset(
+    {
+        # the scheduler, preemption, evictions
+        "Scheduled",
+        "Preempted",
+        "Nominated",
+        "TaintManagerEviction",
+        "NodeControllerEviction",
+        # autoscalers (the cluster's, Karpenter)
+        "TriggeredScaleUp",
+        "NotTriggerScaleUp",
+        "ScaledUpGroup",
+        "ScaleDown",
+        "ScaleDownEmpty",
+        "DisruptionBlocked",
+        "DisruptionTerminating",
+        "Unconsolidatable",
+        # the kubelet, about pods
+        "BackOff",
+        "Killing",
+        "Unhealthy",
+        "Evicted",
+        # volumes
+        "SuccessfulAttachVolume",
+        "SuccessfulMountVolume",
+        "WaitForFirstConsumer",
+        "WaitForPodScheduled",
+        "ExternalProvisioning",
+        "Provisioning",
+        "Resizing",
+        "FileSystemResizeRequired",
+        # nodes
+        "Starting",
+        "NodeReady",
+        "NodeNotReady",
+        "NodeNotSchedulable",
+        "NodeHasDiskPressure",
+        "NodeHasInsufficientMemory",
+        "NodeHasInsufficientPID",
+        "DeletingNode",
+        "RemovingNode",
+        "DeletingAllPods",
+        # control plane
+        "LeaderElection",
+    }
+)
+"""Reasons of normal events that are kept."""
+
+
+def wanted(event: Event) -> bool:
+    """It is kept."""
+    return event.type != "Normal" or event.reason in NORMAL_REASONS
+
+
+def first_to_go(event: Event) -> tuple[bool, float]:
+    """What orders events by how little they are missed."""
+    return event.type != "Normal", event.last
