@@ -1,0 +1,174 @@
+"""Of all that stops a pod, the one thing to name: what stops most of the nodes that were meant for it.
+
+A node counts for what the scheduler would say of it, the first filter that says no; amounts are one filter, and whether
+they mean too large, fragmented or short is a matter of sums. Nodes that are lost decide only where no other node is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from aggregator.cluster.objects import NodeObject, Pod
+from aggregator.scheduling.candidates import Candidates, candidates, says_lost, taint_key
+from aggregator.scheduling.cluster import Cluster
+from aggregator.scheduling.fit import Fit
+from aggregator.scheduling.resources import could_ever_hold, free
+from aggregator.scheduling.stops import (
+    CORDONED,
+    HOST_PORT,
+    INSUFFICIENT,
+    NODE_AFFINITY,
+    POD_AFFINITY,
+    RESOURCES,
+    SPREAD,
+    TAINT,
+    TOO_LARGE,
+    TOO_MANY_PODS,
+    UNBOUND_CLAIM,
+    VOLUME_IN_USE,
+    VOLUME_LIMIT,
+    VOLUME_ZONE,
+    Stop,
+)
+
+FRAGMENTATION = "sched.fragmentation"
+
+_SPECIFIC = (
+    VOLUME_ZONE,
+    VOLUME_IN_USE,
+    UNBOUND_CLAIM,
+    VOLUME_LIMIT,
+    HOST_PORT,
+    POD_AFFINITY,
+    SPREAD,
+    INSUFFICIENT,
+    TOO_MANY_PODS,
+    CORDONED,
+    TAINT,
+    NODE_AFFINITY,
+)
+"""Where two stop equally many nodes, the first of these: the later filter says more of the pod."""
+_FIRST_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """One pod against all nodes."""
+
+    pod: Pod
+    of_pod: tuple[Stop, ...]
+    stops: Mapping[str, tuple[Stop, ...]]
+    """By name of the node; empty: it fits."""
+    meant: Candidates
+    unknown: tuple[str, ...]
+    underway: tuple[str, ...]
+    """Claims whose volume is being made for a chosen node ("namespace/name")."""
+
+    @property
+    def fitting(self) -> list[str]:
+        """Names of nodes that nothing known keeps it off; it may be stopped as a whole nonetheless."""
+        return [name for name, stops in self.stops.items() if not stops]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What to name."""
+
+    code: str
+    about: str
+    """Resource, key of the taint, requirement, port, topology key, place of the volume, claim or CSI driver; of several
+    that one which stops most nodes, or up to three in order."""
+    nodes: tuple[str, ...]
+    """Names of candidates that it stops."""
+    stops: tuple[Stop, ...]
+    """One of each of these nodes, in the same order."""
+    others: Mapping[str, int] = field(default_factory=dict)
+    """Candidates that something else stops, by its code."""
+
+
+def survey(fit: Fit, nodes: Iterable[NodeObject] | None = None) -> Survey:
+    """What stops the pod on every node of the cluster (or on these)."""
+    nodes = list(fit.cluster.nodes() if nodes is None else nodes)
+    stops = {node.name: fit.stops(node) for node in nodes}
+    meant = candidates(nodes, stops, fit.pod.spec.requests)
+    return Survey(fit.pod, fit.of_pod, stops, meant, fit.unknown, tuple(fit.volumes.underway))
+
+
+def cause(cluster: Cluster, seen: Survey) -> Cause | None:
+    """What keeps the pod from having a node. None: by this arithmetic nothing does, or there is no node at all."""
+    if seen.of_pod:
+        first = min(seen.of_pod, key=lambda stop: _SPECIFIC.index(stop.code))
+        return Cause(first.code, first.about, (), (first,))
+    if not seen.stops or any(not stops for stops in seen.stops.values()):
+        return None
+    groups: dict[str, list[str]] = {}
+    lost: list[str] = []
+    for node in seen.meant.nodes:
+        first = seen.stops[node.name][0]
+        code = INSUFFICIENT if first.code == TOO_LARGE else first.code
+        if any(stop.code == TAINT and says_lost(stop.about) for stop in seen.stops[node.name]):
+            lost.append(node.name)
+            continue
+        codes = {code}
+        if code in RESOURCES:
+            codes = {INSUFFICIENT if each.code == TOO_LARGE else each.code for each in _amounts(seen.stops[node.name])}
+        for each in codes:
+            groups.setdefault(each, []).append(node.name)
+    if not groups:
+        groups = {TAINT: lost}
+    elif lost:
+        groups.setdefault(TAINT, []).extend(lost)
+    decisive = {code: sum(name not in lost for name in names) or -1 for code, names in groups.items()}
+    code = max(groups, key=lambda each: (decisive[each], -_SPECIFIC.index(each)))
+    others = {each: len(names) for each, names in groups.items() if each != code}
+    return _named(cluster, seen, code, groups[code], others)
+
+
+def _amounts(stops: Iterable[Stop]) -> list[Stop]:
+    return [stop for stop in stops if stop.code in RESOURCES]
+
+
+def _named(cluster: Cluster, seen: Survey, code: str, names: list[str], others: dict[str, int]) -> Cause:
+    if code == INSUFFICIENT:
+        code = _of_amounts(cluster, seen, names)
+        wanted: tuple[str, ...] = (INSUFFICIENT, TOO_LARGE)
+    else:
+        wanted = (code,)
+    of_nodes = [[stop for stop in seen.stops[name] if stop.code in wanted] for name in names]
+    counts = Counter(about for stops in of_nodes for about in {_about(stop) for stop in stops})
+    most = min(counts, key=lambda each: (-counts[each], _resource_rank(each), each))
+    chosen = tuple(next((stop for stop in stops if _about(stop) == most), stops[0]) for stops in of_nodes)
+    several = code not in (*RESOURCES, FRAGMENTATION) and 1 < len(counts) <= 3
+    return Cause(code, " | ".join(sorted(counts)) if several else most, tuple(names), chosen, others)
+
+
+def _about(stop: Stop) -> str:
+    return taint_key(stop.about) if stop.code == TAINT else stop.about
+
+
+def _resource_rank(name: str) -> int:
+    return _FIRST_RESOURCES.index(name) if name in _FIRST_RESOURCES else len(_FIRST_RESOURCES)
+
+
+def _of_amounts(cluster: Cluster, seen: Survey, names: list[str]) -> str:
+    """Which of the three that are told apart by sums: the nodes are those where an amount is short."""
+    pod, requests = seen.pod, seen.pod.spec.requests
+    passing = (CORDONED, TAINT, INSUFFICIENT, TOO_LARGE, TOO_MANY_PODS)
+    possible = [node for node in seen.meant.nodes if all(stop.code in passing for stop in seen.stops[node.name])]
+    if not any(could_ever_hold(node.allocatable, requests) for node in possible):
+        return TOO_LARGE
+    short = set(names)
+    usable = [
+        node
+        for node in possible
+        if node.name in short and all(stop.code in (INSUFFICIENT, TOO_LARGE) for stop in seen.stops[node.name])
+    ]
+    if not any(could_ever_hold(node.allocatable, requests) for node in usable):
+        return INSUFFICIENT
+    total: Counter[str] = Counter()
+    for node in usable:
+        total.update({name: max(0, amount) for name, amount in free(cluster, node, pod).items()})
+    enough = len(usable) > 1 and all(total[name] >= asked for name, asked in requests.items() if asked > 0)
+    return FRAGMENTATION if enough else INSUFFICIENT
