@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 
 from agent.hosts.bundle import open_bundle
+from aggregator.cluster.decode import Decoder
+from aggregator.cluster.lists import load
+from aggregator.cluster.objects import Owner
+from aggregator.cluster.state import RESOURCES, ClusterState
 from cli.diagnose import diagnose
 from tests.lab.cluster import Lab
 from tests.lab.pods import ContainerFields
@@ -86,6 +90,50 @@ def test_the_same_lab_from_a_directory_and_an_archive(tmp_path: Path) -> None:
             assert not bundle.problems
             assert [snapshot.name for snapshot in bundle.snapshots] == ["t0", "t1"]
             assert diagnose(bundle).records == lab.diagnose().records
+
+
+def decoded(lab: Lab) -> ClusterState:
+    """What the diagnosis keeps of the objects."""
+    state, decoder = ClusterState(), Decoder()
+    lab.tick(0)
+    for path, content in lab.snapshots[-1][2].items():
+        resource = path.removeprefix("kube/").removesuffix(".json")
+        if resource in RESOURCES:
+            assert load(state, resource, content, decoder) == []
+    return state
+
+
+def test_objects_say_what_the_test_meant() -> None:
+    lab = busy_lab()
+    state = decoded(lab)
+    node, lost = state.nodes["n1"], state.nodes["n2"]
+    assert (node.allocatable["cpu"], node.allocatable["memory"], node.ready) == (4000, 16 << 30, "True")
+    assert (lost.ready, lost.unschedulable) == ("Unknown", True)
+    assert {str(taint) for taint in lost.taints} >= {
+        "dedicated=db:NoSchedule",
+        "node.kubernetes.io/unreachable:NoExecute",
+        "node.kubernetes.io/unschedulable:NoSchedule",
+    }
+    waiting = state.pods["db/pg-1"]
+    assert (waiting.node, waiting.phase, waiting.created) == ("", "Pending", lab.now - 1200)
+    assert waiting.spec.requests["cpu"] == 1100  # the sidecar's with its own
+    assert waiting.spec.node_terms
+    assert waiting.spec.pod_anti_affinity[0].topology_key == "kubernetes.io/hostname"
+    assert waiting.owner == Owner("StatefulSet", "pg", lab.store.get("StatefulSet", "db/pg")["metadata"]["uid"])
+    assert state.pods["db/done"].terminal
+    assert state.pods["db/crash"].containers[0].restarts == 7
+    assert state.pods["db/late"].claims[0].claim == "data-pg-0"
+    claim, volume = state.claims["db/data-pg-0"], state.volumes["pv-1"]
+    assert (claim.volume, claim.phase, volume.claim, volume.claim_uid) == ("pv-1", "Bound", "db/data-pg-0", claim.uid)
+    leaving = state.attachments[lab.attachment_name("pv-1", "n2")]
+    assert (leaving.attached, leaving.deleted, leaving.node) == (True, lab.now - 540, "n2")
+    assert leaving.detach_error is not None
+    assert leaving.detach_error.at == lab.now - 70
+    assert state.csi_nodes["n1"].drivers[0].limit == 25
+    events = {event.reason: event for event in state.events.values()}
+    assert events["FailedScheduling"].count == 4
+    assert events["FailedScheduling"].last == lab.now - 20
+    assert (events["FailedAttachVolume"].count, events["FailedAttachVolume"].last) == (5, lab.now - 30)
 
 
 def test_time_passes_for_whoever_is_alive() -> None:
