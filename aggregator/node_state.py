@@ -48,6 +48,31 @@ FINE_SPAN_S = 150.0
 COARSE_S = 60.0
 """... to this distance."""
 
+FAULT_COUNTERS = frozenset(
+    {
+        "rx_errors",
+        "tx_errors",
+        "rx_dropped",
+        "tx_dropped",
+        "rx_crc_errors",
+        "rx_frame_errors",
+        "rx_fifo_errors",
+        "rx_missed_errors",
+        "rx_over_errors",
+        "tx_carrier_errors",
+        "tx_fifo_errors",
+        "tx_heartbeat_errors",
+        "tx_window_errors",
+        "FragFails",
+        "FragCreates",
+        "ReasmFails",
+        "ReasmTimeout",
+        "dropped",
+    }
+)
+"""Counters that stand still on most hosts nearly always, and without which no rule over counters has anything to say.
+When each last rose is remembered, so that a host is passed over at a glance."""
+
 _MAX_UINT64 = (1 << 64) - 1
 
 
@@ -61,11 +86,14 @@ class Names:
 
     names: tuple[str, ...]
     index: Mapping[str, int]
+    faults: Mapping[int, str]
+    """Those of FAULT_COUNTERS, by index."""
 
 
 @lru_cache(maxsize=1024)
 def _shared(names: tuple[str, ...]) -> Names:
-    return Names(names, {name: index for index, name in enumerate(names)})
+    index = {name: index for index, name in enumerate(names)}
+    return Names(names, index, {where: name for name, where in index.items() if name in FAULT_COUNTERS})
 
 
 @dataclass(slots=True)
@@ -143,6 +171,8 @@ class NodeState:
         """When the newest facts were read, seconds since the epoch by the host's clock; 0: none yet."""
         self.items: dict[str, facts_pb2.Item] = {}
         self.counters: dict[str, CounterState] = {}
+        self.revision = 0
+        """Grows with all that is taken in, were it only the time: what follows from this state holds until then."""
         self.items_revision = 0
         """Grows whenever an item may have changed."""
         self.derived: dict[str, object] = {}
@@ -159,6 +189,8 @@ class NodeState:
         self._checkpoints: list[_Checkpoint] = []
         self._moved = True
         """A counter moved since the newest checkpoint."""
+        self._fault_at: dict[str, dict[str, float]] = {}
+        """When each of FAULT_COUNTERS last rose, by subject and name, on the timeline."""
         self._offsets: dict[str, int] | None = None
         self._unpacked: tuple[_Checkpoint, array[int]] | None = None
         self._by_kind: dict[str, list[facts_pb2.Item]] = {}
@@ -192,14 +224,18 @@ class NodeState:
         if counters is not self.counters:
             self.counters, self._slots, self._offsets = counters, slots, None
             self._moved = True
+            self._note_faults(update, now)
         for sample in samples:
             self._now = max(self._now, sample.at)
             for state, index, increment in sample.rises:
                 state.values[index] += increment
                 state.moved_at = self._now
+                if index in state.layout.faults:
+                    self._fault_at.setdefault(state.subject, {})[state.layout.faults[index]] = self._now
             self._moved = self._moved or bool(sample.rises)
             self._checkpoint()
         self._schemas, self._now, self._shift, self.at = schemas, now, shift, at
+        self.revision += 1
         if _rebooted(self.items, items):
             for state in self.counters.values():
                 state.base, state.first_at, state.moved_at = state.values[:], now, now
@@ -219,6 +255,7 @@ class NodeState:
             self._shift = self._shift_at(at)
             self._now = max(self._now, at + self._shift)
             self.at = at
+            self.revision += 1
 
     def _shift_at(self, at: float) -> float:
         back = self._now - (at + self._shift)
@@ -287,6 +324,15 @@ class NodeState:
                 raise UpdateError(f"counter block {block.subject[:80]!r}: no subject, or too long a one")
             counters[block.subject] = _taken(block, names, self.counters.get(block.subject), now)
         return counters, _slots_of(counters.values())
+
+    def _note_faults(self, update: agent_pb2.Update, now: float) -> None:
+        """Of blocks that were sent whole any counter may have risen; what is gone is forgotten."""
+        for subject in [subject for subject in self._fault_at if subject not in self.counters]:
+            del self._fault_at[subject]
+        for block in update.blocks:
+            state = self.counters[block.subject]
+            if state.moved_at == now and state.values != state.base:
+                self._fault_at[block.subject] = dict.fromkeys(state.layout.faults.values(), now)
 
     # -- history ---------------------------------------------------------------------------------------------------
 
@@ -393,6 +439,24 @@ class NodeState:
         seconds = self._now - since
         rises = zip(state.names, before, state.values, strict=True)
         return {name: Delta(now - past, seconds) for name, past, now in rises if now != past}
+
+    def faults(self, window_s: float) -> Iterable[tuple[str, str]]:
+        """(subject, counter) of every one of FAULT_COUNTERS that has risen in the last `window_s` seconds.
+
+        There may be some that have not, and never one missing that `increments` has.
+        """
+        if not self._fault_at:
+            return
+        which = bisect_right(self._checkpoints, self._now - window_s, key=lambda point: point.at) - 1
+        since = self._checkpoints[which].at if which >= 0 else float("-inf")
+        for subject, counters in self._fault_at.items():
+            for counter, at in counters.items():
+                if at >= since:
+                    yield subject, counter
+
+    def has_rates(self) -> bool:
+        """Some counter has been read more than once since it began: rises can be told."""
+        return any(self._now > state.first_at for state in self.counters.values())
 
     def risen(self) -> Iterable[tuple[CounterState, int, int, float]]:
         """(block, index, increment, seconds) of each counter that rose since its block began."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nodetell.v1 import facts_pb2 as pb
 
-from aggregator.cluster.pools import pool_of
-from aggregator.model import Evidence, Gap, Stage
-from aggregator.signatures.mtu.encapsulation import TUNNEL_KINDS
+from aggregator.model import Gap, Stage
 from aggregator.signatures.mtu.observation import Observation, Witness, listed
-from aggregator.signatures.mtu.topology import HostNetwork, Incomparable, TunnelFit, subnet
+from aggregator.signatures.mtu.topology import HostNetwork, Incomparable, TunnelFit
 
 OVERLAY_EXCEEDS_UNDERLAY = "mtu.overlay_exceeds_underlay"
 INCONSISTENT_ON_NODE = "mtu.inconsistent_on_node"
-INCONSISTENT_ACROSS_NODES = "mtu.inconsistent_across_nodes"
 
 _AGGREGATES = {"bridge": "bridge", "bond": "bond", "team": "team"}
 
@@ -243,122 +239,6 @@ def inconsistent_on_node(host: HostNetwork, misfits: Iterable[Misfit]) -> list[O
 
 _MOST_LINKS = 8
 """Interfaces named as evidence of one misfit; a bridge with a thousand odd ports needs no thousand lines."""
-
-
-# -- between nodes -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    node: str
-    link: pb.Link
-    evidence: Evidence
-
-
-def inconsistent_across_nodes(
-    hosts: Mapping[str, HostNetwork], roles_of: Mapping[str, list[Role]]
-) -> list[Observation]:
-    """The same interface role has different MTUs on nodes of one pool.
-
-    A role is what an interface does (carries the overlay, is on this IP network, is this overlay), never its name:
-    names differ between machines, and bond0 at 9000 beside bond1 at 1500 is how storage networks are. Where no pool
-    is known, only what must agree everywhere is compared: one IP network, one VNI.
-    """
-    roles: dict[tuple[str, ...], list[_Member]] = {}
-    for name, host in sorted(hosts.items()):
-        pool = pool_of(host.node) if host.node is not None else None
-        witness = Witness(name, host.state.at)
-        for role, link in roles_of[name]:
-            evidence = witness.level("link.mtu", link.name, link.mtu, "bytes", host.source("link"))
-            roles.setdefault((pool or "", *role), []).append(_Member(name, link, evidence))
-    found = []
-    for key, members in sorted(roles.items()):
-        pool_name, role = key[0], key[1:]
-        counts = Counter(member.link.mtu for member in members)
-        if len(counts) < 2 or len({member.node for member in members}) < 2:
-            continue
-        ranked = counts.most_common()
-        usual = ranked[0][0] if ranked[0][1] > ranked[1][1] else None
-        majority = next((member for member in members if member.link.mtu == usual), None)
-        for member in members:
-            if member.link.mtu == usual:
-                continue
-            against = (
-                f"{usual} on {counts[usual]} other{'' if counts[usual] == 1 else 's'}"
-                if usual is not None
-                else listed(f"{other.link.mtu} on {other.node}" for other in members if other is not member)
-            )
-            where = f" of pool {pool_name}" if pool_name else ""
-            found.append(
-                Observation(
-                    code=INCONSISTENT_ACROSS_NODES,
-                    about=(pool_name, *role),
-                    node=member.node,
-                    stage=Stage.RISK,
-                    statement=f"{member.link.name} ({_role_words(role)}{where}) has {member.link.mtu}, not {against}",
-                    evidence=(member.evidence, *((majority.evidence,) if majority is not None else ())),
-                )
-            )
-    return found
-
-
-Role = tuple[tuple[str, ...], pb.Link]
-"""What an interface does, and the interface."""
-
-
-def roles_of(host: HostNetwork) -> list[Role]:
-    """Roles of a host's interfaces; an interface has one at most."""
-    pool_known = host.node is not None
-    roles: list[Role] = []
-    taken: set[int] = set()
-
-    def give(role: tuple[str, ...], link: pb.Link | None) -> None:
-        if link is not None and link.ifindex not in taken and host.alive(link):
-            taken.add(link.ifindex)
-            roles.append((role, link))
-
-    for tunnel in sorted(host.tunnels(), key=lambda link: link.ifindex):
-        if tunnel.tunnel.external or not host.carries_pods(tunnel):
-            continue
-        if tunnel.kind in {"vxlan", "geneve"}:
-            give(("overlay", tunnel.kind, str(tunnel.tunnel.id)), tunnel)
-        elif pool_known:
-            give(("overlay", tunnel.kind, tunnel.name), tunnel)
-        if pool_known:
-            give(("carrier", tunnel.kind), host.links.get(tunnel.tunnel.underlay))
-    if pool_known:
-        for tunnel in host.tunnels():
-            if tunnel.tunnel.external:
-                give(("carrier", tunnel.kind), host.links.get(tunnel.tunnel.underlay))
-        default = sorted(
-            (route for route in host.routes if route.destination in {"0.0.0.0/0", "::/0"} and route.ifindex),
-            key=lambda route: (route.destination != "0.0.0.0/0", route.priority),
-        )
-        devices = [host.links[route.ifindex] for route in default if route.ifindex in host.links]
-        give(("default route",), next((link for link in devices if link.kind not in TUNNEL_KINDS), None))
-    for link in sorted(host.links.values(), key=lambda link: link.ifindex):
-        if (
-            link.kind in TUNNEL_KINDS
-            or link.kind == "veth"
-            or any(p.kind == "veth" for p in host.ports.get(link.ifindex, ()))
-        ):
-            continue
-        shared = next((network for address in link.addresses if (network := subnet(address)) is not None), None)
-        if shared is not None:
-            give(("network", str(shared)), link)
-    return roles
-
-
-def _role_words(role: tuple[str, ...]) -> str:
-    match role:
-        case ("overlay", kind, which):
-            return f"{kind} overlay {which}"
-        case ("carrier", kind):
-            return f"carries the {kind} overlay"
-        case ("network", network):
-            return f"on {network}"
-        case _:
-            return role[0]
 
 
 def _s(things: object) -> str:

@@ -19,8 +19,10 @@ def timing_out(window: HostWindow) -> list[Observation]:
     found = []
     for item in window.host.state.of("retransmits"):
         seen = item.retransmits
+        if seen.consecutive_timeouts < window.limits.timeouts_in_a_row_min:
+            continue
         large, small = (window.moves.since_it_appeared(item.key, name) for name in ("large", "small"))
-        if not large or small is None or seen.consecutive_timeouts < window.limits.timeouts_in_a_row_min:
+        if not large or small is None:
             continue
         if small > window.limits.counters_agree_ratio * large:
             continue

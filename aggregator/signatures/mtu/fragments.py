@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
+from itertools import islice
 
 from nodetell.v1 import facts_pb2 as pb
 
@@ -17,6 +18,8 @@ ON_THE_WAY = ("on the way",)
 """None of what a node sends arrives anywhere."""
 ARRIVING = ("arriving",)
 """A node gets some and cannot put packets together."""
+_MOST_WITNESSES = 20
+"""Other nodes that are quoted for what did not arrive; all are counted."""
 
 
 def fragments_made(window: HostWindow) -> tuple[int, int, float] | None:
@@ -91,37 +94,50 @@ def fragments_unassembled(window: HostWindow) -> list[Observation]:
     ]
 
 
-def lost_between(hosts: Iterable[HostWindow], every_node_seen: bool) -> list[Observation]:
+def arrived(window: HostWindow) -> int | None:
+    """Fragments that arrived on a host; None: not known."""
+    return window.moves.of("protocol/Ip", "ReasmReqds")
+
+
+def lost_between(
+    senders: Mapping[str, tuple[HostWindow, tuple[int, int, float]]],
+    arrivals: Callable[[], Mapping[str, tuple[HostWindow, int | None]]],
+    every_node_seen: Callable[[], bool],
+) -> list[Observation]:
     """Senders cut their overlay's packets, and no other node sees a fragment arrive: all of them are lost.
 
-    Said only where every node of the cluster is watched: the fragments may have gone to one that is not.
+    Said only where every node of the cluster is watched: the fragments may have gone to one that is not. `senders` have
+    what fragments_made says, `arrivals` what arrived on every host, by name and in order.
     """
-    counters = list(hosts)
-    senders = [(host, moved) for host in counters if (moved := fragments_made(host)) is not None]
-    if not senders or len(counters) < 2 or not every_node_seen:
+    if not senders or not every_node_seen():
         return []
+    everywhere = arrivals()
+    unknown = sum(count is None for _, count in everywhere.values())
+    total = sum(count or 0 for _, count in everywhere.values())
     found = []
-    for host, (cut, made, seconds) in senders:
-        arrivals = [other.moves.of("protocol/Ip", "ReasmReqds") for other in counters if other is not host]
-        known = [arrived for arrived in arrivals if arrived is not None]
-        if len(known) < len(arrivals) or sum(known) > host.limits.fragments_arrive_ratio * made:
+    for name, (host, (cut, made, seconds)) in sorted(senders.items()):
+        own = everywhere[name][1]
+        if len(everywhere) < 2 or unknown - (own is None):
             continue
-        source = host.host.source("proc/net/snmp")
+        elsewhere = total - (own or 0)
+        if elsewhere > host.limits.fragments_arrive_ratio * made:
+            continue
+        others = islice((each for other, each in everywhere.items() if other != name), _MOST_WITNESSES)
         found.append(
             Observation(
                 code=FRAGMENTS_LOST,
                 about=ON_THE_WAY,
-                node=host.host.state.name,
+                node=name,
                 stage=Stage.ACTIVE,
-                statement=f"{made} fragments of {cut} packets were sent in {seconds:g} s, and {sum(known)} arrived on "
+                statement=f"{made} fragments of {cut} packets were sent in {seconds:g} s, and {elsewhere} arrived on "
                 "all other nodes",
                 evidence=(
-                    host.witness.rise("Ip.FragCreates", made, seconds, source, "fragments"),
+                    host.witness.rise("Ip.FragCreates", made, seconds, host.host.source("proc/net/snmp"), "fragments"),
                     *(
                         other.witness.rise(
-                            "Ip.ReasmReqds", arrived, seconds, other.host.source("proc/net/snmp"), "fragments"
+                            "Ip.ReasmReqds", count or 0, seconds, other.host.source("proc/net/snmp"), "fragments"
                         )
-                        for other, arrived in zip((c for c in counters if c is not host), known, strict=True)
+                        for other, count in others
                     ),
                 ),
                 causes=tuple((OVERLAY_EXCEEDS_UNDERLAY, about_tunnel(fit.link)) for fit in host.misfit_tunnels()),

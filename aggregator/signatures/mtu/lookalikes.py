@@ -9,8 +9,7 @@ from aggregator.signatures.mtu.configuration import about_tunnel
 from aggregator.signatures.mtu.observation import Observation, enough
 from aggregator.signatures.mtu.too_big import DROP_FINGERPRINT
 from aggregator.signatures.mtu.topology import HostNetwork
-from aggregator.signatures.mtu.window import NIC_ERROR_COUNTERS, NIC_ERRORS, QUEUE_DROPS, HostWindow
-from aggregator.signatures.thresholds import Thresholds
+from aggregator.signatures.mtu.window import NIC_ERROR_COUNTERS, NIC_ERRORS, QUEUE_DROPS, HostWindow, devices_below
 
 OVERLAY_DROPS = "net.overlay_drops"
 CONNTRACK_FULL = "net.conntrack_full"
@@ -19,7 +18,7 @@ CONNTRACK_FULL = "net.conntrack_full"
 def nic_errors(window: HostWindow) -> list[Observation]:
     """Ring overruns, CRC, carrier: the device below drops by itwindow."""
     found = []
-    for link in window.devices_below():
+    for link in devices_below(window.host, window.fits):
         if not window.nic_errs(link):
             continue
         errors = window.nic_error_sum(link)
@@ -145,12 +144,10 @@ def conntrack_full(window: HostWindow) -> list[Observation]:
     ]
 
 
-def unwatched(host: HostNetwork, thresholds: Thresholds) -> list[Gap]:
+def unwatched(host: HostNetwork) -> list[Gap]:
     """Say so where every counter was read only once since it began: levels, no rates, so no finding rests on them."""
     state = host.state
-    if not state.counters or any(
-        state.increments(subject, thresholds.window_s) is not None for subject in state.counters
-    ):
+    if not state.counters or state.has_rates():
         return []
     because = "counters were read only once since they began: levels and no rates, so no finding rests on them"
     return [Gap(state.name, "counters", "degraded", because)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nodetell.v1 import facts_pb2 as pb
@@ -28,53 +28,56 @@ class Probe:
         """Something got through, but nothing as large as the interface it was sent from."""
         return self.result.HasField("path_mtu") and self.result.path_mtu < self.result.interface_mtu
 
-
-def probes(hosts: Iterable[HostNetwork], thresholds: Thresholds) -> list[Probe]:
-    """Every host's probes that are young enough to say something about now."""
-    found = []
-    for host in hosts:
-        for item in host.state.of("path_mtu"):
-            age = host.state.at - item.path_mtu.at_unix_ms / 1000
-            if item.path_mtu.interface_mtu and age <= thresholds.probe_max_age_s:
-                found.append(Probe(host.state.name, item.path_mtu))
-    return found
+    @property
+    def passed(self) -> bool:
+        """Something got through, as large as the interface."""
+        return self.result.HasField("path_mtu") and not self.too_small
 
 
-def clean(found: list[Probe]) -> dict[str, str]:
-    """By node, that every young probe of it passed at full size, and towards whom: MTU is ruled out there."""
-    nodes = {probe.node for probe in found}
-    said = {}
-    for node in nodes:
-        own = [probe for probe in found if probe.node == node]
-        if all(probe.result.path_mtu >= probe.result.interface_mtu for probe in own):
-            sizes = sorted({probe.result.interface_mtu for probe in own})
-            peers = listed(sorted({probe.result.peer for probe in own}))
-            said[node] = f"probes of {' and '.join(map(str, sizes))} bytes pass to {peers}"
-    return said
+def probes(host: HostNetwork) -> list[Probe]:
+    """Every probe of a host that says something of an interface."""
+    found = (Probe(host.state.name, item.path_mtu) for item in host.state.of("path_mtu"))
+    return [probe for probe in found if probe.result.interface_mtu]
 
 
-def path_rules(found: list[Probe]) -> list[Observation]:
-    """Paths that pass less than the interfaces at their ends; black holes where no ICMP tells the sender."""
+def young(found: list[Probe], at: float, thresholds: Thresholds) -> list[Probe]:
+    """Probes that are young enough to say something about `at`."""
+    most = thresholds.probe_max_age_s
+    return [probe for probe in found if at - probe.result.at_unix_ms / 1000 <= most]
+
+
+def clean(own: list[Probe]) -> str:
+    """That every young probe of one node passed at full size, and towards whom: no MTU fault there. Empty: not so."""
+    if not own or not all(probe.result.path_mtu >= probe.result.interface_mtu for probe in own):
+        return ""
+    sizes = sorted({probe.result.interface_mtu for probe in own})
+    peers = listed(sorted({probe.result.peer for probe in own}))
+    return f"probes of {' and '.join(map(str, sizes))} bytes pass to {peers}"
+
+
+def path_rules(too_small: list[Probe], of_node: Callable[[str], Sequence[Probe]]) -> list[Observation]:
+    """Paths that pass less than the interfaces at their ends; black holes where no ICMP tells the sender.
+
+    `too_small`: probes that found so; `of_node`: all of one node's.
+    """
     observations: list[Observation] = []
     for code, silent in ((PATH_BLACK_HOLE, True), (PATH_SMALLER, False)):
         for via in ("overlay", "underlay"):
-            hit = [
-                probe
-                for probe in found
-                if probe.too_small and probe.result.via == via and probe.result.icmp_seen != silent
-            ]
-            passed = [probe for probe in found if not probe.too_small and probe.result.HasField("path_mtu")]
-            observations.extend(_observe(code, via, hit, passed))
+            hit = [probe for probe in too_small if probe.result.via == via and probe.result.icmp_seen != silent]
+            observations.extend(_observe(code, via, hit, of_node))
     return observations
 
 
-def _observe(code: str, via: str, hit: list[Probe], passed: list[Probe]) -> list[Observation]:
+def _observe(code: str, via: str, hit: list[Probe], of_node: Callable[[str], Sequence[Probe]]) -> list[Observation]:
     if not hit:
         return []
-    culprits = _common_nodes(hit, passed)
+    by_end: dict[str, list[Probe]] = {}
+    for probe in hit:
+        for end in {probe.node, probe.result.peer}:
+            by_end.setdefault(end, []).append(probe)
     observations = []
-    for node in sorted(culprits or _ends(hit)):
-        own = [probe for probe in hit if node in {probe.node, probe.result.peer}]
+    for node in sorted(_common_nodes(hit, of_node) or by_end):
+        own = by_end[node]
         sizes = sorted({probe.result.path_mtu for probe in own})
         largest = max(probe.result.interface_mtu for probe in own)
         told = "with" if code == PATH_SMALLER else "without"
@@ -98,18 +101,18 @@ def _observe(code: str, via: str, hit: list[Probe], passed: list[Probe]) -> list
     return observations
 
 
-def _common_nodes(hit: list[Probe], passed: list[Probe]) -> set[str]:
+def _common_nodes(hit: list[Probe], of_node: Callable[[str], Sequence[Probe]]) -> set[str]:
     """The one node that all failing paths share while others' paths pass; empty: no such node."""
-    if len({frozenset((probe.node, probe.result.peer)) for probe in hit}) < 2:
+    shared = {hit[0].node, hit[0].result.peer}
+    for probe in hit:
+        shared &= {probe.node, probe.result.peer}
+        if not shared:
+            return set()
+    if len(shared) != 1 or len({frozenset((probe.node, probe.result.peer)) for probe in hit}) < 2:
         return set()
-    shared = set.intersection(*({probe.node, probe.result.peer} for probe in hit))
-    bystanders = _ends(hit) - shared
-    fine = any({probe.node, probe.result.peer} <= bystanders for probe in passed)
-    return shared if len(shared) == 1 and fine else set()
-
-
-def _ends(found: list[Probe]) -> set[str]:
-    return {node for probe in found for node in (probe.node, probe.result.peer)}
+    bystanders = {end for probe in hit for end in (probe.node, probe.result.peer)} - shared
+    fine = any(probe.passed and probe.result.peer in bystanders for node in bystanders for probe in of_node(node))
+    return shared if fine else set()
 
 
 def _evidence(probe: Probe) -> Evidence:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from nodetell.v1 import facts_pb2 as pb
 
@@ -77,6 +79,16 @@ def too_big(moves: Moves, family: Family) -> TooBig | None:
     return TooBig(family, fails, told, told_self, discarded or 0, moves.seconds(family.ip, "FragFails"))
 
 
+def devices_below(host: HostNetwork, fits: Iterable[TunnelFit]) -> list[pb.Link]:
+    """Hardware, and whatever carries a tunnel."""
+    carriers = {fit.carrier.ifindex for fit in fits}
+    return [
+        link
+        for link in host.links.values()
+        if (link.hardware or link.ifindex in carriers or (link.kind == "" and not link.loopback)) and host.alive(link)
+    ]
+
+
 class HostWindow:
     """One host's counters in one window."""
 
@@ -86,7 +98,11 @@ class HostWindow:
         self.limits = thresholds
         self.moves = Moves(host.state, thresholds.window_s)
         self.witness = Witness(host.state.name, host.state.at)
-        self.families = [moved for family in FAMILIES if (moved := too_big(self.moves, family)) is not None]
+
+    @cached_property
+    def families(self) -> list[TooBig]:
+        """Movements of the families whose counters are known."""
+        return [moved for family in FAMILIES if (moved := too_big(self.moves, family)) is not None]
 
     def agrees(self, one: int, other: int) -> bool:
         """Two counters that one fault moves together did so, give or take what other traffic adds."""
@@ -129,16 +145,6 @@ class HostWindow:
     def tunnels_of(self, family: Family) -> list[pb.Link]:
         """Tunnels whose outer header is of this family."""
         return [link for link in self.host.tunnels() if link.tunnel.outer_ipv6 == (family.version == 6)]
-
-    def devices_below(self) -> list[pb.Link]:
-        """Hardware, and whatever carries a tunnel."""
-        carriers = {fit.carrier.ifindex for fit in self.fits}
-        return [
-            link
-            for link in self.host.links.values()
-            if (link.hardware or link.ifindex in carriers or (link.kind == "" and not link.loopback))
-            and self.host.alive(link)
-        ]
 
     def nic_error_sum(self, link: pb.Link) -> int:
         """Errors of a device's own making."""

@@ -1,0 +1,129 @@
+"""What the rules see on one host: what follows from its items, worked out once for as long as they stay, and the rest.
+
+A host's windows lie on its own clock, so all of it holds until the host's state, or its Node, is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from aggregator.cluster.objects import NodeObject
+from aggregator.cluster.pools import pool_of
+from aggregator.model import Gap, Stage
+from aggregator.node_state import NodeState
+from aggregator.signatures.mtu import configuration, connections, fragments, lookalikes, paths, too_big
+from aggregator.signatures.mtu.observation import Observation
+from aggregator.signatures.mtu.roles import Role, roles_of
+from aggregator.signatures.mtu.topology import HostNetwork, TunnelFit
+from aggregator.signatures.mtu.window import NIC_ERROR_COUNTERS, HostWindow, devices_below
+from aggregator.signatures.thresholds import Thresholds
+
+_NAME = "mtu_mismatch"
+
+Place = tuple[str, tuple[str, ...]]
+"""What of a Node the rules use: its pool and its pods' ranges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What follows from a host's items and its Node alone."""
+
+    place: Place | None
+    network: HostNetwork
+    fits: list[TunnelFit]
+    gaps: list[Gap]
+    misfits: list[configuration.Misfit]
+    roles: list[Role]
+    probes: list[paths.Probe]
+    watched: Mapping[str, frozenset[str]]
+    """Counters by subject that rules begin with: where none of these has risen, none of them has anything to say."""
+
+
+@dataclass(slots=True)
+class HostView:
+    """One host as it is now."""
+
+    state: NodeState
+    revision: int
+    node: NodeObject | None
+    known: Configuration
+    window: HostWindow
+    observations: list[Observation] = field(default_factory=list)
+    """What its own facts say."""
+    gaps: list[Gap] = field(default_factory=list)
+    probes: list[paths.Probe] = field(default_factory=list)
+    """Those that are young enough."""
+    cut: tuple[int, int, float] | None = None
+    """What fragments.fragments_made says."""
+
+
+def look(state: NodeState, node: NodeObject | None, thresholds: Thresholds) -> HostView:
+    """All that the rules say of one host by itself."""
+    known = _configuration(state, node)
+    window = HostWindow(known.network, known.fits, thresholds)
+    view = HostView(state, state.revision, node, known, window)
+    view.gaps = [*known.gaps, *lookalikes.unwatched(known.network)]
+    view.probes = paths.young(known.probes, state.at, thresholds)
+    moved = any(counter in known.watched.get(subject, ()) for subject, counter in state.faults(thresholds.window_s))
+    view.observations = list(_rules(known, window, moved))
+    view.cut = fragments.fragments_made(window) if moved else None
+    return view
+
+
+def _configuration(state: NodeState, node: NodeObject | None) -> Configuration:
+    place = (pool_of(node), tuple(node.pod_cidrs)) if node is not None else None
+    known = state.derived.get(_NAME)
+    if isinstance(known, Configuration) and known.place == place:
+        return known
+    network = HostNetwork(state, node)
+    fits, gaps = configuration.overlays(network)
+    misfits = configuration.misfits_on_node(network, fits)
+    made = Configuration(
+        place, network, fits, gaps, misfits, roles_of(network), paths.probes(network), _watched(network, fits, misfits)
+    )
+    state.derived[_NAME] = made
+    return made
+
+
+_IP = frozenset({"FragFails", "FragCreates", "ReasmFails", "ReasmTimeout"})
+_DEVICE = frozenset({"rx_errors", "tx_errors", *NIC_ERROR_COUNTERS})
+_TUNNEL = frozenset({"tx_dropped", "tx_errors", "rx_dropped", "rx_errors"})
+
+
+def _watched(
+    network: HostNetwork, fits: list[TunnelFit], misfits: Iterable[configuration.Misfit]
+) -> dict[str, frozenset[str]]:
+    watched = {"protocol/Ip": _IP, "protocol/Ip6": _IP, "protocol/softnet": frozenset({"dropped"})}
+    for links, counters in (
+        (devices_below(network, fits), _DEVICE),
+        (network.tunnels(), _TUNNEL),
+        ((veth for misfit in misfits for veth in misfit.veths), frozenset({"rx_dropped"})),
+        ((veth for misfit in misfits for veth in misfit.receivers), frozenset({"tx_dropped"})),
+    ):
+        for link in links:
+            subject = f"link/{link.ifindex}"
+            watched[subject] = watched.get(subject, frozenset()) | counters
+    return watched
+
+
+def _rules(known: Configuration, window: HostWindow, moved: bool) -> Iterable[Observation]:
+    """`moved`: one of the counters that rules begin with has risen in the window."""
+    if window.misfit_tunnels():
+        yield from configuration.overlay_exceeds_underlay(known.network, known.fits)
+    for misfit, seen in zip(
+        known.misfits, configuration.inconsistent_on_node(known.network, known.misfits), strict=True
+    ):
+        harm = too_big.misfit_harm(window, misfit) if moved else ()
+        yield replace(seen, stage=Stage.ACTIVE, evidence=(*seen.evidence, *harm)) if harm else seen
+    if moved:
+        yield from too_big.drop_fingerprint(window)
+        yield from too_big.icmp_blocked(window)
+        yield from fragments.fragmenting(window)
+        yield from fragments.fragments_unassembled(window)
+    yield from connections.timing_out(window)
+    if moved:
+        yield from lookalikes.nic_errors(window)
+        yield from lookalikes.overlay_drops(window)
+        yield from lookalikes.queue_drops(window)
+    yield from lookalikes.conntrack_full(window)
