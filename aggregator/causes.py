@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from aggregator.model import Finding
 
 NODE = "Node"
-"""Kind of the nodes that a finding names."""
+"""Kind of the nodes that a finding names: as those where the trouble is, or as objects, where only the API server is
+asked about them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,6 @@ def _linked(finding: Finding, there: set[str], by_fact: dict[tuple[str, str], li
 
 
 def _facts(finding: Finding, kind: str) -> list[str]:
-    if kind == NODE:
-        return [f"{NODE}/{node}" for node in finding.nodes]
     prefix = f"{kind}/"
-    return [each for each in finding.objects if each.startswith(prefix)]
+    named = [each for each in finding.objects if each.startswith(prefix)]
+    return [*named, *(f"{NODE}/{node}" for node in finding.nodes)] if kind == NODE else named

@@ -10,11 +10,18 @@ from collections.abc import Callable, Iterable
 
 from aggregator.model import Verdict
 from aggregator.signatures.case import Case, gather
+from aggregator.signatures.storage import binding, mounts, placement, provisioning, resize
 from aggregator.signatures.storage.codes import CODES
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
-RULES: tuple[Callable[[ClusterView, Thresholds], Iterable[Case]], ...] = ()
+RULES: tuple[Callable[[ClusterView, Thresholds], Iterable[Case]], ...] = (
+    placement.cases,
+    provisioning.cases,
+    mounts.cases,
+    resize.cases,
+    binding.cases,
+)
 """Every module's `cases`."""
 
 

@@ -79,3 +79,13 @@ class Thresholds:
     """The kernel repeats every minute or so that an NFS server does not answer; if it has not for so long, it does."""
     orphan_seen_min_s: float = field(default=360.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})
     """How long a device that nobody accounts for has been seen before that is a warning: no detachment takes longer."""
+    crash_window_s: float = field(default=600.0, metadata={"unit": "s", "min": 60.0, "max": 3600.0})
+    """A container that has run for so long without ending is out of its loop: the kubelet forgets its back-off then."""
+    crash_restarts_min: int = field(default=3, metadata={"unit": "restarts", "min": 2})
+    """Restarts before a container that comes and goes, and is not backed off from, is in a loop."""
+    image_wait_min_s: float = field(default=120.0, metadata={"unit": "s", "min": 0.0, "max": 3600.0})
+    """A pod younger than this may still be waiting for its image as it should: a pull that failed is tried again."""
+    identity_together_s: float = field(default=600.0, metadata={"unit": "s", "min": 60.0, "max": 3600.0})
+    """Workloads that share an identity and began to fail within so long of each other fail for one reason."""
+    clock_offset_s: float = field(default=5.0, metadata={"unit": "s", "min": 0.5, "max": 300.0})
+    """A clock that is off by more makes tokens come from the future or be out of date."""
