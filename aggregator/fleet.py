@@ -20,6 +20,7 @@ from nodetell.logs import event
 from nodetell.v1 import agent_pb2, operator_pb2
 
 from aggregator import engine, probing
+from aggregator.cluster.metrics_history import MetricsHistory
 from aggregator.cluster.state import ClusterState
 from aggregator.convert import gap_from_coverage, iso_time, milliseconds
 from aggregator.findings import FindingBook, Presence, Transition
@@ -57,6 +58,10 @@ class ApiView(Protocol):
     @property
     def objects(self) -> ClusterState:
         """The objects."""
+
+    @property
+    def metrics(self) -> MetricsHistory:
+        """What the API server says of itself."""
 
     def current_until(self, now: float) -> float:
         """Up to when they are current by the API server's clock, where it is `now` by the aggregator's."""
@@ -115,6 +120,7 @@ class Fleet:
         self._cluster = cluster
         self._api = api
         self._objects = api.objects if api is not None else ClusterState()
+        self._metrics = api.metrics if api is not None else MetricsHistory()
         self._path_mtu = path_mtu or PathMtuSettings()
         self._director = Director(
             peers=self._path_mtu.peers, interval_s=self._path_mtu.interval_s, secret=os.urandom(32)
@@ -305,7 +311,7 @@ class Fleet:
         """Hosts and API objects as they are now."""
         now = self._clock()
         current = self._api.current_until(now) if self._api is not None else now
-        return ClusterView(self._cluster, self._hosts, self._objects, current)
+        return ClusterView(self._cluster, self._hosts, self._objects, current, self._metrics)
 
     async def _commit(self, transitions: list[Transition], waiting: list[asyncio.Future[None]]) -> None:
         await self._store.commit(transitions)

@@ -8,12 +8,15 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import grpc.aio
 from nodetell import __version__
 from nodetell.logs import configure, event
 
+from aggregator.cluster.credentials import KubeError, chosen
+from aggregator.cluster.live import LiveCluster
 from aggregator.findings import FindingBook
 from aggregator.fleet import Fleet
 from aggregator.ingest import add_agent_service, server_options
@@ -40,6 +43,7 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
         event(_log, logging.ERROR, "not_started", reason=error)
         return FAILED
     try:
+        api = _api(settings)
         fleet = Fleet(
             store,
             FindingBook(standing, resolved),
@@ -47,10 +51,36 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
             settings=settings.fleet,
             path_mtu=settings.path_mtu,
             thresholds=settings.thresholds,
+            api=api,
         )
-        return await _serve(settings, fleet, stop, ready, "memory" if directory is None else str(directory))
+        async with _running(api):
+            return await _serve(settings, fleet, stop, ready, "memory" if directory is None else str(directory))
+    except KubeError as error:
+        event(_log, logging.ERROR, "not_started", reason=error)
+        return FAILED
     finally:
         await asyncio.to_thread(store.close)
+
+
+def _api(settings: AggregatorSettings) -> LiveCluster | None:
+    """The API server, where it is to be asked. Raises KubeError where it must be, and nobody says who we are."""
+    source = chosen(settings.kubernetes, os.environ, Path.home())
+    return LiveCluster(source, settings.kubernetes) if source is not None else None
+
+
+@contextlib.asynccontextmanager
+async def _running(api: LiveCluster | None) -> AsyncIterator[None]:
+    """Follow the API server meanwhile."""
+    if api is None:
+        yield
+        return
+    following = asyncio.create_task(api.run(), name="kube")
+    try:
+        yield
+    finally:
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
 
 
 def _not_listening(address: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from aggregator.cluster.metrics_history import MetricsHistory
 from aggregator.cluster.objects import NodeObject
 from aggregator.cluster.state import ClusterState
 from aggregator.node_state import NodeState
@@ -22,6 +23,9 @@ class ClusterView:
     now: float = 0.0
     """Up to when `objects` are current, seconds since the epoch by the API server's clock: the moment of the view, or,
     where the API server has been lost, of that loss, so that nothing ages while nobody can see."""
+
+    metrics: MetricsHistory = field(default_factory=MetricsHistory)
+    """What the API server says of itself; empty where that is not read."""
 
     @property
     def nodes(self) -> Mapping[str, NodeObject]:

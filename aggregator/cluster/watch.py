@@ -113,7 +113,7 @@ class ClusterWatch:
         """Empty while everything that may be read is current; else why not, and since when, in one line."""
         standings = self.standings()
         waiting = [each for each in standings if each.state is State.WAITING]
-        behind = [each for each in standings if self._is_behind(each)]
+        behind = [each for each in standings if self.is_behind(each)]
         readable = [each for each in standings if each.state not in (State.DENIED, State.ABSENT)]
         outage = self._api.outage
         if not waiting and not behind:
@@ -133,9 +133,7 @@ class ClusterWatch:
 
     def current_until(self, now: float) -> float:
         """The time up to which the objects are known to be as they are held: `now`, or when a watch was lost."""
-        return min(
-            [now, *(each.since for each in self.standings() if each.since is not None and self._is_behind(each))]
-        )
+        return min([now, *(each.since for each in self.standings() if each.since is not None and self.is_behind(each))])
 
     def api_time(self, now: float) -> float:
         """What the API server's clock shows at `now` by ours; the same where they differ by less than 2 s."""
@@ -161,11 +159,12 @@ class ClusterWatch:
             return Gap("", signal, "missing", f"the API server does not have it: {problem}")
         if standing.state is State.WAITING and problem:
             return Gap("", signal, "missing", f"not read yet: {problem}")
-        if self._is_behind(standing):
+        if self.is_behind(standing):
             return Gap("", signal, "degraded", f"may be out of date since {_at(standing.since or 0.0)}: {problem}")
         return None
 
-    def _is_behind(self, standing: Standing) -> bool:
+    def is_behind(self, standing: Standing) -> bool:
+        """What is known of the resource has not been known to be current for longer than a reconnection takes."""
         return standing.since is not None and self._clock() - standing.since > self._pace.grace_s
 
     async def _tell(self) -> None:

@@ -1,0 +1,64 @@
+"""The API server as the fleet sees it: its objects and metrics as they come, and how far they can be relied on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from aggregator.cluster.api_metrics import MetricsParser, Sample
+from aggregator.cluster.credentials import Source
+from aggregator.cluster.intake import ClusterSink
+from aggregator.cluster.metrics_history import MetricsHistory
+from aggregator.cluster.reflector import State
+from aggregator.cluster.resources import WATCHED
+from aggregator.cluster.scrape import MetricsReader
+from aggregator.cluster.state import ClusterState
+from aggregator.cluster.watch import ClusterWatch
+from aggregator.model import Gap
+from aggregator.settings import KubernetesSettings
+
+
+class LiveCluster:
+    """Made in the event loop that it runs in."""
+
+    def __init__(
+        self,
+        source: Source,
+        settings: KubernetesSettings,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.objects = ClusterState()
+        self.metrics = MetricsHistory()
+        self._sink = ClusterSink(self.objects)
+        reader = MetricsReader[Sample](MetricsParser, self.metrics.add)
+        self._watch = ClusterWatch(source, self._sink, settings, clock, monotonic, metrics=reader)
+
+    async def run(self) -> None:
+        """Follow the API server until cancelled."""
+        await self._watch.run()
+
+    def current_until(self, now: float) -> float:
+        """Up to when the objects are current by the API server's clock, where it is `now` by the aggregator's."""
+        return self._watch.api_time(self._watch.current_until(now))
+
+    def unread(self) -> Mapping[str, str]:
+        """Why, by resource that is not read at present."""
+        stale = self._watch.stale()
+        unread: dict[str, str] = {}
+        for standing in self._watch.standings():
+            plural = standing.resource.plural
+            if standing.state in (State.DENIED, State.ABSENT):
+                unread[plural] = f"{plural} may not be read: {standing.problem}"
+            elif standing.state is State.WAITING:
+                unread[plural] = stale or f"not read yet: {plural}"
+            elif self._watch.is_behind(standing):
+                unread[plural] = stale
+        return unread
+
+    def gaps(self) -> list[Gap]:
+        """What of the API server can't be read, and why; what of it is odd."""
+        gaps = self._watch.gaps()
+        for resource in WATCHED:
+            gaps += [Gap("", f"kube/{resource.name}", "damaged", line) for line in self._sink.problems(resource.name)]
+        return gaps
