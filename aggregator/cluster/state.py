@@ -7,10 +7,13 @@ happened since. Pure: no clock, no input or output. Not thread-safe: one owner.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, KeysView, Mapping
 from itertools import islice
 from typing import NamedTuple, TypeVar, cast
 
+from msgspec import structs
+
+from aggregator.cluster.events import MOST_EVENTS, first_to_go
 from aggregator.cluster.objects import (
     NOTHING,
     Amounts,
@@ -76,6 +79,8 @@ class ClusterState:
         """By resource: `revision` after its last change. Also grows when the resource becomes known or unknown."""
         self.derived: dict[str, object] = {}
         """What others have worked out from all this, each under a name of its own and with the revision it is of."""
+        self.events_dropped = 0
+        """Events that were too many to be kept."""
         self._pod_by_uid: dict[str, Pod] = {}
         self._pods_on: dict[str, dict[str, Pod]] = {}
         self._pods_of: dict[str, dict[str, Pod]] = {}
@@ -91,10 +96,11 @@ class ClusterState:
     # -- taking in -------------------------------------------------------------------------------------------------
 
     def keep(self, resource: str, key: str, thing: ApiObject | None) -> None:
-        """Take in the object under this key, or forget it (None)."""
+        """Take in the object under this key, or forget it (None). One in which only fields that are not kept have
+        changed is no change."""
         objects = self._objects[resource]
         before = objects.get(key)
-        if before is thing or (before is not None and before == thing):
+        if before is thing or (before is not None and thing is not None and _is_the_same(before, thing)):
             return
         if thing is None:
             del objects[key]
@@ -103,9 +109,30 @@ class ClusterState:
         index = _INDEXES.get(resource)
         if index is not None:
             index(self, key, before, thing)
+        self._record(Change(resource, key, before, thing))
+        if resource == "events" and len(objects) > MOST_EVENTS + MOST_EVENTS // 10:
+            self._drop_events()
+
+    def clear(self, resource: str) -> None:
+        """Forget all objects of the resource at once. Whoever asks for changes from before begins anew."""
+        if not self._objects[resource]:
+            return
+        self._objects[resource] = {}
+        for name in _INDEXED_BY.get(resource, ()):
+            getattr(self, name).clear()
+        self._record(Change(resource, "", None, None))
+        self._journal.clear()
+
+    def _drop_events(self) -> None:
+        events = sorted(self.events.items(), key=lambda entry: first_to_go(entry[1]))
+        for key, _ in events[: len(events) - MOST_EVENTS]:
+            self.keep("events", key, None)
+            self.events_dropped += 1
+
+    def _record(self, change: Change) -> None:
         self.revision += 1
-        self.revisions[resource] = self.revision
-        self._journal.append(Change(resource, key, before, thing))
+        self.revisions[change.resource] = self.revision
+        self._journal.append(change)
 
     def set_known(self, resource: str, known: bool) -> None:
         """The resource is listed completely (True), or may not be read: what is kept of it says nothing (False)."""
@@ -115,9 +142,7 @@ class ClusterState:
             self._known.add(resource)
         else:
             self._known.discard(resource)
-        self.revision += 1
-        self.revisions[resource] = self.revision
-        self._journal.append(Change(resource, "", None, None))
+        self._record(Change(resource, "", None, None))
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -128,9 +153,17 @@ class ClusterState:
     def changes(self, since: int) -> Iterator[Change] | None:
         """What happened after revision `since`, oldest first; None: too long ago, begin anew."""
         count = self.revision - since
-        if count > len(self._journal):
+        if not 0 <= count <= len(self._journal):
             return None
-        return islice(self._journal, len(self._journal) - count, None)
+        return reversed(list(islice(reversed(self._journal), count)))  # from its near end: mostly little has happened
+
+    def get(self, resource: str, key: str) -> ApiObject | None:
+        """What is kept under this key."""
+        return self._objects[resource].get(key)
+
+    def keys(self, resource: str) -> KeysView[str]:
+        """Of all objects of the resource."""
+        return self._objects[resource].keys()
 
     @property
     def nodes(self) -> Mapping[str, NodeObject]:
@@ -287,10 +320,13 @@ def _count(state: ClusterState, pod: Pod, sign: int) -> None:
     if not pod.node or pod.terminal:
         return
     requested = state._requested.setdefault(pod.node, {})
-    requested["pods"] = requested.get("pods", 0) + sign
-    for name, amount in pod.spec.requests.items():
-        requested[name] = requested.get(name, 0) + sign * amount
-    if not requested["pods"]:
+    for name, amount in (("pods", 1), *pod.spec.requests.items()):
+        total = requested.get(name, 0) + sign * amount
+        if total:
+            requested[name] = total
+        else:
+            requested.pop(name, None)
+    if not requested:
         del state._requested[pod.node]
 
 
@@ -323,6 +359,24 @@ _INDEXES = {
     "volumeattachments": _index_attachment,
     "events": _index_event,
 }
+
+
+_INDEXED_BY = {
+    "pods": ("_pod_by_uid", "_pods_on", "_pods_of", "_pods_of_claim", "_waiting", "_starting", "_requested"),
+    "persistentvolumes": ("_by_handle",),
+    "volumeattachments": ("_attached_to", "_attachments_of"),
+    "events": ("_events_of",),
+}
+
+
+def _is_the_same(before: ApiObject, thing: ApiObject) -> bool:
+    """Nothing that is kept differs but the version: that is brought up to date in place."""
+    if before == thing:
+        return True
+    if type(before) is not type(thing) or structs.replace(before, version=thing.version) != thing:
+        return False
+    structs.force_setattr(before, "version", thing.version)
+    return True
 
 
 def _give(index: dict[_K, dict[str, _T]], name: _K, key: str, thing: _T) -> None:
