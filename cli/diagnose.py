@@ -58,6 +58,31 @@ def diagnose(
     make_collectors: Callable[[], Sequence[Collector]] = collectors,
 ) -> Report:
     """Everything that can be said of a bundle."""
+    joined = join(bundle, make_collectors)
+    view, limits = joined.view, thresholds or Thresholds()
+    verdict = evaluate(view, replace(limits, window_s=max(limits.window_s, joined.last_interval_s)))
+    gaps = joined.gaps + [
+        gap_from_coverage(name, each) for name, state in view.hosts.items() for each in state.coverage()
+    ]
+    gaps += verdict.gaps
+    records = [Record(finding, "", 0.0, 0.0) for finding in verdict.findings]
+    unique = sorted(set(gaps), key=lambda gap: (gap.node, gap.signal, gap.status, gap.because))
+    return Report(bundle.cluster, view.now, records, unique)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A bundle's hosts and objects, as signatures look at them."""
+
+    view: ClusterView
+    gaps: list[Gap]
+    """What of the bundle could not be read."""
+    last_interval_s: float
+    """Time between the last two snapshots of a host, of all hosts the longest; 0 where there is only one."""
+
+
+def join(bundle: Bundle, make_collectors: Callable[[], Sequence[Collector]] = collectors) -> Joined:
+    """All hosts taken through all snapshots, with the last snapshot's objects."""
     last = bundle.snapshots[-1]
     objects, gaps = _objects(last)
     gaps += [_problem_gap(problem) for problem in bundle.problems]
@@ -66,16 +91,7 @@ def diagnose(
     gaps += name_gaps
     history = _History(bundle.snapshots, names, make_collectors)
     gaps += history.gaps
-    limits = thresholds or Thresholds()
-    verdict = evaluate(
-        ClusterView(bundle.cluster, history.states, objects, last.at),
-        replace(limits, window_s=max(limits.window_s, history.last_interval_s)),
-    )
-    gaps += [gap_from_coverage(name, each) for name, state in history.states.items() for each in state.coverage()]
-    gaps += verdict.gaps
-    records = [Record(finding, "", 0.0, 0.0) for finding in verdict.findings]
-    unique = sorted(set(gaps), key=lambda gap: (gap.node, gap.signal, gap.status, gap.because))
-    return Report(bundle.cluster, last.at, records, unique)
+    return Joined(ClusterView(bundle.cluster, history.states, objects, last.at), gaps, history.last_interval_s)
 
 
 # -- hosts ---------------------------------------------------------------------------------------------------------
