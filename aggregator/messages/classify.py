@@ -163,6 +163,8 @@ def _volume(said: _Said) -> Classification | None:
     if said.reason in volumes.RESIZE_REASONS or said.has(*_RESIZE_SHAPES):
         return _by(volumes.RESIZE_RULES, said, "about an expansion, not why it fails")
     if said.has(*_PROVISION_SHAPES) or said.reason in volumes.PROVISION_REASONS:
+        if said.has("mount failed", "failed to mount", "mount.nfs"):  # by a driver that mounts its share to make room
+            return _by(volumes.MOUNT_RULES, said, "about provisioning, not why it fails")
         return _by(volumes.PROVISION_RULES, said, "about provisioning, not why it fails")
     if said.has(*_ATTACH_SHAPES) or said.reason in volumes.ATTACH_REASONS:
         return _by(volumes.ATTACH_RULES, said, "the attachment failed, and it is not said why")
@@ -322,16 +324,16 @@ _ETCD_SAID = (
         why="etcd waits for its disk, or for its peers",
     ),
 )
-_GENERAL = (
+_FIRST_OF_ALL = (
     *hosts.CLOCK_RULES,
     *hosts.REFUSAL_RULES,
     applications.IDENTITY_RULE,
     *hosts.ELECTION_RULES,
     *hosts.ETCD_RULES,
-    *hosts.TIMEOUT_RULES,
-    *hosts.KERNEL_RULES,
-    *applications.APPLICATION_RULES,
 )
+_LAST_OF_ALL = (*hosts.TIMEOUT_RULES, *hosts.KERNEL_RULES, *applications.APPLICATION_RULES)
+_GENERAL = (*_FIRST_OF_ALL, *_LAST_OF_ALL)
+_OF_A_CONTAINER = (*_FIRST_OF_ALL, hosts.POD_TO_API_RULE, *_LAST_OF_ALL)
 
 
 def _etcd(said: _Said) -> Classification | None:
@@ -351,7 +353,7 @@ def _oom(said: _Said) -> Classification | None:
 
 
 def _general(said: _Said) -> Classification | None:
-    return first(_GENERAL, said.text)
+    return first(_OF_A_CONTAINER if said.object == "container" else _GENERAL, said.text)
 
 
 _BY_EXIT_CODE = {

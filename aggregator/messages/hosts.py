@@ -193,6 +193,7 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "tx unit hang",
             "tx timeout",
             "tx hang",
+            "hardware unit hang",
             "nic link is down",
             "link is down",
             "link becomes not ready",
@@ -239,6 +240,7 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "exceeding mtu",
             "bigger than mtu",
             "pmtu",
+            "over-mtu",
             "path mtu",
             "mtu=#",
             "mtu #",
@@ -423,7 +425,14 @@ REFUSAL_RULES: tuple[Rule, ...] = (
             "webhook…not found",
             "webhook…unauthorized",
         ),
-        unless=("deadline exceeded", "timeout", "timed out", "connection refused", "no endpoints"),
+        unless=(
+            "deadline exceeded",
+            "i/o timeout",
+            "client.timeout",
+            "timed out",
+            "connection refused",
+            "no endpoints",
+        ),
         why="the webhook answered, or its address or certificate is wrong: no matter of time",
     ),
     Rule(
@@ -464,6 +473,16 @@ REFUSAL_RULES: tuple[Rule, ...] = (
     ),
 )
 """The API server refuses, or what it asks does."""
+
+POD_TO_API_RULE = Rule(
+    "crash.dependency_unreachable",
+    ("/api…dial tcp", "/apis…dial tcp", "/api/v1…dial tcp", "/version…dial tcp"),
+    needs=("i/o timeout", "connection refused", "no route to host", "network is unreachable", "connection timed out"),
+    unless=("lookup ", "webhook", "etcdserver"),
+    also=(API_TIMEOUT,),
+    why="the pod does not even get a connection to the API server: the path, before the server itself",
+)
+"""Of a container only. The kubelet has the API server's own address, a pod has that of a service."""
 
 TIMEOUT_RULES: tuple[Rule, ...] = (
     Rule(
