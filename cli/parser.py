@@ -124,7 +124,8 @@ def _up(commands: Any, _wanted: str) -> None:
         "as they appear, change and resolve. Ctrl-C stops both. Nothing is kept unless --state-directory is given. "
         "As root it sees more; what it cannot read, it says, with what would enable it.",
         "  nodetell up\n  nodetell up --listen 127.0.0.1:17443 --state-directory ~/.local/state/nodetell\n"
-        "  nodetell up --probe-directory /var/lib/etcd      also measure fdatasync there",
+        "  nodetell up --probe-directory /var/lib/etcd      also measure fdatasync there\n"
+        "  nodetell up --kubeconfig ~/.kube/config          join it with what this API server knows (read only)",
     )
     parser.add_argument(
         "--listen",
@@ -140,6 +141,12 @@ def _up(commands: Any, _wanted: str) -> None:
         action="append",
         default=[],
         help="measure the latency of fdatasync in this directory, by writing there once a second; may be repeated",
+    )
+    parser.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        help="join the host with the cluster that this kubeconfig's current context names; nothing is written there "
+        "(default: the API server is not asked)",
     )
     parser.add_argument("--agent-config", metavar="FILE", help="configuration file of the agent (TOML)")
     parser.add_argument("--aggregator-config", metavar="FILE", help="configuration file of the aggregator (TOML)")

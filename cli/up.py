@@ -103,6 +103,10 @@ class _Up:
             if not free:
                 self._tell("port_taken", f"{DEFAULT_AGGREGATOR} is taken: taking a free port (--listen chooses one)")
             flags += ["--listen", DEFAULT_AGGREGATOR if free else "127.0.0.1:0"]
+        if arguments.kubeconfig:
+            if not os.access(arguments.kubeconfig, os.R_OK):
+                raise exits.CliError(exits.CONFIG, f"{arguments.kubeconfig}: is not there, or may not be read")
+            flags += ["--kubernetes.kubeconfig", arguments.kubeconfig]
         if arguments.state_directory or not arguments.aggregator_config:
             flags += ["--state-directory", arguments.state_directory or ""]  # empty: nowhere
         return flags
