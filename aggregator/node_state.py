@@ -193,7 +193,9 @@ class NodeState:
         """When each of FAULT_COUNTERS last rose, by subject and name, on the timeline."""
         self._offsets: dict[str, int] | None = None
         self._unpacked: tuple[_Checkpoint, array[int]] | None = None
-        self._by_kind: dict[str, list[facts_pb2.Item]] = {}
+        self._by_kind: dict[str | None, list[facts_pb2.Item]] = {}
+        self._stale_kinds: set[str | None] | None = None
+        """Kinds that have changed since they were put together; None: all."""
         self._links: tuple[Sequence[facts_pb2.Item], dict[int, facts_pb2.Link]] = (), {}
 
     # -- taking in -------------------------------------------------------------------------------------------------
@@ -243,8 +245,10 @@ class NodeState:
             self.items, self._item_bytes = items, item_bytes
             self.items_revision += 1
             self.derived.clear()
-            for kind in list(self._by_kind) if update.full else self._by_kind.keys() & kinds:
-                del self._by_kind[kind]
+            if update.full:
+                self._stale_kinds = None
+            elif self._stale_kinds is not None:
+                self._stale_kinds |= kinds
         self.coalesced_updates = update.coalesced_updates
         self.dropped_samples = update.dropped_samples
 
@@ -394,10 +398,15 @@ class NodeState:
 
     def of(self, kind: str) -> Sequence[facts_pb2.Item]:
         """Items of one kind, named as the field of Item.fact: "link", "disk", "volume", ..."""
-        found = self._by_kind.get(kind)
-        if found is None:
-            found = self._by_kind[kind] = [item for item in self.items.values() if item.WhichOneof("fact") == kind]
-        return found
+        if self._stale_kinds is None:
+            self._by_kind = {}
+            for item in self.items.values():
+                self._by_kind.setdefault(item.WhichOneof("fact"), []).append(item)
+            self._stale_kinds = set()
+        elif kind in self._stale_kinds:
+            self._by_kind[kind] = [item for item in self.items.values() if item.WhichOneof("fact") == kind]
+            self._stale_kinds.remove(kind)
+        return self._by_kind.get(kind, ())
 
     def names(self, subject: str) -> tuple[str, ...]:
         """Names of a subject's counters; none if the subject is not known."""
@@ -439,6 +448,18 @@ class NodeState:
         seconds = self._now - since
         rises = zip(state.names, before, state.values, strict=True)
         return {name: Delta(now - past, seconds) for name, past, now in rises if now != past}
+
+    def rises(self, subject: str, window_s: float) -> tuple[Sequence[int], float] | None:
+        """By how much each counter of a subject rose, in the order of their names, and over how long; likewise."""
+        state = self.counters.get(subject)
+        if state is None or self._now <= state.first_at:
+            return None
+        begin = self._now - window_s
+        if state.moved_at <= begin:
+            return [0] * len(state.values), window_s
+        since, then, offset = self._before(state, begin)
+        before = state.base if then is None else then[offset : offset + len(state.values)]
+        return [now - past for past, now in zip(before, state.values, strict=True)], self._now - since
 
     def faults(self, window_s: float) -> Iterable[tuple[str, str]]:
         """(subject, counter) of every one of FAULT_COUNTERS that has risen in the last `window_s` seconds.

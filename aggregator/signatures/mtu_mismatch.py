@@ -16,6 +16,7 @@ from nodetell.v1 import facts_pb2 as pb
 from aggregator.cluster.objects import NodeObject
 from aggregator.model import Evidence, Gap, Verdict
 from aggregator.node_state import NodeState
+from aggregator.signatures.host_memo import HostMemo
 from aggregator.signatures.mtu import fragments, paths
 from aggregator.signatures.mtu.grouping import findings
 from aggregator.signatures.mtu.host import HostView, look
@@ -45,7 +46,8 @@ class _Hosts:
 
     def __init__(self, thresholds: Thresholds) -> None:
         self.thresholds = thresholds
-        self._views: dict[str, HostView] = {}
+        self._memo: HostMemo[HostView] = HostMemo()
+        self._views = self._memo.known
         self._roles = RoleTable()
         self._seen: set[str] = set()
         """Hosts with observations of their own."""
@@ -58,24 +60,15 @@ class _Hosts:
 
     def follow(self, view: ClusterView) -> None:
         """Look at the hosts that have changed since."""
-        known, nodes = self._views, view.nodes
-        for name, state in view.hosts.items():
-            before = known.get(name)
-            if (
-                before is None
-                or before.revision != state.revision
-                or before.state is not state
-                or before.node is not nodes.get(name)
-            ):
-                self._look(name, state, nodes.get(name), before)
-        if len(known) > len(view.hosts):
-            for name in known.keys() - view.hosts.keys():
-                del known[name]
-                self._roles.put(name, "", ())
-                for names in (self._seen, self._limited, self._small, self._cutting):
-                    names.discard(name)
+        for name, state, node in self._memo.changed(view):
+            self._look(name, state, node)
+        for name in self._memo.gone(view):
+            self._roles.put(name, "", ())
+            for names in (self._seen, self._limited, self._small, self._cutting):
+                names.discard(name)
 
-    def _look(self, name: str, state: NodeState, node: NodeObject | None, before: HostView | None) -> None:
+    def _look(self, name: str, state: NodeState, node: NodeObject | None) -> None:
+        before = self._views.get(name)
         made = self._views[name] = look(state, node, self.thresholds)
         if before is None or before.known is not made.known:
             self._roles.put(name, made.known.place[0] if made.known.place else "", made.known.roles)

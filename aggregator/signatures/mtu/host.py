@@ -44,9 +44,6 @@ class Configuration:
 class HostView:
     """One host as it is now."""
 
-    state: NodeState
-    revision: int
-    node: NodeObject | None
     known: Configuration
     window: HostWindow
     observations: list[Observation] = field(default_factory=list)
@@ -62,7 +59,7 @@ def look(state: NodeState, node: NodeObject | None, thresholds: Thresholds) -> H
     """All that the rules say of one host by itself."""
     known = _configuration(state, node)
     window = HostWindow(known.network, known.fits, thresholds)
-    view = HostView(state, state.revision, node, known, window)
+    view = HostView(known, window)
     view.gaps = [*known.gaps, *lookalikes.unwatched(known.network)]
     view.probes = paths.young(known.probes, state.at, thresholds)
     moved = any(counter in known.watched.get(subject, ()) for subject, counter in state.faults(thresholds.window_s))
