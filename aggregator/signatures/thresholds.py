@@ -89,3 +89,24 @@ class Thresholds:
     """Workloads that share an identity and began to fail within so long of each other fail for one reason."""
     clock_offset_s: float = field(default=5.0, metadata={"unit": "s", "min": 0.5, "max": 300.0})
     """A clock that is off by more makes tokens come from the future or be out of date."""
+    pending_warning_s: float = field(default=300.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})
+    """How long a pod waits for a node before that is a finding: roll-outs and new nodes take minutes ..."""
+    pending_critical_s: float = field(default=900.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})
+    """... and before it is critical."""
+    scale_up_help_s: float = field(default=600.0, metadata={"unit": "s", "min": 0.0, "max": 7200.0})
+    """How long an autoscaler that has begun to make a node is waited for: cluster-autoscaler gives a node 15 minutes,
+    clouds need two to five."""
+    failed_create_recent_s: float = field(default=1200.0, metadata={"unit": "s", "min": 60.0, "max": 86400.0})
+    """A refused attempt to make a pod that is older says nothing about now: controllers try again after at most 1,000 s
+    (client-go's work queue)."""
+    pool_requested_ratio: float = field(default=0.95, metadata={"min": 0.5, "max": 1.0})
+    """Share of a pool's CPU or memory that is requested, from which on the next pod will wait ..."""
+    pool_used_ratio: float = field(default=0.5, metadata={"min": 0.0, "max": 1.0})
+    """... though no more than this share is used."""
+    headroom_percentile: float = field(default=0.95, metadata={"min": 0.5, "max": 1.0})
+    """Of a pool's pods in order of their size, the one that must still fit somewhere in the pool."""
+    headroom_pods_min: int = field(default=2, metadata={"unit": "pods", "min": 1})
+    """Fewer pods tell no usual size."""
+    drain_blocked_min_s: float = field(default=300.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})
+    """How long a budget has allowed no disruption on a node that is to be drained: pods that are replaced one after the
+    other need that long."""
