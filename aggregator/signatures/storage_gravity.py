@@ -1,17 +1,30 @@
 """Incident 4, storage_gravity: what keeps a volume from being where its pod is.
 
 A pure function of the joined view. Each module of aggregator/signatures/storage looks at one stretch of the way from a
-pod to its mount and makes cases; cases of one cause become one finding here.
+pod to its mount and makes cases; cases of one cause become one finding here. What one rule has explained of a volume,
+no vaguer one says again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from aggregator.model import Verdict
+from aggregator.model import Stage, Verdict
 from aggregator.signatures.case import Case, gather
-from aggregator.signatures.storage import binding, mounts, placement, provisioning, resize
-from aggregator.signatures.storage.codes import CODES
+from aggregator.signatures.storage import (
+    attachment,
+    binding,
+    io_errors,
+    limits,
+    mounts,
+    orphans,
+    placement,
+    provisioning,
+    resize,
+    told,
+)
+from aggregator.signatures.storage.codes import ATTACH_TIMEOUT, CODES
+from aggregator.signatures.storage.facts import Facts, facts_of
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
@@ -22,10 +35,28 @@ RULES: tuple[Callable[[ClusterView, Thresholds], Iterable[Case]], ...] = (
     resize.cases,
     binding.cases,
 )
-"""Every module's `cases`."""
+"""`cases` of the modules about where a volume may be, how it is made, mounted and made larger."""
+
+_VOLUME = "PersistentVolume/"
 
 
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     """Findings of the storage incident for the whole cluster."""
-    cases = [case for rule in RULES for case in rule(view, thresholds)]
+    cases = [*_joined(facts_of(view, thresholds)), *(case for rule in RULES for case in rule(view, thresholds))]
     return Verdict(findings=gather(view.cluster, cases, CODES))
+
+
+def _joined(facts: Facts) -> list[Case]:
+    """Cases of the rules that join API objects with hosts."""
+    cases = list(attachment.cases(facts))
+    attaching = _volumes(case for case in cases if case.code != ATTACH_TIMEOUT)
+    cases += limits.full_nodes(facts)
+    cases += orphans.cases(facts, attaching)
+    failing = list(io_errors.cases(facts))
+    active = _volumes(case for case in (*cases, *failing) if case.stage is Stage.ACTIVE)
+    return [*cases, *failing, *told.cases(facts, active)]
+
+
+def _volumes(cases: Iterable[Case]) -> set[str]:
+    """Names of the PersistentVolumes that they are about."""
+    return {each.removeprefix(_VOLUME) for case in cases for each in case.objects if each.startswith(_VOLUME)}

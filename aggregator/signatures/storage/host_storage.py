@@ -14,7 +14,7 @@ from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.cluster.objects import Volume
 from aggregator.node_state import NodeState
-from aggregator.signatures.storage.identity import disk_tokens, is_disk_of, letters, staging_hash, tail
+from aggregator.signatures.storage.identity import disk_tokens, is_disk_of, letters, staging_hash, tail, tells_itself
 from aggregator.view import ClusterView
 
 _NAME = "storage/hosts"
@@ -38,6 +38,10 @@ class HostStorage:
     """Letters of all that those disks say of themselves."""
     lonely: tuple[pb.Volume, ...] = ()
     """Global mounts of block devices that no pod's mount or device shares."""
+    idle: tuple[pb.AttachedDevice, ...] = ()
+    """Disks that tell what they are and that nothing is known to use."""
+    troubled: bool = False
+    """A volume's file system is read-only or has counted errors."""
     complete: bool = False
     """Disks are known."""
 
@@ -129,14 +133,23 @@ def storage_of(state: NodeState) -> HostStorage:
         and item.volume.path not in in_use
     )
     disks = [item.attached_device for item in devices if _attachable(item.attached_device)]
-    told = {
-        letters(each)
+    told = {each for disk in disks for each in names_of(disk.identity)}
+    of_volumes = {item.volume.disk.dev for item in volumes} | {item.volume.dev for item in volumes}
+    idle = tuple(
+        disk
         for disk in disks
-        for each in (disk.identity.serial, disk.identity.wwid, *map(_bare, disk.identity.by_id))
-        if each
-    }
+        if disk.use in (pb.DEVICE_USE_UNUSED, pb.DEVICE_USE_UNSPECIFIED)
+        and tells_itself(disk.identity)
+        and disk.identity.dev not in of_volumes
+    )
+    troubled = any(item.volume.fs_read_only or item.volume.errors for item in volumes)
     complete = any(item.signal_source.signal == "devices" for item in state.of("signal_source"))
-    return HostStorage(volumes, devices, by_key, disks, frozenset(told), lonely, complete)
+    return HostStorage(volumes, devices, by_key, disks, frozenset(told), lonely, idle, troubled, complete)
+
+
+def names_of(disk: pb.DeviceIdentity) -> set[str]:
+    """All that a disk says of itself, letters only."""
+    return {letters(each) for each in (disk.serial, disk.wwid, *map(_bare, disk.by_id)) if each}
 
 
 def _bare(by_id: str) -> str:

@@ -1,0 +1,158 @@
+"""One volume's story: who waits for it, who has it, by the API server and by the hosts, and which errors were told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from aggregator.cluster.objects import Attachment, Pod, Volume
+from aggregator.messages.classify import classify
+from aggregator.messages.model import Message
+from aggregator.model import Evidence, Severity
+from aggregator.signatures.storage.codes import ATTACH_TIMEOUT, MULTI_ATTACH
+from aggregator.signatures.storage.facts import Facts, unreachable
+from aggregator.signatures.storage.refusals import Refusal, attached_since, refusals
+from aggregator.signatures.storage.truth import Cell, Row, device_of, rows_of
+from aggregator.signatures.storage.watchlist import Watchlist
+
+_UNSETTLED: Watchlist[Attachment] = Watchlist(
+    "storage/unsettled",
+    "volumeattachments",
+    Attachment,
+    lambda objects: objects.attachments,
+    lambda each: bool(each.deleted) or not each.attached or each.detach_error is not None,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A pod that has a node and not this volume there."""
+
+    pod: Pod
+    seconds: float
+    refused: list[Refusal] = field(default_factory=list)
+    """What events say of it, latest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What matters of one volume."""
+
+    facts: Facts
+    volume: Volume
+    attachments: list[Attachment]
+    blocked: list[Waiting]
+    """Pods whose node has no attachment of it that is done, longest first."""
+    seekers: list[Pod]
+    """Pods that want it and have no node."""
+
+    def rows(self, node: str) -> list[Row]:
+        """What both sides say of the volume there."""
+        return rows_of(self.facts.view, self.facts.fleet.hosts.get(node), node, self.volume)
+
+    def device(self, node: str) -> Cell:
+        """Whether the node's host has the device, where what is known of it is of now."""
+        if not self.facts.host_is_current(node):
+            return Cell(None, "the agent is silent")
+        return device_of(self.facts.fleet.hosts.get(node), self.volume)
+
+    def error_label(self, attachment: Attachment) -> str:
+        """Cause family of what the attacher says; empty: it says nothing, or nothing certain."""
+        error = attachment.attach_error
+        return label_of(self.volume, error.message) if error is not None else ""
+
+    @property
+    def longest(self) -> float:
+        """Seconds that a pod has waited for it."""
+        return max((each.seconds for each in self.blocked), default=0.0)
+
+
+def label_of(volume: Volume, error: str) -> str:
+    """Cause family of an attacher's error."""
+    said = f'AttachVolume.Attach failed for volume "{volume.name}" : {error}'
+    return classify(Message("Pod", "FailedAttachVolume", None, said)).label
+
+
+def stories(facts: Facts) -> Iterator[Story]:
+    """Of every volume that something is not settled about, by name."""
+    objects = facts.view.objects
+    names: dict[str, None] = {}
+    for attachment in _UNSETTLED.of(objects).values():
+        names[attachment.volume or attachment.name] = None
+    for node in _nobody_there(facts):
+        for attachment in objects.attachments_to(node).values():
+            names[attachment.volume or attachment.name] = None
+    for pod in objects.starting.values():
+        for used in pod.claims:
+            claim = objects.claims.get(f"{pod.namespace}/{used.claim}")
+            if claim is not None and claim.volume:
+                names[claim.volume] = None
+    for name in sorted(names):
+        yield story(facts, objects.volumes.get(name) or Volume(name=name))
+
+
+def story(facts: Facts, volume: Volume) -> Story:
+    """Of this one."""
+    objects = facts.view.objects
+    attachments = sorted(objects.attachments_of(volume.name).values(), key=lambda each: each.name)
+    if not attachments and volume.name in objects.attachments:  # given inline
+        attachments = [objects.attachments[volume.name]]
+    done = {each.node for each in attachments if each.attached and not each.deleted}
+    pods = objects.pods_of_claim(volume.claim).values() if volume.claim else ()
+    blocked = [
+        Waiting(pod, facts.waited(pod), [each for each in refusals(facts, pod) if each.names(volume)])
+        for pod in pods
+        if pod.phase == "Pending" and pod.node and not pod.deleted and pod.node not in done
+    ]
+    if not objects.knows("volumeattachments"):  # then events are all there is
+        blocked = [each for each in blocked if not attached_since(facts, each.pod, volume)]
+    blocked.sort(key=lambda each: (-each.seconds, each.pod.key))
+    seekers = [pod for pod in pods if not pod.node and not pod.terminal and not pod.deleted and not pod.gates]
+    return Story(facts, volume, attachments, blocked, sorted(seekers, key=lambda pod: pod.key))
+
+
+def said_in_use(waiting: Waiting) -> bool:
+    """Events say that somebody else has the volume."""
+    return any(each.label == MULTI_ATTACH for each in waiting.refused)
+
+
+def severity(facts: Facts, waited: float) -> Severity | None:
+    """Worse where a pod has waited so many seconds."""
+    return Severity.CRITICAL if waited >= facts.limits.volume_wait_critical_s else None
+
+
+def who(pods: list[Pod]) -> str:
+    """Pods in a sentence."""
+    more = f" and {len(pods) - 1} more" if len(pods) > 1 else ""
+    return f"{pods[0].key} on {pods[0].node}{more}" if pods[0].node else f"{pods[0].key}{more}"
+
+
+def waits(facts: Facts, blocked: Iterable[Waiting]) -> Iterator[Evidence]:
+    """How long pods have waited, and what the latest event about each says, one that tells a cause before others."""
+    for waiting in blocked:
+        yield facts.waiting_evidence(waiting.pod)
+        told = [each for each in waiting.refused if each.label != ATTACH_TIMEOUT] or waiting.refused
+        if told:
+            yield told[0].evidence(waiting.pod.node)
+
+
+@dataclass(frozen=True, slots=True)
+class _Absent:
+    """Names of nodes that have attachments and nobody to answer, as of two revisions."""
+
+    revisions: tuple[int, int]
+    names: list[str]
+
+
+def _nobody_there(facts: Facts) -> list[str]:
+    """Nodes with attachments whose Node object is gone, or whose kubelet is not heard."""
+    objects = facts.view.objects
+    revisions = objects.revisions["nodes"], objects.revisions["volumeattachments"]
+    known = objects.derived.get("storage/absent")
+    if isinstance(known, _Absent) and known.revisions == revisions:
+        return known.names
+    silent = [name for name, node in objects.nodes.items() if unreachable(node)]
+    gone = {each.node for each in objects.attachments.values()} - objects.nodes.keys()
+    names = sorted({*silent, *(gone if objects.knows("nodes") else ())})
+    objects.derived["storage/absent"] = _Absent(revisions, names)
+    return names
