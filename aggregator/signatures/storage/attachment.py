@@ -126,8 +126,8 @@ def _device_missing(story: Story) -> Iterator[Case]:
             ruled_out=(RuledOut(MULTI_ATTACH, f"the host of {node} does not have it, whatever its attachment says"),),
             remedies=(
                 (
-                    f"See with the storage or the cloud where {volume.handle or volume.name} is attached. If nowhere, or "
-                    "elsewhere, and no process on that host has it open, delete the VolumeAttachment: it is made anew."
+                    f"See with the storage or the cloud where {volume.handle or volume.name} is attached. If nowhere, "
+                    "or elsewhere, and no process on that host has it open, delete the VolumeAttachment: it comes anew."
                 ),
             ),
         )
