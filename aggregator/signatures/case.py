@@ -58,6 +58,8 @@ def _finding(cluster: str, code: Code, about: tuple[str, ...], group: list[Case]
     group = sorted(group, key=lambda case: (case.stage is Stage.RISK, -case.weight, case.objects))
     active = [case for case in group if case.stage is Stage.ACTIVE]
     default = code.active if active else code.risk
+    if code.spreads and len({node for case in active for node in case.nodes}) > 1:
+        default = Severity.CRITICAL
     objects = tuple(dict.fromkeys(each for case in group for each in case.objects))
     return Finding(
         id=finding_id(code.code, cluster, *about),

@@ -116,11 +116,10 @@ def _lost(view: ClusterView, found: Lost) -> Case:
     if found.lease is not None:
         late = round(view.now - found.lease.renewed)
         told.append(api_evidence("leases", found.lease.key, "lease.age", late, at=view.now, unit="s", node=name))
-    if found.agent_at is not None:
-        told.append(
-            Evidence(name, "agent.silent", name, round(view.now - found.agent_at), "s", "agent", found.agent_at)
-        )
-    agent = "no agent has reported for it" if found.agent_at is None else "its agent is silent"
+    if found.agent_at is None:
+        agent = "no agent has reported for it"
+    else:
+        agent = f"its agent has been silent for {_minutes(view.now - found.agent_at)}"
     return Case(
         LOST,
         (zone or name,),
