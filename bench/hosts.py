@@ -1,0 +1,190 @@
+"""A cluster's hosts for the benchmarks of the aggregator: what agents would report of them, by the agents' own encoder.
+
+Hosts are like those of a large cluster: a NIC, an overlay, a bridge and 27 to 97 pods on it, disks, volumes, latencies,
+probes, and what the protocol stack counts. Nothing is random that is not told by the host's number, so two runs measure
+the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nodetell.v1 import agent_pb2
+from nodetell.v1 import facts_pb2 as pb
+
+from agent.collectors.histograms import BOUNDS_US, counter_names
+from agent.delta import DeltaEncoder
+from agent.reading import Block, Reading
+from aggregator.node_state import NodeState
+
+START = 1_790_000_000.0
+"""When the benchmarks' time begins, seconds since the epoch."""
+
+LINK_COUNTERS = (
+    "rx_packets",
+    "tx_packets",
+    "rx_bytes",
+    "tx_bytes",
+    "rx_errors",
+    "tx_errors",
+    "rx_dropped",
+    "tx_dropped",
+    "multicast",
+    "collisions",
+    "rx_length_errors",
+    "rx_over_errors",
+    "rx_crc_errors",
+    "rx_frame_errors",
+    "rx_fifo_errors",
+    "rx_missed_errors",
+    "tx_aborted_errors",
+    "tx_carrier_errors",
+    "tx_fifo_errors",
+    "tx_heartbeat_errors",
+    "tx_window_errors",
+    "rx_compressed",
+    "tx_compressed",
+    "rx_nohandler",
+)
+_PROTOCOLS = {
+    "protocol/Ip": (
+        "InReceives",
+        "OutRequests",
+        "OutDiscards",
+        "ReasmTimeout",
+        "ReasmReqds",
+        "ReasmOKs",
+        "ReasmFails",
+        "FragOKs",
+        "FragFails",
+        "FragCreates",
+    ),
+    "protocol/Icmp": ("InMsgs", "InDestUnreachs", "OutMsgs", "OutDestUnreachs"),
+    "protocol/Ip6": ("InReceives", "OutDiscards", "FragFails"),
+    "protocol/Icmp6": ("InPktTooBigs", "OutPktTooBigs"),
+    "protocol/softnet": ("processed", "dropped", "time_squeeze"),
+}
+_LATENCY = counter_names(BOUNDS_US)
+_PROCESSES = ("containerd", "kubelet", "postgres")
+_PEERS = 4
+
+
+def node_name(number: int) -> str:
+    """Of the host with this number."""
+    return f"node-{number:05}"
+
+
+class Host:
+    """One host: what it is, what it has counted, and the state that an aggregator has of it."""
+
+    def __init__(self, number: int, nodes: int, *, overlay_mtu: int = 1450) -> None:
+        self.number, self.name = number, node_name(number)
+        self.state = NodeState(self.name)
+        self._encoder = DeltaEncoder()
+        self._reading = Reading()
+        self._overlay_mtu = overlay_mtu
+        self._links(27 + number * 7 % 71)
+        self._others(nodes)
+        for subject, names in _PROTOCOLS.items():
+            self._reading.blocks[subject] = Block(names, (1000,) * len(names))
+
+    def report(self, at: float) -> None:
+        """Everything it is goes into the state."""
+        self._apply(self._encoder.full(self._reading, round(at * 1000)))
+
+    def traffic(self, at: float, subjects: Sequence[str] = (), **rises: int) -> None:
+        """Every interface has carried packets, and fsyncs were made; these counters of these subjects rose too."""
+        blocks = self._reading.blocks
+        for subject, block in list(blocks.items()):
+            values = list(block.values)
+            if subject.startswith("link/"):
+                values[:4] = [value + 97 * (self.number + 1) for value in values[:4]]
+            elif subject.startswith("latency/"):
+                values[20] += 30
+            else:
+                values[0] += 11
+            if subject in subjects:
+                for name, rise in rises.items():
+                    values[block.names.index(name)] += rise
+            blocks[subject] = Block(block.names, tuple(values))
+        update = self._encoder.delta(self._reading, round(at * 1000))
+        if update is not None:
+            self._apply(update)
+
+    def _apply(self, update: agent_pb2.Update) -> None:
+        self.state.apply(agent_pb2.Update.FromString(update.SerializeToString()))
+
+    @property
+    def overlay(self) -> str:
+        """Subject of the overlay's counters."""
+        return "link/3"
+
+    def _link(self, link: pb.Link) -> None:
+        link.up, link.operstate = True, pb.OPER_STATE_UNKNOWN if link.kind == "vxlan" else pb.OPER_STATE_UP
+        self._reading.add(pb.Item(key=f"link/{link.ifindex}", link=link))
+        self._reading.blocks[f"link/{link.ifindex}"] = Block(LINK_COUNTERS, (1000,) * len(LINK_COUNTERS))
+
+    def _links(self, pods: int) -> None:
+        high, low = divmod(self.number, 250)
+        own = f"10.{high}.{low}.11"
+        pod_range = f"10.{100 + high}.{low}"
+        tunnel = pb.Tunnel(id=1, port=8472, local=own, underlay=2, underlay_source=pb.UNDERLAY_SOURCE_LINK)
+        self._link(pb.Link(ifindex=1, name="lo", mtu=65536, loopback=True, arp_type=772, addresses=["127.0.0.1/8"]))
+        self._link(pb.Link(ifindex=2, name="eth0", mtu=1500, hardware=True, arp_type=1, addresses=[f"{own}/8"]))
+        overlay = pb.Link(ifindex=3, name="flannel.1", kind="vxlan", mtu=self._overlay_mtu, arp_type=1, tunnel=tunnel)
+        overlay.addresses.append(f"{pod_range}.0/32")
+        self._link(overlay)
+        mtu = self._overlay_mtu
+        self._link(pb.Link(ifindex=4, name="cni0", kind="bridge", mtu=mtu, arp_type=1, addresses=[f"{pod_range}.1/24"]))
+        for number in range(pods):
+            veth = pb.Link(ifindex=5 + number, name=f"veth{self.number:x}{number:04x}", kind="veth", mtu=mtu, master=4)
+            veth.peer_ifindex, veth.peer_netnsid = 2, number
+            self._link(veth)
+            pod = pb.PodLink(interface="eth0", mtu=mtu, host_interface=veth.name)
+            pod.addresses.append(f"{pod_range}.{number + 2}/24")
+            self._reading.add(pb.Item(key=f"pod-link/{5 + number}", pod_link=pod))
+        routes = [("0.0.0.0/0", 2), ("10.0.0.0/8", 2), (f"{pod_range}.0/24", 4)]
+        routes += [
+            (f"10.{100 + (self.number + step) // 250}.{(self.number + step) % 250}.0/24", 3) for step in range(1, 9)
+        ]
+        for destination, ifindex in routes:
+            route = pb.Route(destination=destination, ifindex=ifindex, table=254)
+            self._reading.add(pb.Item(key=f"route/main/{destination}/{ifindex}", route=route))
+        endpoint = pb.ProbeEndpoint(port=9655)
+        endpoint.addresses.add(via="underlay", network="10.0.0.0/8", address=own)
+        endpoint.addresses.add(via="overlay", network="vxlan 1", address=f"{pod_range}.0")
+        self._reading.add(pb.Item(key="probe_endpoint", probe_endpoint=endpoint))
+
+    def _others(self, nodes: int) -> None:
+        add = self._reading.add
+        add(pb.Item(key="host", host=pb.HostInfo(boot_time_unix_ms=1, boot_id=self.name, cpus=16)))
+        add(pb.Item(key="conntrack", conntrack=pb.Conntrack(count=4_000, max=262_144)))
+        add(pb.Item(key="disk/259:0", disk=pb.Disk(dev="259:0", name="nvme0n1")))
+        for number in range(10):
+            path = f"/var/lib/kubelet/pods/{self.number}-{number}/volumes/kubernetes.io~csi/pvc-{number}/mount"
+            volume = pb.Volume(
+                volume_name=f"pvc-{self.number}-{number}", driver="ebs.csi.aws.com", path=path, mounted=True
+            )
+            add(pb.Item(key=f"volume/{path}", volume=volume))
+        for process in _PROCESSES:
+            source = pb.LatencySource(process=process, device="259:0", mount="/", bounds_us=BOUNDS_US)
+            source.method = pb.LATENCY_METHOD_PASSIVE
+            key = f"latency/passive/{process}/259:0"
+            add(pb.Item(key=key, latency=source))
+            self._reading.blocks[key] = Block(_LATENCY, (5,) * len(_LATENCY))
+        for number in range(4):
+            self._reading.gap(f"signal-{number}", "no such file: /sys/kernel/something", detail=str(number))
+        for step in range(1, _PEERS + 1):
+            for via, size, name in (("underlay", 1500, "eth0"), ("overlay", self._overlay_mtu, "flannel.1")):
+                peer = node_name((self.number + step) % nodes)
+                probe = pb.PathMtu(
+                    peer=peer,
+                    via=via,
+                    from_address=f"10.0.0.{step}",
+                    to_address=f"10.0.1.{step}",
+                    interface=name,
+                    interface_mtu=size,
+                    path_mtu=size,
+                    at_unix_ms=round(START * 1000),
+                )
+                add(pb.Item(key=f"path/{via}/{peer}", path_mtu=probe))
