@@ -19,6 +19,7 @@ from agent.collectors.sweep import sweep
 from agent.delta import DeltaEncoder
 from agent.host import Failure, ReadError
 from agent.hosts.bundle import Bundle, BundleError, BundleHost, Snapshot, open_bundle
+from agent.reading import source_item
 from aggregator.cluster.decode import Decoder
 from aggregator.cluster.lists import damage, load
 from aggregator.cluster.objects import NodeObject
@@ -143,6 +144,8 @@ class _History:
 
     def _take(self, recorded: _Recorded, host: BundleHost, snapshot: Snapshot) -> None:
         reading = sweep(host, recorded.collectors, snapshot.at)
+        for signal, source in reading.sources.items():  # as from an agent: what has no source was not read
+            reading.add(source_item(signal, source))
         try:
             recorded.state.apply(recorded.encoder.full(reading, round(snapshot.at * 1000)))
         except UpdateError as error:

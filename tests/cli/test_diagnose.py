@@ -15,6 +15,7 @@ from aggregator.model import Gap
 from cli.diagnose import diagnose
 from cli.report import Report, diagnosis_json
 from tests.cli.conftest import Run
+from tests.lab.cluster import Lab
 
 HOSTS = Path(__file__).parents[1] / "fixtures/hosts"
 MISMATCH = HOSTS / "vxlan-over-too-small-underlay"
@@ -156,3 +157,14 @@ def test_rates_are_told_over_snapshots_further_apart_than_the_window(tmp_path: P
         link["stats64"]["tx"]["packets"] += 2_000_000
     links.write_text(json.dumps(document))
     assert "mtu.fragmenting" in {record.finding.code for record in report_of(path).records}
+
+
+def test_of_each_signal_it_is_known_what_it_was_read_from() -> None:
+    """A rule that concludes from absence must be able to tell "nothing there" from "not read"."""
+    lab = Lab()
+    lab.host("n1", thorough=True)
+    state = lab.view().hosts["n1"]
+    sources = {item.signal_source.signal: item.signal_source.source for item in state.of("signal_source")}
+    assert sources["volumes"] == "/proc/1/mountinfo"
+    assert "devices" in sources
+    assert "kernel_log" not in sources

@@ -27,7 +27,8 @@ from typing import Any
 from agent.hosts.bundle import open_bundle
 from aggregator.model import Finding
 from aggregator.signatures.thresholds import Thresholds
-from cli.diagnose import diagnose
+from aggregator.view import ClusterView
+from cli.diagnose import diagnose, join
 from cli.report import Report
 from tests.lab.host import LabHost
 from tests.lab.nodes import LEASE_S, NodeFields, csinode, lease, node
@@ -289,6 +290,13 @@ class Lab:
         with tempfile.TemporaryDirectory(dir=_MEMORY if os.path.isdir(_MEMORY) else None) as folder:
             self.write(Path(folder), readable=False)
             return _report(Path(folder), thresholds)
+
+    def view(self) -> ClusterView:
+        """What a signature looks at, of all snapshots so far and the present; for tests of parts of one."""
+        with tempfile.TemporaryDirectory(dir=_MEMORY if os.path.isdir(_MEMORY) else None) as folder:
+            self.write(Path(folder), readable=False)
+            with open_bundle(Path(folder)) as bundle:
+                return join(bundle).view
 
     def findings(self, thresholds: Thresholds | None = None) -> list[Finding]:
         """Of all snapshots so far and the present, in the report's order."""
