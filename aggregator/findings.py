@@ -22,7 +22,7 @@ KEPT_RESOLVED = 1_000
 CLEARED = "cleared"
 """Why a finding resolved whose clear condition holds."""
 _NAMED_NODES = 3
-_MOVING_SIGNALS = ("counter.", "fsync.")
+_MOVING_SIGNALS = ("counter.", "fsync.", "free.")
 _MOVING_UNITS = frozenset({"s", "ms", "%"})
 
 
@@ -138,8 +138,8 @@ class FindingBook:
 def material(finding: Finding) -> Hashable:
     """What an operator wants to be told of when it changes. Two findings that differ in anything else are the same.
 
-    Counters, latencies, ages and shares, and the sentences that quote them, are not in it: they move by themselves.
-    Levels are: a finding over an MTU of 1500 is news when the MTU becomes 1480.
+    Counters, latencies, what is free, ages and shares, and the sentences that quote them, are not in it: they move by
+    themselves. Levels are: a finding over an MTU of 1500 is news when the MTU becomes 1480.
     """
     levels = frozenset(
         (fact.node, fact.signal, fact.subject, fact.value)
