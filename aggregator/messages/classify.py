@@ -159,9 +159,17 @@ _MOUNT_SHAPES = (
 )
 
 
+def _resize(said: _Said) -> Classification | None:
+    if said.reason not in volumes.RESIZE_REASONS and not said.has(*_RESIZE_SHAPES):
+        return None
+    answer = first(volumes.RESIZE_RULES, said.text)
+    if answer is None and "fail" in said.reason:
+        why = "the reason says that the expansion failed"
+        return Classification(volumes.RESIZE_FAILED, phrase=said.written.reason, why=why)
+    return answer or Classification("", why="about an expansion, not that it fails")
+
+
 def _volume(said: _Said) -> Classification | None:
-    if said.reason in volumes.RESIZE_REASONS or said.has(*_RESIZE_SHAPES):
-        return _by(volumes.RESIZE_RULES, said, "about an expansion, not why it fails")
     if said.has(*_PROVISION_SHAPES) or said.reason in volumes.PROVISION_REASONS:
         if said.has("mount failed", "failed to mount", "mount.nfs"):  # by a driver that mounts its share to make room
             return _by(volumes.MOUNT_RULES, said, "about provisioning, not why it fails")
@@ -313,17 +321,7 @@ def _normal(said: _Said) -> Classification | None:
 
 # -- logs, and how a container ended -------------------------------------------------------------------------------
 
-_ETCD_SAID = (
-    *hosts.CLOCK_RULES,
-    *hosts.ETCD_RULES,
-    *hosts.ELECTION_RULES,
-    Rule(
-        hosts.SLOW_FSYNC,
-        ("etcdserver: request timed out", "etcdserver: request timeout"),
-        also=(hosts.API_TIMEOUT,),
-        why="etcd waits for its disk, or for its peers",
-    ),
-)
+_ETCD_SAID = (*hosts.CLOCK_RULES, *hosts.ETCD_OWN_RULES, *hosts.ELECTION_RULES)
 _FIRST_OF_ALL = (
     *hosts.CLOCK_RULES,
     *hosts.REFUSAL_RULES,
@@ -353,6 +351,8 @@ def _oom(said: _Said) -> Classification | None:
 
 
 def _general(said: _Said) -> Classification | None:
+    if said.object.startswith("apiserver"):
+        return first((*_GENERAL, hosts.API_SERVER_SAYS_RULE), said.text)
     return first(_OF_A_CONTAINER if said.object == "container" else _GENERAL, said.text)
 
 
@@ -390,6 +390,7 @@ _AREAS: tuple[_Judge, ...] = (
     _etcd,
     _scheduling,
     _image,
+    _resize,
     _volume,
     _sandbox,
     _probe,

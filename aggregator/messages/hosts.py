@@ -196,10 +196,8 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "hardware unit hang",
             "nic link is down",
             "link is down",
-            "link becomes not ready",
             "link status definitely down",
             "link status down for",
-            "link is not ready",
             "lost carrier",
             "carrier lost",
             "adapter reset",
@@ -212,7 +210,6 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "rx_crc_errors",
             "crc errors",
             "rx-err",
-            "pcie bus error",
         ),
         why="the network card or its link fails",
     ),
@@ -239,13 +236,19 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "greater than mtu",
             "exceeding mtu",
             "bigger than mtu",
-            "pmtu",
             "over-mtu",
-            "path mtu",
-            "mtu=#",
-            "mtu #",
+            "mtu…mismatch",
+            "mtu…lower than",
+            "mtu…smaller than",
+            "mtu…larger than",
+            "mtu…exceed",
+            "path mtu…fail",
+            "pmtu…fail",
+            "mtu discovery…fail",
+            "mtu black hole",
+            "mtu blackhole",
         ),
-        unless=("message too long: grpc", "flags=", "qdisc"),
+        unless=("grpc: received message",),
         why="packets do not fit the path",
     ),
 )
@@ -273,14 +276,12 @@ ETCD_RULES: tuple[Rule, ...] = (
             "sync duration of",
             "leader is overloaded likely from slow disk",
             "likely from slow disk",
-            "slow disk",
             "failed to send out heartbeat on time",
-            "took too long…to execute",
             "apply request took too long",
             "apply entries took too long",
-            "request took too long",
             "range request…took too long",
-            "server is likely overloaded",
+            "etcdserver: server is likely overloaded",
+            "timed out waiting for read index response",
             "etcd_disk_wal_fsync_duration",
             "etcd_disk_backend_commit_duration",
             "etcdhighfsyncdurations",
@@ -315,6 +316,22 @@ ETCD_RULES: tuple[Rule, ...] = (
     ),
 )
 """What etcd says of itself, and clients of etcd."""
+
+ETCD_OWN_RULES: tuple[Rule, ...] = (
+    *ETCD_RULES,
+    Rule(
+        SLOW_FSYNC,
+        ("took too long…to execute", "took too long", "server is likely overloaded", "slow disk"),
+        why="etcd waits for its disk",
+    ),
+    Rule(
+        SLOW_FSYNC,
+        ("etcdserver: request timed out", "etcdserver: request timeout"),
+        also=(API_TIMEOUT,),
+        why="etcd waits for its disk, or for its peers",
+    ),
+)
+"""Of etcd's own log, where less is enough."""
 
 ELECTION_RULES: tuple[Rule, ...] = (
     Rule(
@@ -459,11 +476,12 @@ REFUSAL_RULES: tuple[Rule, ...] = (
             "the server has received too many requests and has asked us to try again later",
             "server has received too many requests",
             "too many requests, please try again later",
-            "toomanyrequests",
-            "priority and fairness",
-            "priority level",
-            "apiserver_flowcontrol",
-            "flowcontrol",
+            "error from server (toomanyrequests)",
+            "apiserver_flowcontrol_rejected",
+            "priority and fairness…reject",
+            "rejected by priority",
+            "priority level…reject",
+            "priority level…exhausted",
             "concurrency-limit",
             "time-out in queue",
             "queue-full",
@@ -484,6 +502,14 @@ POD_TO_API_RULE = Rule(
 )
 """Of a container only. The kubelet has the API server's own address, a pod has that of a service."""
 
+API_SERVER_SAYS_RULE = Rule(
+    API_TIMEOUT,
+    ("timed out", "context deadline exceeded", "timeout"),
+    unless=("timeoutseconds", "?timeout="),
+    why="the API server itself speaks of a time-out",
+)
+"""Of the API server's own log, where less is enough."""
+
 TIMEOUT_RULES: tuple[Rule, ...] = (
     Rule(
         API_TIMEOUT,
@@ -501,12 +527,13 @@ TIMEOUT_RULES: tuple[Rule, ...] = (
             "http: handler timeout",
             "handler timeout",
             "post-timeout activity",
+            "serving request timed out",
+            "killing connection/stream",
             "apiserver was unable to write",
             "server was unable to return a response in the time allotted",
             "request did not complete within",
             "the server is currently unable to handle the request",
             "currently unable to handle the request",
-            "server timed out",
             "error from server (timeout)",
             "error from server (serviceunavailable)",
             "error from server (internalerror): an error on the server",
@@ -529,7 +556,6 @@ TIMEOUT_RULES: tuple[Rule, ...] = (
             "unable to register node with apiserver",
             "apiserver request latency",
             "kube-apiserver…timeout",
-            "request timed out",
         ),
         unless=("x509:", "unauthorized", "no such host", "getsockopt: no route", "probe failed"),
         why="the API server does not answer, or not in time",
@@ -569,7 +595,7 @@ TIMEOUT_RULES: tuple[Rule, ...] = (
             ": eof",
             "timed out",
         ),
-        unless=("webhook", "probe failed", "no such host", "/registry/"),
+        unless=("webhook", "probe failed", "no such host", "/registry/", ":53:", "plugin/errors"),
         why="the API server does not answer, or not in time",
     ),
 )

@@ -121,8 +121,9 @@ def test_case_and_white_space_say_nothing(case: dict[str, object], upper: bool) 
         assert classify(changed).outcome == case["label"]
 
 
-def test_an_ordinary_log_says_nothing() -> None:
-    for text in (
+@pytest.mark.parametrize(
+    "text",
+    [
         "Server listening on port 8080",
         "GET /healthz 200 1ms",
         "level=info msg=starting version=1.2.3",
@@ -130,10 +131,41 @@ def test_an_ordinary_log_says_nothing() -> None:
         "Successfully connected to the database",
         "user 401 logged in from 10.0.0.1",
         "processed 403 items, 429 skipped",
-        "mtu probing enabled",
+        "mtu probing enabled, mtu 1500",
         "the leader sends heartbeats",
-    ):
-        assert classify(Message("Container", "", None, text)).outcome == UNKNOWN, text
+        "Kerberos support: enabled",
+        '[INFO] 10.244.0.5:41 - 2 "A IN db.svc.cluster.local. udp 30 false 512" NXDOMAIN qr,aa,rd 105 0.0001s',
+        "LOG:  could not receive data from client: Connection reset by peer",
+        "request took too long: GET /report 3.2s",
+        "slow query: took too long (5s) to execute",
+        "clock synchronized, offset 0.2 ms",
+        "API Priority and Fairness enabled",
+        "429 TooManyRequests from the billing API",
+        "DNS: upstream configured",
+        "waiting for lock",
+    ],
+)
+def test_an_ordinary_log_says_nothing(text: str) -> None:
+    assert classify(Message("Container", "", None, text)).outcome == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "IPv6: ADDRCONF(NETDEV_UP): eth0: link is not ready",
+        "IPv6: ADDRCONF(NETDEV_CHANGE): vethab: link becomes ready",
+        "docker0: port 1(veth1) entered disabled state",
+        "EXT4-fs (sdc): mounted filesystem with ordered data mode. Opts: (null)",
+        "XFS (sdb): Mounting V5 Filesystem",
+        "eth0: changing MTU from 1500 to 9000",
+        "audit: type=1400 apparmor=DENIED operation=open profile=x name=/proc/1/maps",
+        "device veth1 left promiscuous mode",
+        "TCP: request_sock_TCP: Possible SYN flooding on port 443. Sending cookies.",
+        "perf: interrupt took too long (2512 > 2500), lowering kernel.perf_event_max_sample_rate",
+    ],
+)
+def test_an_ordinary_kernel_line_says_nothing(text: str) -> None:
+    assert classify(Message("kernel-log", "", None, text)).outcome == UNKNOWN
 
 
 # -- bounded time --------------------------------------------------------------------------------------------------
