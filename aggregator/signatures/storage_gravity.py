@@ -21,6 +21,7 @@ from aggregator.signatures.storage import (
     placement,
     provisioning,
     resize,
+    stranded,
     told,
 )
 from aggregator.signatures.storage.codes import ATTACH_TIMEOUT, CODES
@@ -34,6 +35,7 @@ RULES: tuple[Callable[[ClusterView, Thresholds], Iterable[Case]], ...] = (
     mounts.cases,
     resize.cases,
     binding.cases,
+    stranded.cases,
 )
 """`cases` of the modules about where a volume may be, how it is made, mounted and made larger."""
 

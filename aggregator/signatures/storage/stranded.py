@@ -1,0 +1,348 @@
+"""What the loss of any one node or zone would strand, before it happens: a what-if over all of them, kept up to date.
+
+Pods whose volumes can be used on the same nodes are judged together: for each of their templates two nodes in each zone
+that would take one more pod are enough to know for every node and every zone whether its loss leaves one. A group is
+judged anew when a minute has passed, and only so many in one evaluation. That several pods would need the same room at
+once is left to `nodetell whatif`, which places them one after the other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from aggregator.cluster.amounts import amounts_text
+from aggregator.cluster.objects import NodeObject, Pod, PodSpec
+from aggregator.cluster.state import Change, ClusterState
+from aggregator.cluster.workloads import controller_of, workload_of
+from aggregator.cluster.zones import Kind, place_of
+from aggregator.model import Stage
+from aggregator.scheduling.cluster import Cluster
+from aggregator.scheduling.fit import Fit
+from aggregator.scheduling.neighbours import asks_for_neighbours
+from aggregator.signatures.case import Case, api_evidence
+from aggregator.signatures.storage.codes import STRANDED_ON_LOSS
+from aggregator.signatures.thresholds import Thresholds
+from aggregator.topology import Pinned, Terms, Topology, pinned_volumes, terms_of, topology_of
+from aggregator.view import ClusterView
+from aggregator.whatif import reachable
+
+_NAME = "storage.stranded"
+_NEEDED = ("nodes", "pods", "persistentvolumeclaims", "persistentvolumes")
+_STAYING = ("DaemonSet", "Node")
+_AT_ONCE = 4_000
+"""Nodes that are looked at in one evaluation, about; after the first, which looks at all that is needed."""
+_ENOUGH = 2
+"""Nodes of a zone that fit: one may be the node that is lost."""
+_MOST_PODS = 500
+"""Pods that a finding names; of the others, the number is said."""
+_MOST_NODES = 20
+_NAMED = 4
+
+
+@dataclass(slots=True)
+class _Fate:
+    """What a loss would do to the pods of a group, by key."""
+
+    by_node: dict[str, Pod] = field(default_factory=dict)
+    """Those that could not come back if their node were lost."""
+    by_zone: dict[str, Pod] = field(default_factory=dict)
+    """... if their zone were."""
+    at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Known:
+    """Pods with volumes that cannot follow everywhere, by where those can be used; and what was found of them."""
+
+    revision: int
+    place_of_pod: dict[str, Terms] = field(default_factory=dict)
+    groups: dict[Terms, dict[str, Pod]] = field(default_factory=dict)
+    fates: dict[Terms, _Fate] = field(default_factory=dict)
+    cases: list[Case] = field(default_factory=list)
+    outdated: bool = False
+    """`cases` name a pod that is not what it was."""
+
+    def sort(self, state: ClusterState, key: str) -> None:
+        """Put the pod with this key where it belongs now."""
+        before = self.place_of_pod.pop(key, None)
+        if before is not None:
+            group = self.groups[before]
+            del group[key]
+            fate = self.fates.get(before)
+            if fate is not None and (key in fate.by_node or key in fate.by_zone):
+                fate.by_node.pop(key, None)
+                fate.by_zone.pop(key, None)
+                self.outdated = True
+            if not group:
+                del self.groups[before]
+                self.fates.pop(before, None)
+        pod = state.pods.get(key)
+        if pod is None or not pod.claims or not pod.node or pod.terminal or pod.deleted:
+            return
+        owner = controller_of(state, pod)
+        pinned = pinned_volumes(state, pod) if owner is not None and owner.kind not in _STAYING else []
+        if pinned:
+            terms = self.place_of_pod[key] = terms_of(pinned)
+            self.groups.setdefault(terms, {})[key] = pod
+
+    def take(self, state: ClusterState, change: Change) -> None:
+        """Take in one change of the state."""
+        if change.resource == "pods":
+            self.sort(state, change.key)
+        elif change.resource in ("persistentvolumeclaims", "persistentvolumes"):
+            for claim in _claims_of(change):
+                for key in list(state.pods_of_claim(claim)):
+                    self.sort(state, key)
+
+
+def _claims_of(change: Change) -> set[str]:
+    if change.resource == "persistentvolumeclaims":
+        return {change.key}
+    return {claim for each in (change.before, change.after) if (claim := getattr(each, "claim", ""))}
+
+
+def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
+    """One for each zone, one for the nodes of each zone, one for each kind of storage that is local to its node."""
+    state = view.objects
+    if not state.knows(*_NEEDED):
+        return []
+    known = _known(state)
+    topology = topology_of(state)
+    due = [terms for terms in known.groups if _is_due(known.fates.get(terms), view, thresholds)]
+    if due:
+        judge = _Judge(view, topology)
+        at_once = _AT_ONCE if known.fates else None
+        for terms in sorted(due, key=lambda terms: known.fates[terms].at if terms in known.fates else 0.0):
+            known.fates[terms] = judge.fate(terms, known.groups[terms])
+            if at_once is not None and judge.looked_at >= at_once:
+                break
+    if due or known.outdated:
+        known.cases, known.outdated = list(_cases(view, topology, known)), False
+    return known.cases
+
+
+def _known(state: ClusterState) -> _Known:
+    known = state.derived.get(_NAME)
+    changes = state.changes(known.revision) if isinstance(known, _Known) else None
+    if not isinstance(known, _Known) or changes is None:
+        known = state.derived[_NAME] = _Known(state.revision)
+        for key in state.pods:
+            known.sort(state, key)
+        return known
+    for change in changes:
+        known.take(state, change)
+    known.revision = state.revision
+    return known
+
+
+def _is_due(fate: _Fate | None, view: ClusterView, thresholds: Thresholds) -> bool:
+    return fate is None or not 0 <= view.now - fate.at < thresholds.what_if_every_s
+
+
+# -- judging -------------------------------------------------------------------------------------------------------
+
+
+class _Judge:
+    """Finds nodes for templates, in the cluster as it is now."""
+
+    def __init__(self, view: ClusterView, topology: Topology) -> None:
+        self._state = view.objects
+        self._now = view.now
+        self._topology = topology
+        self._cluster = Cluster(view.objects)
+        self._elsewhere: dict[object, bool] = {}
+        self.looked_at = 0
+
+    def fate(self, terms: Terms, pods: Mapping[str, Pod]) -> _Fate:
+        """What losses would do to the pods of one group."""
+        fate = _Fate(at=self._now)
+        if _is_local(terms):
+            fate.by_node = {key: pod for key, pod in pods.items() if self._is_reached(pod.node)}
+            return fate
+        names = self._topology.usable(terms)
+        nodes = [self._state.nodes[name] for name in names if reachable(self._state.nodes[name])]
+        nodes.sort(key=lambda node: (-self._free_cpu(node), node.name))
+        self.looked_at += len(names)
+        fits: dict[tuple[int, str], tuple[PodSpec, dict[str, str]]] = {}
+        for key, pod in pods.items():
+            if not self._is_reached(pod.node):
+                continue
+            alike = id(pod.spec), pod.pinned_node
+            if alike not in fits:
+                fits[alike] = pod.spec, self._fitting(pod, nodes)  # the spec is kept, so that its id stays its own
+            others = {node: zone for node, zone in fits[alike][1].items() if node != pod.node}
+            zone = self._topology.zones.get(pod.node, "")
+            left = any(each != zone for each in others.values())
+            if (not others or not left) and self._is_held_by_volume(pod, terms, names):
+                if not others:
+                    fate.by_node[key] = pod
+                if zone and not left:
+                    fate.by_zone[key] = pod
+        return fate
+
+    def _is_reached(self, name: str) -> bool:
+        node = self._state.nodes.get(name)
+        return node is not None and reachable(node)
+
+    def _free_cpu(self, node: NodeObject) -> int:
+        return node.allocatable.get("cpu", 0) - self._cluster.requested(node.name).get("cpu", 0)
+
+    def _fitting(self, pod: Pod, nodes: list[NodeObject]) -> dict[str, str]:
+        """Zone by name of up to two nodes in each zone that would take one more pod like this."""
+        cluster = self._cluster
+        if asks_for_neighbours(pod):  # it does not keep itself away, and its own node is no place for its likes
+            cluster = Cluster(self._state, without_pods=frozenset({pod.key}))
+        fit = Fit(cluster, pod)
+        asked = pod.spec.requests.get("cpu", 0)
+        wanting = Counter({self._topology.zones[node.name]: _ENOUGH for node in nodes})
+        found: dict[str, str] = {}
+        for node in nodes:
+            if not wanting or self._free_cpu(node) < asked:
+                break  # those that follow have less
+            zone = self._topology.zones[node.name]
+            if zone not in wanting or (cluster is not self._cluster and node.name == pod.node):
+                continue
+            self.looked_at += 1
+            if fit.fits(node):
+                found[node.name] = zone
+                wanting[zone] -= 1
+                if not wanting[zone]:
+                    del wanting[zone]
+        return found
+
+    def _is_held_by_volume(self, pod: Pod, terms: Terms, names: tuple[str, ...]) -> bool:
+        """A node is there that the pod itself might use, and its volumes cannot."""
+        spec = pod.spec
+        selector = tuple(sorted(spec.node_selector.items())), spec.node_terms, spec.tolerations, pod.pinned_node
+        key = terms, selector
+        if key not in self._elsewhere:
+            there, fit = set(names), Fit(self._cluster, pod)
+            self._elsewhere[key] = any(
+                name not in there and reachable(node) and next(fit.standing_stops(node), None) is None
+                for name, node in self._state.nodes.items()
+            )
+            self.looked_at += len(self._state.nodes) - len(there) if not self._elsewhere[key] else 0
+        return self._elsewhere[key]
+
+
+def _is_local(terms: Terms) -> bool:
+    return any(place_of(each).kind is Kind.NODE for each in terms)
+
+
+# -- what is said of it --------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Strand:
+    """Pods that one kind of loss would strand."""
+
+    pods: dict[str, Pod] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> list[str]:
+        """Where they run."""
+        return sorted({pod.node for pod in self.pods.values()})
+
+
+def _cases(view: ClusterView, topology: Topology, known: _Known) -> Iterator[Case]:
+    zones: dict[str, _Strand] = {}
+    places: dict[str, _Strand] = {}
+    local: dict[str, _Strand] = {}
+    for terms, fate in known.fates.items():
+        where = " and ".join(dict.fromkeys(str(place_of(each)) for each in terms))
+        for key, pod in fate.by_zone.items():
+            zones.setdefault(topology.zones.get(pod.node, ""), _Strand()).pods[key] = pod
+        for key, pod in fate.by_node.items():
+            if _is_local(terms):
+                local.setdefault(_storage(view.objects, pod), _Strand()).pods[key] = pod
+            else:
+                places.setdefault(where, _Strand()).pods[key] = pod
+    for zone, strand in sorted(zones.items()):
+        yield _case(
+            view,
+            ("zone", zone),
+            strand,
+            f"If zone {zone} were lost, {{}} could not come back: their volumes can be used nowhere else, or only "
+            "where no node would take them",
+            "Have replicas in other zones, or volumes that can follow (regional disks, replicated storage).",
+        )
+    for where, strand in sorted(places.items()):
+        largest = max(strand.pods.values(), key=lambda pod: (pod.spec.requests.get("cpu", 0), pod.key))
+        yield _case(
+            view,
+            ("node", where),
+            strand,
+            f"If its node were lost, each of {{}} could not come back: its volumes can be used on {where} only, and no "
+            "other node there would take it".replace(" on zone", " in zone", 1),
+            f"Have one more node of {where}, with {amounts_text(largest.spec.requests)} free.",
+        )
+    for storage, strand in sorted(local.items()):
+        yield _case(
+            view,
+            ("local", storage),
+            strand,
+            f"{{}} keep their data on their own node ({storage}), {len(strand.nodes):,} node"
+            f"{'' if len(strand.nodes) == 1 else 's'} in all: what is lost with a node comes back with that node alone",
+            "Local volumes are for what replicates or can be made anew: see that each of these is, and is backed up.",
+        )
+
+
+def _storage(state: ClusterState, pod: Pod) -> str:
+    """Class of the volume that is local to its node, or its driver or kind where it has none."""
+    local: list[Pinned] = [each for each in pinned_volumes(state, pod) if _is_local((each.terms,))]
+    if not local:
+        return "local volumes"
+    volume = local[0].volume
+    return (
+        f"class {volume.storage_class}" if volume.storage_class else volume.driver or volume.source or "local volumes"
+    )
+
+
+def _case(view: ClusterView, about: tuple[str, ...], strand: _Strand, statement: str, remedy: str) -> Case:
+    state = view.objects
+    by_workload: dict[str, list[Pod]] = {}
+    for _, pod in sorted(strand.pods.items()):
+        by_workload.setdefault(workload_of(state, pod), []).append(pod)
+    ordered = sorted(by_workload.items(), key=lambda each: (not _all_of(state, each[1]), -len(each[1]), each[0]))
+    named = ", ".join(f"{name.partition('/')[2]} {_share(state, pods)}" for name, pods in ordered[:_NAMED])
+    more = len(ordered) - _NAMED
+    who = (
+        f"{len(strand.pods):,} pod{'' if len(strand.pods) == 1 else 's'} of {len(ordered):,} "
+        f"workload{'' if len(ordered) == 1 else 's'} ({named}{f' and {more:,} more' if more > 0 else ''})"
+    )
+    pods = [pod for _, each in ordered for pod in each][:_MOST_PODS]
+    claims = dict.fromkeys(each.claim.key for pod in pods for each in pinned_volumes(state, pod))
+    return Case(
+        STRANDED_ON_LOSS,
+        about,
+        statement.format(who),
+        (
+            *by_workload,
+            *(f"Pod/{pod.key}" for pod in pods),
+            *(f"PersistentVolumeClaim/{claim}" for claim in claims),
+        ),
+        tuple(
+            api_evidence("pods", name, "pods.stranded", len(each), unit="pods", at=view.now)
+            for name, each in ordered[: _NAMED * 2]
+        ),
+        nodes=tuple(strand.nodes) if about[0] == "node" and len(strand.nodes) <= _MOST_NODES else (),
+        stage=Stage.RISK,
+        remedies=(remedy,),
+    )
+
+
+def _all_of(state: ClusterState, pods: list[Pod]) -> bool:
+    return len(pods) >= _alike(state, pods[0])
+
+
+def _alike(state: ClusterState, pod: Pod) -> int:
+    """Pods of the same controller that run."""
+    if pod.owner is None:
+        return 1
+    return sum(bool(each.node) and not each.terminal for each in state.pods_of(pod.owner).values())
+
+
+def _share(state: ClusterState, pods: list[Pod]) -> str:
+    return f"{len(pods):,} of {max(_alike(state, pods[0]), len(pods)):,}"

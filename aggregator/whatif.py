@@ -1,0 +1,310 @@
+"""What the loss of nodes or zones would mean: which pods would come back elsewhere, which could not, and why not.
+
+An estimate in one respect: pods are placed one after the other, the most urgent and the most constrained first, each on
+the first node that takes it, so that no two count on the same room. The real scheduler may choose better or worse, and
+it may preempt pods of lower priority, which is left out here. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from aggregator.cluster.objects import NodeObject, Pod
+from aggregator.cluster.state import ClusterState
+from aggregator.cluster.workloads import controller_of, workload_of
+from aggregator.scheduling.cluster import Cluster
+from aggregator.scheduling.fit import Fit
+from aggregator.scheduling.neighbours import asks_for_neighbours
+from aggregator.shortage import Shortage, shortage_of
+from aggregator.topology import Pinned, Terms, Topology, pinned_volumes, terms_of, topology_of
+from aggregator.view import ClusterView
+
+NEEDED = ("nodes", "pods")
+"""Resources of the API server without which nothing can be said."""
+WANTED = ("persistentvolumeclaims", "persistentvolumes", "csinodes", "replicasets")
+"""... and those without which less can be."""
+_STAYING = ("DaemonSet", "Node")
+"""Controllers whose pods belong to their node: they are not missed elsewhere. Node: a static pod's mirror."""
+_MOST_COUNTED_ANEW = 500
+"""Pods that ask about other pods, for which what these mean is counted anew after each placement."""
+
+
+class WhatIfError(Exception):
+    """The question cannot be answered: why, one line."""
+
+
+class Cause(StrEnum):
+    """Why pods could not come back."""
+
+    VOLUME = "volume"
+    """Their volume cannot be used where nodes are left that would take them."""
+    ROOM = "room"
+    """Nodes are left that they may use, and none has room, or another rule keeps them off."""
+    SHARED_ROOM = "shared room"
+    """There is room for one of them, and others of the lost pods need it as well."""
+    NOT_MADE_AGAIN = "not made again"
+    """They have no controller: nobody makes them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """Pods of one workload that could not come back, for one reason."""
+
+    workload: str
+    """"Kind/namespace/name"."""
+    cause: Cause
+    because: str
+    """A clause with the numbers in it."""
+    needs: tuple[str, ...]
+    """What would make them come back: any of these."""
+    pods: tuple[str, ...]
+    """"namespace/name"."""
+    claims: tuple[str, ...] = ()
+    """Of the volumes that hold them, "namespace/name"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returning:
+    """Pods of one workload that would come back, and where they may."""
+
+    workload: str
+    pods: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What would follow."""
+
+    nodes: tuple[str, ...]
+    """Lost."""
+    stranded: tuple[Stranded, ...] = ()
+    returning: tuple[Returning, ...] = ()
+    going_with_it: int = 0
+    """Pods of DaemonSets and static ones: they belong to their node."""
+    unknown: tuple[str, ...] = ()
+    """What could not be taken into account, one clause each."""
+
+    @property
+    def moving(self) -> int:
+        """Pods that would have to come back elsewhere."""
+        groups: tuple[Stranded | Returning, ...] = (*self.stranded, *self.returning)
+        return sum(len(each.pods) for each in groups)
+
+
+@dataclass(slots=True)
+class _Mover:
+    """A pod that has to come back elsewhere."""
+
+    pod: Pod
+    pinned: list[Pinned]
+    candidates: int
+    """Nodes left on which its volumes can be used."""
+
+    @property
+    def key(self) -> tuple[Terms, int, str]:
+        """What it has in common with all that fit the same nodes. PodSpecs are shared by the pods of a template."""
+        return terms_of(self.pinned), id(self.pod.spec), self.pod.pinned_node
+
+
+def nodes_of(view: ClusterView, zones: Iterable[str], nodes: Iterable[str]) -> tuple[str, ...]:
+    """Names of all nodes of these zones, and these nodes. Raises WhatIfError for one that there is not."""
+    state = view.objects
+    missing = [resource for resource in NEEDED if not state.knows(resource)]
+    if missing:
+        raise WhatIfError(f"{' and '.join(missing)} of the API server are not known: nothing can be said")
+    topology = topology_of(state)
+    there = sorted({zone for zone in topology.zones.values() if zone})
+    found: dict[str, None] = {}
+    for zone in zones:
+        if zone not in there:
+            raise WhatIfError(f"no node is in zone {zone}; zones there are: {_some(there)}")
+        found.update((name, None) for name, its in topology.zones.items() if its == zone)
+    for name in nodes:
+        if name not in state.nodes:
+            raise WhatIfError(f"there is no node {name}; nodes there are: {_some(sorted(state.nodes))}")
+        found[name] = None
+    if not found:
+        raise WhatIfError("no node and no zone is named that would be lost")
+    return tuple(found)
+
+
+def _some(names: list[str], most: int = 12) -> str:
+    more = len(names) - most
+    return (", ".join(names[:most]) or "none") + (f" and {more:,} more" if more > 0 else "")
+
+
+def lose(view: ClusterView, nodes: Iterable[str]) -> Loss:
+    """What would follow if these nodes were lost now. `nodes`: names that the view has."""
+    state, lost = view.objects, tuple(dict.fromkeys(nodes))
+    topology = topology_of(state)
+    gone = frozenset(lost) | {name for name, node in state.nodes.items() if not reachable(node)}
+    movers, stranded, going = _movers(state, topology, lost, gone)
+    without_pods = frozenset(mover.pod.key for mover in movers)
+    placing = _Placing(state, topology, gone, without_pods)
+    for mover in sorted(movers, key=_urgency):
+        placing.place(mover)
+    unknown = [f"{resource} of the API server are not known" for resource in WANTED if not state.knows(resource)]
+    return Loss(
+        lost,
+        tuple(sorted([*stranded, *placing.stranded()], key=lambda each: (each.cause, each.workload, each.because))),
+        tuple(placing.returning()),
+        going,
+        (*unknown, *sorted(placing.unknown)),
+    )
+
+
+def reachable(node: NodeObject) -> bool:
+    """Pods may be placed there and run: it is not lost already."""
+    ready = node.condition("Ready")
+    return ready is None or ready.status == "True"
+
+
+def _movers(
+    state: ClusterState, topology: Topology, lost: tuple[str, ...], gone: Set[str]
+) -> tuple[list[_Mover], list[Stranded], int]:
+    """Pods that have to come back, those that nobody makes again, and the number of those that belong to their node."""
+    movers, orphans, going = [], [], 0
+    for name in lost:
+        for _, pod in sorted(state.pods_on(name).items()):
+            if pod.terminal or pod.deleted:
+                continue
+            owner = controller_of(state, pod)
+            if owner is not None and owner.kind in _STAYING:
+                going += 1
+            elif owner is None:
+                orphans.append(_orphan(pod))
+            else:
+                pinned = pinned_volumes(state, pod)
+                usable = topology.usable(terms_of(pinned)) if pinned else ()
+                candidates = sum(name not in gone for name in usable) if pinned else len(state.nodes)
+                movers.append(_Mover(pod, pinned, candidates))
+    return movers, orphans, going
+
+
+def _orphan(pod: Pod) -> Stranded:
+    because, needs = "it has no controller: nobody makes it again", ("a Deployment or StatefulSet of its own",)
+    return Stranded(f"Pod/{pod.key}", Cause.NOT_MADE_AGAIN, because, needs, (pod.key,))
+
+
+def _urgency(mover: _Mover) -> tuple[int, int, int, int, str]:
+    requests = mover.pod.spec.requests
+    return (
+        -mover.pod.spec.priority,
+        mover.candidates,
+        -requests.get("cpu", 0),
+        -requests.get("memory", 0),
+        mover.pod.key,
+    )
+
+
+@dataclass(slots=True)
+class _Line:
+    """Pods that fit the same nodes wait in one line: a node that is full for one of them is full for the next."""
+
+    fit: Fit
+    nodes: Iterator[NodeObject]
+    node: NodeObject | None
+
+
+@dataclass(slots=True)
+class _Group:
+    """Pods of one workload with one fate."""
+
+    pods: list[str] = field(default_factory=list)
+    nodes: dict[str, None] = field(default_factory=dict)
+    claims: dict[str, None] = field(default_factory=dict)
+
+
+class _Placing:
+    """Places pods one after the other."""
+
+    def __init__(self, state: ClusterState, topology: Topology, gone: Set[str], without_pods: Set[str]) -> None:
+        self._state = state
+        self._topology = topology
+        self._gone = gone
+        self._cluster = Cluster(state, gone, without_pods)
+        self._untouched = Cluster(state, gone, without_pods)
+        """As it is before any of them has come back."""
+        self._left = sorted(self._cluster.nodes(), key=lambda node: (-self._free_cpu(node), node.name))
+        """The emptiest first, as the scheduler prefers."""
+        self._lines: dict[tuple[Terms, int, str], _Line] = {}
+        self._counted_anew = 0
+        self._shortages: dict[tuple[Terms, int, str], tuple[Cause, Shortage]] = {}
+        self._stranded: dict[tuple[str, Cause, str, tuple[str, ...]], _Group] = {}
+        self._returning: dict[str, _Group] = {}
+        self.unknown: set[str] = set()
+
+    def _free_cpu(self, node: NodeObject) -> int:
+        return node.allocatable.get("cpu", 0) - self._cluster.requested(node.name).get("cpu", 0)
+
+    def place(self, mover: _Mover) -> None:
+        """Find it a node, or say why there is none."""
+        pod = mover.pod
+        line = self._line(mover)
+        self.unknown.update(line.fit.unknown)
+        workload = workload_of(self._state, pod)
+        while line.node is not None and not line.fit.fits(line.node):
+            line.node = next(line.nodes, None)
+        if line.node is not None:
+            self._cluster.place(pod, line.node.name)
+            group = self._returning.setdefault(workload, _Group())
+            group.pods.append(pod.key)
+            group.nodes[line.node.name] = None
+            return
+        cause, shortage = self._shortage(mover)
+        group = self._stranded.setdefault((workload, cause, shortage.because, shortage.needs), _Group())
+        group.pods.append(pod.key)
+        group.claims.update(dict.fromkeys(each.claim.key for each in mover.pinned if cause is Cause.VOLUME))
+
+    def _line(self, mover: _Mover) -> _Line:
+        key = mover.key
+        line = self._lines.get(key)
+        anew = asks_for_neighbours(mover.pod) and self._counted_anew < _MOST_COUNTED_ANEW
+        if line is None or anew:
+            self._counted_anew += anew
+            nodes = iter(self._candidates(mover))
+            line = self._lines[key] = _Line(Fit(self._cluster, mover.pod), nodes, next(nodes, None))
+        elif mover.pod.claims:
+            line.fit = Fit(self._cluster, mover.pod)  # each has volumes of its own, which count against a limit
+        return line
+
+    def _candidates(self, mover: _Mover) -> list[NodeObject]:
+        """Nodes left on which its volumes can be used, the emptiest first."""
+        if not mover.pinned:
+            return self._left
+        usable = set(self._topology.usable(terms_of(mover.pinned)))
+        return [node for node in self._left if node.name in usable]
+
+    def _shortage(self, mover: _Mover) -> tuple[Cause, Shortage]:
+        """Why there is no node, for the first of each line; the others of it meet the same."""
+        key = mover.key
+        known = self._shortages.get(key)
+        if known is None:
+            known = self._shortages[key] = self._why(mover)
+        return known
+
+    def _why(self, mover: _Mover) -> tuple[Cause, Shortage]:
+        candidates = self._candidates(mover)
+        fit = Fit(self._untouched, mover.pod)
+        alone = next((node for node in candidates if fit.fits(node)), None)
+        if alone is not None:
+            return Cause.SHARED_ROOM, Shortage(
+                f"there is room for one of them ({alone.name}), which others of the lost pods take before",
+                (f"room for all of them: {len(candidates):,} nodes are left where they may be",),
+            )
+        shortage = shortage_of(fit, candidates, mover.pinned, self._left)
+        held = bool(mover.pinned) and len(candidates) < len(self._left) and shortage.open_elsewhere
+        return (Cause.VOLUME if held else Cause.ROOM), shortage
+
+    def stranded(self) -> Iterator[Stranded]:
+        """Those that found no node."""
+        for (workload, cause, because, needs), group in self._stranded.items():
+            yield Stranded(workload, cause, because, needs, tuple(sorted(group.pods)), tuple(sorted(group.claims)))
+
+    def returning(self) -> Iterator[Returning]:
+        """Those that found one, by workload."""
+        for workload, group in sorted(self._returning.items()):
+            yield Returning(workload, tuple(sorted(group.pods)), tuple(sorted(group.nodes)))
