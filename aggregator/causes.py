@@ -30,6 +30,7 @@ _VOLUME = "PersistentVolume"
 EDGES: tuple[Edge, ...] = (
     Edge("node.lost", "storage.zone_mismatch", NODE),
     Edge("node.lost", "storage.stale_attachment", NODE),
+    Edge("node.clock_skew", "crash.identity", NODE),
     Edge("storage.zone_mismatch", "sched.volume_zone", _CLAIM),
     Edge("storage.provision_failed_class_missing", "sched.unbound_pvc", _CLAIM),
     Edge("storage.provision_failed_quota_or_cloud", "sched.unbound_pvc", _CLAIM),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from aggregator.signatures import node_health
 from aggregator.signatures.code import Code
+from aggregator.signatures.crash import codes as crash
 from aggregator.signatures.mtu import codes as mtu
 
-CODES: Mapping[str, Code] = {**mtu.CODES, **node_health.CODES}
+CODES: Mapping[str, Code] = {**mtu.CODES, **node_health.CODES, **crash.CODES}
 """By code."""

@@ -1,0 +1,1 @@
+"""Incident 1, crash_loop: its rules."""

@@ -1,0 +1,168 @@
+"""Incident 1, crash_loop: why containers do not start, or end again and again, and whether it is a matter of identity.
+
+A pure function of the joined view. Few pods are in trouble at a time; only those are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from aggregator.cluster.objects import ContainerStatus, Pod
+from aggregator.cluster.state import ClusterState
+from aggregator.model import Evidence, Severity, Stage, Verdict
+from aggregator.signatures.case import Case, api_evidence, gather
+from aggregator.signatures.crash import identity
+from aggregator.signatures.crash.cadence import Loop, loop_of
+from aggregator.signatures.crash.codes import CODES
+from aggregator.signatures.crash.decide import IDENTITY, Cause, cause_of_end, cause_of_waiting
+from aggregator.signatures.crash.identity import Proof, Suspect
+from aggregator.signatures.crash.troubled import is_waiting, troubled
+from aggregator.signatures.thresholds import Thresholds
+from aggregator.view import ClusterView
+
+CLOCK_SKEW = "node.clock_skew"
+_IMAGE = "image."
+
+
+def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
+    """Findings about containers that do not start or do not stay: one for each cause."""
+    verdict = Verdict()
+    if not view.objects.knows("pods"):
+        return verdict
+    waiting, suspects = _look(view, thresholds)
+    fine = {suspect.workload: _fine(view.objects, suspect) for suspect in suspects}
+    proofs = identity.proofs(suspects, view.hosts, fine, thresholds)
+    cases = [*waiting, *(_loop_case(view, each, proofs) for each in suspects)]
+    cases += _clocks(view, thresholds, {case.nodes[0] for case in cases if case.code == IDENTITY and case.nodes})
+    verdict.findings = gather(view.cluster, cases, CODES)
+    return verdict
+
+
+def _look(view: ClusterView, thresholds: Thresholds) -> tuple[list[Case], list[Suspect]]:
+    waiting: list[Case] = []
+    suspects: list[Suspect] = []
+    for pod in troubled(view.objects).values():
+        if pod.deleted:
+            continue  # it is being taken away: nobody waits for it to run
+        events = view.objects.events_of("Pod", pod.key)
+        workload = root_of(view.objects, pod)
+        for container in pod.containers:
+            cause = cause_of_waiting(container, events) if is_waiting(container) else None
+            if cause is not None:
+                if view.now - pod.created >= thresholds.image_wait_min_s:
+                    waiting.append(_waiting_case(view, pod, container, cause))
+                continue
+            loop = loop_of(container, view.now, thresholds)
+            if loop is not None:
+                cause = cause_of_end(loop, pod, events, view.hosts.get(pod.node))
+                suspects.append(Suspect(pod, loop, cause, _began(view, pod, loop), workload))
+    return waiting, suspects
+
+
+def root_of(state: ClusterState, pod: Pod) -> str:
+    """ "Kind/namespace/name" of the workload that the pod is of: a ReplicaSet's owner stands for the ReplicaSet."""
+    owner = pod.owner
+    if owner is None:
+        return f"Pod/{pod.key}"
+    if owner.kind == "ReplicaSet":
+        replica_set = state.replica_sets.get(f"{pod.namespace}/{owner.name}")
+        if replica_set is not None and replica_set.owner is not None:
+            owner = replica_set.owner
+    return f"{owner.kind}/{pod.namespace}/{owner.name}"
+
+
+def _began(view: ClusterView, pod: Pod, loop: Loop) -> float:
+    """When it began to fail: at its first back-off that is still remembered, else when it was last ready."""
+    first = [each.first for each in view.objects.events_of("Pod", pod.key) if each.reason == "BackOff" and each.first]
+    ready = pod.condition("ContainersReady")
+    return min(first, default=0.0) or (ready.since if ready is not None else 0.0) or loop.end.started
+
+
+def _fine(state: ClusterState, suspect: Suspect) -> frozenset[str]:
+    """Nodes where other pods of the same controller are ready."""
+    owner = suspect.pod.owner
+    if owner is None:
+        return frozenset()
+    ready = (
+        pod for pod in state.pods_of(owner).values() if (found := pod.condition("Ready")) and found.status == "True"
+    )
+    return frozenset(pod.node for pod in ready)
+
+
+def _waiting_case(view: ClusterView, pod: Pod, container: ContainerStatus, cause: Cause) -> Case:
+    if cause.code.startswith(_IMAGE):
+        image = next((each.image for each in pod.spec.containers if each.name == container.name), "")
+        about: tuple[str, ...] = (image,)
+    else:
+        about = (root_of(view.objects, pod), cause.phrase)
+    return Case(
+        cause.code,
+        about,
+        f"{_name(pod, container)} {cause.statement}",
+        _objects(view.objects, pod),
+        _evidence(view, pod, container, cause),
+        weight=view.now - pod.created,
+    )
+
+
+def _loop_case(view: ClusterView, suspect: Suspect, proofs: Mapping[tuple[str, str], list[Proof]]) -> Case:
+    pod, container, cause = suspect.pod, suspect.loop.container, suspect.cause
+    found = proofs.get((pod.key, container.name), [])
+    told = _evidence(view, pod, container, cause)
+    restarts = f"{_name(pod, container)} has been started {container.restarts + 1} times and {cause.statement}"
+    if not found:
+        about = (suspect.workload, container.name)
+        return Case(cause.code, about, restarts, _objects(view.objects, pod), told, weight=view.now - suspect.began)
+    shared = next((proof.shared for proof in found if proof.shared), "")
+    kinds = {proof.kind for proof in found}
+    at_node = (pod.node,) if "clock" in kinds else ()
+    told += tuple(api_evidence("pods", pod.key, f"identity.{proof.kind}", proof.text, at=view.now) for proof in found)
+    return Case(
+        IDENTITY,
+        (shared or suspect.workload, *at_node),
+        f"{restarts}; {'; '.join(proof.text for proof in found)}",
+        _objects(view.objects, pod),
+        told,
+        nodes=at_node,
+        severity=Severity.CRITICAL if len(kinds) > 1 else Severity.WARNING,
+        weight=view.now - suspect.began,
+    )
+
+
+def _clocks(view: ClusterView, thresholds: Thresholds, suffering: set[str]) -> Iterator[Case]:
+    for name, host in view.hosts.items():
+        item = host.items.get("clock")
+        if item is None or not item.clock.HasField("offset_us"):
+            continue
+        wrong = identity.wrong_clock(host, thresholds)
+        if abs(item.clock.offset_us) <= thresholds.clock_offset_s * 1e6 or not wrong:
+            continue
+        yield Case(
+            CLOCK_SKEW,
+            (name,),
+            f"the clock of {name} {wrong}: tokens and certificates are refused as not yet valid or out of date",
+            (),
+            (Evidence(name, "clock.offset", name, round(item.clock.offset_us / 1e6, 1), "s", "adjtimex", host.at),),
+            nodes=(name,),
+            stage=Stage.ACTIVE if name in suffering else Stage.RISK,
+        )
+
+
+def _name(pod: Pod, container: ContainerStatus) -> str:
+    kind = "init container" if container.init else "container"
+    return f"{kind} {container.name} of {pod.key}"
+
+
+def _objects(state: ClusterState, pod: Pod) -> tuple[str, ...]:
+    return f"Pod/{pod.key}", root_of(state, pod)
+
+
+def _evidence(view: ClusterView, pod: Pod, container: ContainerStatus, cause: Cause) -> tuple[Evidence, ...]:
+    told = [api_evidence("pods", pod.key, "container.restarts", container.restarts, at=view.now, node=pod.node)]
+    end = container.last if container.last is not None else container.state
+    if end is not None and end.kind == "terminated":
+        told.append(api_evidence("pods", pod.key, "container.exit_code", end.exit_code, at=view.now, node=pod.node))
+    if cause.phrase:
+        source = "events" if cause.said_by == "event" else "pods"
+        told.append(api_evidence(source, pod.key, "message", cause.phrase, at=view.now, node=pod.node))
+    return tuple(told)
