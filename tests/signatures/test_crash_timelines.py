@@ -356,7 +356,7 @@ def crash_oom__positive_by_the_kernels_log() -> Scenario:
         f"oom_memcg={scope},task_memcg={scope},task=app,pid=4711,uid=0",
         at=-61,
     )
-    lab.host("n1").kernel("Memory cgroup out of memory: Killed process 4711 (app) total-vm:4096kB", at=-61)
+    lab.host("n1").kernel("Memory cgroup out of memory: Killed process 4711 (app) total-vm:4096kB", at=-60.5)
     return Scenario(
         lab, why="137 alone says nothing; the kernel does", expect=[Want("crash.oom", objects=[f"Pod/{POD}"])]
     )
