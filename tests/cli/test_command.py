@@ -21,7 +21,19 @@ import pytest
 
 from tests.cli.conftest import COMMAND, Run, environment
 
-COMMANDS = ["up", "agent", "aggregator", "sensor", "nodes", "node", "findings", "diagnose", "collect", "version"]
+COMMANDS = [
+    "up",
+    "agent",
+    "aggregator",
+    "sensor",
+    "nodes",
+    "node",
+    "findings",
+    "diagnose",
+    "collect",
+    "classify",
+    "version",
+]
 FIXTURE = Path(__file__).parents[1] / "fixtures/hosts/vxlan-over-too-small-underlay"
 
 
