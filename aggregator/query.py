@@ -12,9 +12,12 @@ import grpc.aio
 from nodetell import __version__
 from nodetell.v1 import operator_pb2, operator_pb2_grpc
 
+from aggregator.cluster.zones import zone_of
 from aggregator.convert import changes, gap_to_message, milliseconds, node_facts, record_to_message
 from aggregator.findings import Kind, Transition
 from aggregator.fleet import Fleet
+from aggregator.node_volumes import unknown_resources, volumes_of_node
+from aggregator.view import ClusterView
 
 MAX_WATCHERS = 200
 """Watches at a time; one more is refused."""
@@ -60,19 +63,26 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         context: Any,  # noqa: ARG002
     ) -> operator_pb2.ListNodesResponse:
         """All nodes that are known."""
-        return operator_pb2.ListNodesResponse(nodes=self._fleet.summaries(), aggregator_version=__version__)
+        view = self._fleet.view()
+        nodes = [_as_node(summary, view) for summary in self._fleet.summaries()]
+        return operator_pb2.ListNodesResponse(nodes=nodes, aggregator_version=__version__)
 
     async def GetNode(  # noqa: N802
         self, request: operator_pb2.GetNodeRequest, context: Any
     ) -> operator_pb2.GetNodeResponse:
-        """Everything known of one node."""
-        node = self._fleet.nodes.get(request.node)
-        if node is None:
+        """Everything known of one node; of one without an agent, what the API server says."""
+        node, view = self._fleet.nodes.get(request.node), self._fleet.view()
+        if node is None and request.node not in view.nodes:
             reason = f"no agent has reported for node {request.node[:253]!r}"
             await context.abort(grpc.StatusCode.NOT_FOUND, reason)
             raise LookupError(reason)  # abort has raised already; this is for the type checker
+        summary = operator_pb2.NodeSummary(node=request.node) if node is None else self._fleet.summary(request.node)
         return operator_pb2.GetNodeResponse(
-            summary=self._fleet.summary(request.node), facts=node_facts(node.state), changes=changes(node.state)
+            summary=_as_node(summary, view),
+            facts=node_facts(node.state) if node is not None else None,
+            changes=changes(node.state) if node is not None else (),
+            volumes=volumes_of_node(view, request.node),
+            api_unknown=unknown_resources(view),
         )
 
     async def ListFindings(  # noqa: N802
@@ -125,3 +135,12 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
             except asyncio.QueueFull:
                 watch.missed = True
                 self._watches.discard(watch)
+
+
+def _as_node(summary: operator_pb2.NodeSummary, view: ClusterView) -> operator_pb2.NodeSummary:
+    """With what the API server says of the node."""
+    node = view.nodes.get(summary.node)
+    if node is not None:
+        summary.ready, summary.cordoned = node.ready, node.unschedulable
+        summary.zone = zone_of(node)
+    return summary

@@ -36,6 +36,10 @@ class HostFacts:
         for change in response.changes:
             of_subject = self.changes.setdefault(change.subject, {})
             of_subject[change.name] = Change(change.increment, change.over_ms / 1000)
+        self.volumes = list(response.volumes)
+        """What host and API server say of each volume, joined."""
+        self.api_unknown = list(response.api_unknown)
+        """Resources of the API server that those rows lack."""
         self.links = {item.link.ifindex: item.link for item in self.of("link")}
 
     def of(self, kind: str) -> Iterator[facts_pb2.Item]:
@@ -47,9 +51,11 @@ class HostFacts:
         return next((getattr(item, kind) for item in self.of(kind)), None)
 
     def as_json(self) -> Json:
-        """Everything, under its own names: summary, items by key, counters and their changes by subject."""
+        """Everything, under its own names: summary, volumes, items by key, counters and their changes by subject."""
         return {
             **summary_json(self.summary),
+            "volume_rows": [plain(volume) for volume in self.volumes],
+            "api_unknown": self.api_unknown,
             "items": [
                 {"key": item.key, "fact": kind} | plain(getattr(item, kind))
                 for item in self.items

@@ -14,7 +14,8 @@ from cli.facts import Change, HostFacts
 from cli.render import coverage_text
 from cli.report import iso
 from cli.storage_text import kernel_log, timeline, unused_disks
-from cli.terminal import Look, clean, table, wrap
+from cli.terminal import Look, clean, span, table, wrap
+from cli.volumes_text import volumes
 
 _TROUBLE = re.compile(
     r"fail|drop|discard|timeout|retrans|unreach|toobig|err|frag|reasm|noroute|exc|squeeze|missed|collision|nohandler",
@@ -35,6 +36,8 @@ def nodes_text(nodes: Sequence[operator_pb2.NodeSummary], now: float, look: Look
         (
             node.node,
             "connected" if node.connected else "silent",
+            _ready(node),
+            node.zone,
             _ago(now - node.heard_at_unix_ms / 1000) if node.heard_at_unix_ms else "never",
             node.agent_version,
             str(node.links),
@@ -45,8 +48,25 @@ def nodes_text(nodes: Sequence[operator_pb2.NodeSummary], now: float, look: Look
         )
         for node in nodes
     ]
-    headers = ("NODE", "AGENT", "HEARD", "VERSION", ">LINKS", ">DISKS", ">VOLUMES", ">FINDINGS", ">GAPS")
+    headers = (
+        "NODE",
+        "AGENT",
+        "READY",
+        "ZONE",
+        "HEARD",
+        "VERSION",
+        ">LINKS",
+        ">DISKS",
+        ">VOLUMES",
+        ">FINDINGS",
+        ">GAPS",
+    )
     return "\n".join(table(headers, rows, look.width, ""))
+
+
+def _ready(node: operator_pb2.NodeSummary) -> str:
+    word = {"True": "yes", "False": "no", "Unknown": "unknown", "": ""}.get(node.ready, node.ready)
+    return f"{word}, cordoned" if node.cordoned else word
 
 
 def node_text(facts: HostFacts, look: Look) -> str:
@@ -56,7 +76,7 @@ def node_text(facts: HostFacts, look: Look) -> str:
         ("drops and errors", _drops(facts, look)),
         ("disks", _disks(facts, look)),
         ("fsync latency", _latency(facts, look)),
-        ("volumes", [*_volumes(facts, look), *unused_disks(facts, look)] or ["  none of the kubelet's"]),
+        ("volumes", _volumes(facts, look)),
         ("attached and mounted lately", timeline(facts, look)),
         ("the kernel's log", kernel_log(facts, look)),
         ("host", _host(facts, look)),
@@ -72,13 +92,21 @@ def node_text(facts: HostFacts, look: Look) -> str:
 def _head(facts: HostFacts, look: Look) -> list[str]:
     summary = facts.summary
     agent = f"agent {summary.agent_version} {'connected' if summary.connected else 'silent'}"
-    parts = [agent, f"facts of {iso(facts.at)}" if facts.at else "no facts yet"]
+    heard = summary.connected or summary.heard_at_unix_ms
+    parts = [agent, f"facts of {iso(facts.at)}" if facts.at else "no facts yet"] if heard else ["no agent has reported"]
+    parts += [f"Ready: {_ready(summary)}"] if summary.ready else []
+    parts += [f"zone {summary.zone}"] if summary.zone else []
     if (host := facts.first("host")) is not None:
         kernel = " ".join(word for word in (host.kernel_release, host.machine) if word)
         parts += [f"Linux {kernel}"] if kernel else []
         parts += [f"{host.cpus} CPU{'s' if host.cpus != 1 else ''}"] if host.cpus else []
-        parts += [f"up {_span(facts.at - host.boot_time_unix_ms / 1000)}"] if host.boot_time_unix_ms else []
+        parts += [f"up {span(facts.at - host.boot_time_unix_ms / 1000)}"] if host.boot_time_unix_ms else []
     return [look.style(clean(summary.node), "bold"), *wrap(", ".join(parts), look.width, "  ")]
+
+
+def _volumes(facts: HostFacts, look: Look) -> list[str]:
+    known = [*volumes(facts, look), *_errors(facts, look), *unused_disks(facts, look)]
+    return known or ["  none of the kubelet's"]
 
 
 # -- network -------------------------------------------------------------------------------------------------------
@@ -166,7 +194,7 @@ def _drops(facts: HostFacts, look: Look) -> list[str]:
         for name, value in counters.items():
             if value and _TROUBLE.search(name):
                 change = facts.changes.get(subject, {}).get(name, Change(0, 0.0))
-                rose = f"{change.increment:,} in {_span(change.over_s)}" if change.increment else ""
+                rose = f"{change.increment:,} in {span(change.over_s)}" if change.increment else ""
                 rows.append((not change.increment, prefix, (of, name, rose, f"{value:,}")))
     if not rows:
         return ["  none counted since boot"] if facts.counters else []
@@ -212,7 +240,7 @@ def _flush(item: facts_pb2.Item, counters: dict[str, int], facts: HostFacts) -> 
     parts = []
     if recent.increment:
         mean = changes.get("flush_ms", Change(0, 0.0)).increment / recent.increment
-        parts.append(f"{mean:.1f} ms ({recent.increment:,} in {_span(recent.over_s)})")
+        parts.append(f"{mean:.1f} ms ({recent.increment:,} in {span(recent.over_s)})")
     if counters["flushes_completed"]:
         mean = counters.get("flush_ms", 0) / counters["flushes_completed"]
         parts.append(f"{mean:.1f} ms since boot ({counters['flushes_completed']:,})")
@@ -231,19 +259,9 @@ def _latency(facts: HostFacts, look: Look) -> list[str]:
     return table(("PROCESS", "WHERE", "HOW", ">P50", ">P99"), rows, look.width) if rows else []
 
 
-def _volumes(facts: HostFacts, look: Look) -> list[str]:
-    volumes = [item.volume for item in facts.of("volume")]
-    rows = [
-        (
-            volume.volume_name,
-            volume.driver or volume.plugin,
-            "mounted" if volume.mounted else "not mounted",
-            volume.dev,
-            f"pod {volume.pod_uid}" if volume.pod_uid else "staging",
-        )
-        for volume in sorted(volumes, key=lambda each: (each.volume_name, each.path))
-    ]
-    lines = table(("NAME", "DRIVER", "STATE", "DEVICE", "FOR"), rows, look.width) if rows else []
+def _errors(facts: HostFacts, look: Look) -> list[str]:
+    """File systems that met errors."""
+    lines = []
     for item in facts.of("filesystem"):
         fs = item.filesystem
         if fs.HasField("errors") and fs.errors:
@@ -336,22 +354,5 @@ def _bytes(count: int) -> str:
     return f"{value:.4g} {unit}" if value < 1024 else f"{value:,.0f} {unit}"
 
 
-def _span(seconds: float) -> str:
-    """A length of time in its two greatest units: "3 d 4 h", "12 s"."""
-    seconds = max(0.0, seconds)
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 and seconds % 1 else f"{seconds:.0f} s"
-    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-    rest = int(seconds)
-    parts: list[str] = []
-    for name, length in units:
-        count, rest = divmod(rest, length)
-        if count or parts:
-            parts.append(f"{count} {name}" if count else "")
-        if len(parts) == 2:
-            break
-    return " ".join(part for part in parts if part)
-
-
 def _ago(seconds: float) -> str:
-    return "now" if seconds < 1 else f"{_span(seconds)} ago"
+    return "now" if seconds < 1 else f"{span(seconds)} ago"

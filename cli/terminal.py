@@ -154,3 +154,20 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], width: int, ind
         facts = ", ".join(f"{names[i].lower()} {row[i]}" for i in used[1:] if row[i])
         lines += wrap(f"{row[used[0]]}: {facts}" if facts else row[used[0]], width, indent, indent + "  ")
     return lines
+
+
+def span(seconds: float) -> str:
+    """A length of time in its two greatest units: "3 d 4 h", "12 s"."""
+    seconds = max(0.0, seconds)
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 and seconds % 1 else f"{seconds:.0f} s"
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    rest = int(seconds)
+    parts: list[str] = []
+    for name, length in units:
+        count, rest = divmod(rest, length)
+        if count or parts:
+            parts.append(f"{count} {name}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(part for part in parts if part)

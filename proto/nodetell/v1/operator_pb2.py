@@ -25,43 +25,47 @@ _sym_db = _symbol_database.Default()
 from nodetell.v1 import facts_pb2 as nodetell_dot_v1_dot_facts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anodetell/v1/operator.proto\x12\x0bnodetell.v1\x1a\x17nodetell/v1/facts.proto\"\x12\n\x10ListNodesRequest\"X\n\x11ListNodesResponse\x12\'\n\x05nodes\x18\x01 \x03(\x0b\x32\x18.nodetell.v1.NodeSummary\x12\x1a\n\x12\x61ggregator_version\x18\x02 \x01(\t\"\x85\x02\n\x0bNodeSummary\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x18\n\x10\x66\x61\x63ts_at_unix_ms\x18\x04 \x01(\x03\x12\x18\n\x10heard_at_unix_ms\x18\x05 \x01(\x03\x12\r\n\x05links\x18\x06 \x01(\r\x12\r\n\x05\x64isks\x18\x07 \x01(\r\x12\x0f\n\x07volumes\x18\x08 \x01(\r\x12\x15\n\rcoverage_gaps\x18\t \x01(\r\x12\x19\n\x11\x63oalesced_updates\x18\n \x01(\x04\x12\x17\n\x0f\x64ropped_samples\x18\x0b \x01(\x04\x12\x10\n\x08\x66indings\x18\x0c \x01(\r\"\x1e\n\x0eGetNodeRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"\x90\x01\n\x0fGetNodeResponse\x12)\n\x07summary\x18\x01 \x01(\x0b\x32\x18.nodetell.v1.NodeSummary\x12%\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x16.nodetell.v1.NodeFacts\x12+\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x1a.nodetell.v1.CounterChange\"R\n\rCounterChange\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tincrement\x18\x03 \x01(\x04\x12\x0f\n\x07over_ms\x18\x04 \x01(\x03\">\n\x13ListFindingsRequest\x12\x18\n\x10include_resolved\x18\x01 \x01(\x08\x12\r\n\x05limit\x18\x02 \x01(\r\"k\n\x14ListFindingsResponse\x12&\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x14.nodetell.v1.Finding\x12+\n\x08\x63overage\x18\x02 \x03(\x0b\x32\x19.nodetell.v1.NodeCoverage\"\x16\n\x14WatchFindingsRequest\"\xf1\x01\n\x0c\x46indingEvent\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.nodetell.v1.FindingEvent.Kind\x12%\n\x07\x66inding\x18\x02 \x01(\x0b\x32\x14.nodetell.v1.Finding\x12\x12\n\nat_unix_ms\x18\x03 \x01(\x03\"x\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_STANDING\x10\x01\x12\x11\n\rKIND_APPEARED\x10\x02\x12\x10\n\x0cKIND_CHANGED\x10\x03\x12\x11\n\rKIND_RESOLVED\x10\x04\x12\x0f\n\x0bKIND_SYNCED\x10\x05\"E\n\x0cNodeCoverage\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\'\n\x08\x63overage\x18\x02 \x01(\x0b\x32\x15.nodetell.v1.Coverage\"\x97\x03\n\x07\x46inding\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x10\n\x08incident\x18\x03 \x01(\t\x12\r\n\x05stage\x18\x04 \x01(\t\x12\x10\n\x08severity\x18\x05 \x01(\t\x12\x0f\n\x07summary\x18\x06 \x01(\t\x12\r\n\x05nodes\x18\x07 \x03(\t\x12\x0f\n\x07objects\x18\x08 \x03(\t\x12\'\n\x08\x65vidence\x18\t \x03(\x0b\x32\x15.nodetell.v1.Evidence\x12(\n\truled_out\x18\n \x03(\x0b\x32\x15.nodetell.v1.RuledOut\x12\x11\n\tcaused_by\x18\x0b \x03(\t\x12\x13\n\x0bremediation\x18\x0c \x03(\t\x12\x13\n\x0b\x63lears_when\x18\r \x01(\t\x12\x1a\n\x12\x66irst_seen_unix_ms\x18\x0e \x01(\x03\x12\x19\n\x11last_seen_unix_ms\x18\x0f \x01(\x03\x12\x18\n\x10resolved_unix_ms\x18\x10 \x01(\x03\x12\x13\n\x0bunconfirmed\x18\x11 \x01(\t\x12\x18\n\x10resolved_because\x18\x12 \x01(\t\"\xa6\x01\n\x08\x45vidence\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12\x0e\n\x04\x66lag\x18\x06 \x01(\x08H\x00\x12\x0c\n\x04unit\x18\x07 \x01(\t\x12\x0e\n\x06source\x18\x08 \x01(\t\x12\x12\n\nat_unix_ms\x18\t \x01(\x03\x42\x07\n\x05value\")\n\x08RuledOut\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x02 \x01(\t2\xc9\x02\n\x0fOperatorService\x12J\n\tListNodes\x12\x1d.nodetell.v1.ListNodesRequest\x1a\x1e.nodetell.v1.ListNodesResponse\x12\x44\n\x07GetNode\x12\x1b.nodetell.v1.GetNodeRequest\x1a\x1c.nodetell.v1.GetNodeResponse\x12S\n\x0cListFindings\x12 .nodetell.v1.ListFindingsRequest\x1a!.nodetell.v1.ListFindingsResponse\x12O\n\rWatchFindings\x12!.nodetell.v1.WatchFindingsRequest\x1a\x19.nodetell.v1.FindingEvent0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anodetell/v1/operator.proto\x12\x0bnodetell.v1\x1a\x17nodetell/v1/facts.proto\"\x12\n\x10ListNodesRequest\"X\n\x11ListNodesResponse\x12\'\n\x05nodes\x18\x01 \x03(\x0b\x32\x18.nodetell.v1.NodeSummary\x12\x1a\n\x12\x61ggregator_version\x18\x02 \x01(\t\"\xb4\x02\n\x0bNodeSummary\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x18\n\x10\x66\x61\x63ts_at_unix_ms\x18\x04 \x01(\x03\x12\x18\n\x10heard_at_unix_ms\x18\x05 \x01(\x03\x12\r\n\x05links\x18\x06 \x01(\r\x12\r\n\x05\x64isks\x18\x07 \x01(\r\x12\x0f\n\x07volumes\x18\x08 \x01(\r\x12\x15\n\rcoverage_gaps\x18\t \x01(\r\x12\x19\n\x11\x63oalesced_updates\x18\n \x01(\x04\x12\x17\n\x0f\x64ropped_samples\x18\x0b \x01(\x04\x12\x10\n\x08\x66indings\x18\x0c \x01(\r\x12\r\n\x05ready\x18\r \x01(\t\x12\x0c\n\x04zone\x18\x0e \x01(\t\x12\x10\n\x08\x63ordoned\x18\x0f \x01(\x08\"\x1e\n\x0eGetNodeRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"\xcf\x01\n\x0fGetNodeResponse\x12)\n\x07summary\x18\x01 \x01(\x0b\x32\x18.nodetell.v1.NodeSummary\x12%\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x16.nodetell.v1.NodeFacts\x12+\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x1a.nodetell.v1.CounterChange\x12(\n\x07volumes\x18\x04 \x03(\x0b\x32\x17.nodetell.v1.NodeVolume\x12\x13\n\x0b\x61pi_unknown\x18\x05 \x03(\t\"\x9f\x04\n\nNodeVolume\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0e\n\x06\x64river\x18\x02 \x01(\t\x12\x0e\n\x06handle\x18\x03 \x01(\t\x12\r\n\x05\x63laim\x18\x04 \x01(\t\x12\x0b\n\x03pod\x18\x05 \x01(\t\x12\x0f\n\x07pod_uid\x18\x06 \x01(\t\x12\x11\n\tpod_phase\x18\x07 \x01(\t\x12\x12\n\nattachment\x18\x08 \x01(\t\x12\x36\n\x10\x61ttachment_state\x18\t \x01(\x0e\x32\x1c.nodetell.v1.AttachmentState\x12\x1b\n\x13\x61ttachment_state_ms\x18\n \x01(\x03\x12\x18\n\x10\x61ttachment_error\x18\x0b \x01(\t\x12\x13\n\x06listed\x18\x0c \x01(\x08H\x00\x88\x01\x01\x12\x13\n\x06in_use\x18\r \x01(\x08H\x01\x88\x01\x01\x12\x17\n\nhas_device\x18\x0e \x01(\x08H\x02\x88\x01\x01\x12\x0e\n\x06\x64\x65vice\x18\x0f \x01(\t\x12\x0e\n\x06serial\x18\x10 \x01(\t\x12\x13\n\x06staged\x18\x11 \x01(\x08H\x03\x88\x01\x01\x12\x14\n\x07mounted\x18\x12 \x01(\x08H\x04\x88\x01\x01\x12\x0c\n\x04path\x18\x13 \x01(\t\x12\x17\n\x0fmount_read_only\x18\x14 \x01(\x08\x12\x19\n\x11\x66s_read_only_word\x18\x15 \x01(\t\x12\x12\n\nmismatches\x18\x16 \x03(\tB\t\n\x07_listedB\t\n\x07_in_useB\r\n\x0b_has_deviceB\t\n\x07_stagedB\n\n\x08_mounted\"R\n\rCounterChange\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tincrement\x18\x03 \x01(\x04\x12\x0f\n\x07over_ms\x18\x04 \x01(\x03\">\n\x13ListFindingsRequest\x12\x18\n\x10include_resolved\x18\x01 \x01(\x08\x12\r\n\x05limit\x18\x02 \x01(\r\"k\n\x14ListFindingsResponse\x12&\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x14.nodetell.v1.Finding\x12+\n\x08\x63overage\x18\x02 \x03(\x0b\x32\x19.nodetell.v1.NodeCoverage\"\x16\n\x14WatchFindingsRequest\"\xf1\x01\n\x0c\x46indingEvent\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.nodetell.v1.FindingEvent.Kind\x12%\n\x07\x66inding\x18\x02 \x01(\x0b\x32\x14.nodetell.v1.Finding\x12\x12\n\nat_unix_ms\x18\x03 \x01(\x03\"x\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_STANDING\x10\x01\x12\x11\n\rKIND_APPEARED\x10\x02\x12\x10\n\x0cKIND_CHANGED\x10\x03\x12\x11\n\rKIND_RESOLVED\x10\x04\x12\x0f\n\x0bKIND_SYNCED\x10\x05\"E\n\x0cNodeCoverage\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\'\n\x08\x63overage\x18\x02 \x01(\x0b\x32\x15.nodetell.v1.Coverage\"\x97\x03\n\x07\x46inding\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x10\n\x08incident\x18\x03 \x01(\t\x12\r\n\x05stage\x18\x04 \x01(\t\x12\x10\n\x08severity\x18\x05 \x01(\t\x12\x0f\n\x07summary\x18\x06 \x01(\t\x12\r\n\x05nodes\x18\x07 \x03(\t\x12\x0f\n\x07objects\x18\x08 \x03(\t\x12\'\n\x08\x65vidence\x18\t \x03(\x0b\x32\x15.nodetell.v1.Evidence\x12(\n\truled_out\x18\n \x03(\x0b\x32\x15.nodetell.v1.RuledOut\x12\x11\n\tcaused_by\x18\x0b \x03(\t\x12\x13\n\x0bremediation\x18\x0c \x03(\t\x12\x13\n\x0b\x63lears_when\x18\r \x01(\t\x12\x1a\n\x12\x66irst_seen_unix_ms\x18\x0e \x01(\x03\x12\x19\n\x11last_seen_unix_ms\x18\x0f \x01(\x03\x12\x18\n\x10resolved_unix_ms\x18\x10 \x01(\x03\x12\x13\n\x0bunconfirmed\x18\x11 \x01(\t\x12\x18\n\x10resolved_because\x18\x12 \x01(\t\"\xa6\x01\n\x08\x45vidence\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12\x0e\n\x04\x66lag\x18\x06 \x01(\x08H\x00\x12\x0c\n\x04unit\x18\x07 \x01(\t\x12\x0e\n\x06source\x18\x08 \x01(\t\x12\x12\n\nat_unix_ms\x18\t \x01(\x03\x42\x07\n\x05value\")\n\x08RuledOut\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x02 \x01(\t*\xce\x01\n\x0f\x41ttachmentState\x12 \n\x1c\x41TTACHMENT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41TTACHMENT_STATE_NONE\x10\x01\x12\x1e\n\x1a\x41TTACHMENT_STATE_ATTACHING\x10\x02\x12\x1d\n\x19\x41TTACHMENT_STATE_ATTACHED\x10\x03\x12\x1e\n\x1a\x41TTACHMENT_STATE_DETACHING\x10\x04\x12\x1f\n\x1b\x41TTACHMENT_STATE_NOT_NEEDED\x10\x05\x32\xc9\x02\n\x0fOperatorService\x12J\n\tListNodes\x12\x1d.nodetell.v1.ListNodesRequest\x1a\x1e.nodetell.v1.ListNodesResponse\x12\x44\n\x07GetNode\x12\x1b.nodetell.v1.GetNodeRequest\x1a\x1c.nodetell.v1.GetNodeResponse\x12S\n\x0cListFindings\x12 .nodetell.v1.ListFindingsRequest\x1a!.nodetell.v1.ListFindingsResponse\x12O\n\rWatchFindings\x12!.nodetell.v1.WatchFindingsRequest\x1a\x19.nodetell.v1.FindingEvent0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nodetell.v1.operator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ATTACHMENTSTATE']._serialized_start=2496
+  _globals['_ATTACHMENTSTATE']._serialized_end=2702
   _globals['_LISTNODESREQUEST']._serialized_start=68
   _globals['_LISTNODESREQUEST']._serialized_end=86
   _globals['_LISTNODESRESPONSE']._serialized_start=88
   _globals['_LISTNODESRESPONSE']._serialized_end=176
   _globals['_NODESUMMARY']._serialized_start=179
-  _globals['_NODESUMMARY']._serialized_end=440
-  _globals['_GETNODEREQUEST']._serialized_start=442
-  _globals['_GETNODEREQUEST']._serialized_end=472
-  _globals['_GETNODERESPONSE']._serialized_start=475
-  _globals['_GETNODERESPONSE']._serialized_end=619
-  _globals['_COUNTERCHANGE']._serialized_start=621
-  _globals['_COUNTERCHANGE']._serialized_end=703
-  _globals['_LISTFINDINGSREQUEST']._serialized_start=705
-  _globals['_LISTFINDINGSREQUEST']._serialized_end=767
-  _globals['_LISTFINDINGSRESPONSE']._serialized_start=769
-  _globals['_LISTFINDINGSRESPONSE']._serialized_end=876
-  _globals['_WATCHFINDINGSREQUEST']._serialized_start=878
-  _globals['_WATCHFINDINGSREQUEST']._serialized_end=900
-  _globals['_FINDINGEVENT']._serialized_start=903
-  _globals['_FINDINGEVENT']._serialized_end=1144
-  _globals['_FINDINGEVENT_KIND']._serialized_start=1024
-  _globals['_FINDINGEVENT_KIND']._serialized_end=1144
-  _globals['_NODECOVERAGE']._serialized_start=1146
-  _globals['_NODECOVERAGE']._serialized_end=1215
-  _globals['_FINDING']._serialized_start=1218
-  _globals['_FINDING']._serialized_end=1625
-  _globals['_EVIDENCE']._serialized_start=1628
-  _globals['_EVIDENCE']._serialized_end=1794
-  _globals['_RULEDOUT']._serialized_start=1796
-  _globals['_RULEDOUT']._serialized_end=1837
-  _globals['_OPERATORSERVICE']._serialized_start=1840
-  _globals['_OPERATORSERVICE']._serialized_end=2169
+  _globals['_NODESUMMARY']._serialized_end=487
+  _globals['_GETNODEREQUEST']._serialized_start=489
+  _globals['_GETNODEREQUEST']._serialized_end=519
+  _globals['_GETNODERESPONSE']._serialized_start=522
+  _globals['_GETNODERESPONSE']._serialized_end=729
+  _globals['_NODEVOLUME']._serialized_start=732
+  _globals['_NODEVOLUME']._serialized_end=1275
+  _globals['_COUNTERCHANGE']._serialized_start=1277
+  _globals['_COUNTERCHANGE']._serialized_end=1359
+  _globals['_LISTFINDINGSREQUEST']._serialized_start=1361
+  _globals['_LISTFINDINGSREQUEST']._serialized_end=1423
+  _globals['_LISTFINDINGSRESPONSE']._serialized_start=1425
+  _globals['_LISTFINDINGSRESPONSE']._serialized_end=1532
+  _globals['_WATCHFINDINGSREQUEST']._serialized_start=1534
+  _globals['_WATCHFINDINGSREQUEST']._serialized_end=1556
+  _globals['_FINDINGEVENT']._serialized_start=1559
+  _globals['_FINDINGEVENT']._serialized_end=1800
+  _globals['_FINDINGEVENT_KIND']._serialized_start=1680
+  _globals['_FINDINGEVENT_KIND']._serialized_end=1800
+  _globals['_NODECOVERAGE']._serialized_start=1802
+  _globals['_NODECOVERAGE']._serialized_end=1871
+  _globals['_FINDING']._serialized_start=1874
+  _globals['_FINDING']._serialized_end=2281
+  _globals['_EVIDENCE']._serialized_start=2284
+  _globals['_EVIDENCE']._serialized_end=2450
+  _globals['_RULEDOUT']._serialized_start=2452
+  _globals['_RULEDOUT']._serialized_end=2493
+  _globals['_OPERATORSERVICE']._serialized_start=2705
+  _globals['_OPERATORSERVICE']._serialized_end=3034
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,21 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class AttachmentState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ATTACHMENT_STATE_UNSPECIFIED: _ClassVar[AttachmentState]
+    ATTACHMENT_STATE_NONE: _ClassVar[AttachmentState]
+    ATTACHMENT_STATE_ATTACHING: _ClassVar[AttachmentState]
+    ATTACHMENT_STATE_ATTACHED: _ClassVar[AttachmentState]
+    ATTACHMENT_STATE_DETACHING: _ClassVar[AttachmentState]
+    ATTACHMENT_STATE_NOT_NEEDED: _ClassVar[AttachmentState]
+ATTACHMENT_STATE_UNSPECIFIED: AttachmentState
+ATTACHMENT_STATE_NONE: AttachmentState
+ATTACHMENT_STATE_ATTACHING: AttachmentState
+ATTACHMENT_STATE_ATTACHED: AttachmentState
+ATTACHMENT_STATE_DETACHING: AttachmentState
+ATTACHMENT_STATE_NOT_NEEDED: AttachmentState
+
 class ListNodesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -21,7 +36,7 @@ class ListNodesResponse(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[NodeSummary, _Mapping]]] = ..., aggregator_version: _Optional[str] = ...) -> None: ...
 
 class NodeSummary(_message.Message):
-    __slots__ = ("node", "connected", "agent_version", "facts_at_unix_ms", "heard_at_unix_ms", "links", "disks", "volumes", "coverage_gaps", "coalesced_updates", "dropped_samples", "findings")
+    __slots__ = ("node", "connected", "agent_version", "facts_at_unix_ms", "heard_at_unix_ms", "links", "disks", "volumes", "coverage_gaps", "coalesced_updates", "dropped_samples", "findings", "ready", "zone", "cordoned")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +49,9 @@ class NodeSummary(_message.Message):
     COALESCED_UPDATES_FIELD_NUMBER: _ClassVar[int]
     DROPPED_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    CORDONED_FIELD_NUMBER: _ClassVar[int]
     node: str
     connected: bool
     agent_version: str
@@ -46,7 +64,10 @@ class NodeSummary(_message.Message):
     coalesced_updates: int
     dropped_samples: int
     findings: int
-    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., agent_version: _Optional[str] = ..., facts_at_unix_ms: _Optional[int] = ..., heard_at_unix_ms: _Optional[int] = ..., links: _Optional[int] = ..., disks: _Optional[int] = ..., volumes: _Optional[int] = ..., coverage_gaps: _Optional[int] = ..., coalesced_updates: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., findings: _Optional[int] = ...) -> None: ...
+    ready: str
+    zone: str
+    cordoned: bool
+    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., agent_version: _Optional[str] = ..., facts_at_unix_ms: _Optional[int] = ..., heard_at_unix_ms: _Optional[int] = ..., links: _Optional[int] = ..., disks: _Optional[int] = ..., volumes: _Optional[int] = ..., coverage_gaps: _Optional[int] = ..., coalesced_updates: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., findings: _Optional[int] = ..., ready: _Optional[str] = ..., zone: _Optional[str] = ..., cordoned: _Optional[bool] = ...) -> None: ...
 
 class GetNodeRequest(_message.Message):
     __slots__ = ("node",)
@@ -55,14 +76,66 @@ class GetNodeRequest(_message.Message):
     def __init__(self, node: _Optional[str] = ...) -> None: ...
 
 class GetNodeResponse(_message.Message):
-    __slots__ = ("summary", "facts", "changes")
+    __slots__ = ("summary", "facts", "changes", "volumes", "api_unknown")
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     FACTS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    VOLUMES_FIELD_NUMBER: _ClassVar[int]
+    API_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     summary: NodeSummary
     facts: _facts_pb2.NodeFacts
     changes: _containers.RepeatedCompositeFieldContainer[CounterChange]
-    def __init__(self, summary: _Optional[_Union[NodeSummary, _Mapping]] = ..., facts: _Optional[_Union[_facts_pb2.NodeFacts, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[CounterChange, _Mapping]]] = ...) -> None: ...
+    volumes: _containers.RepeatedCompositeFieldContainer[NodeVolume]
+    api_unknown: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, summary: _Optional[_Union[NodeSummary, _Mapping]] = ..., facts: _Optional[_Union[_facts_pb2.NodeFacts, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[CounterChange, _Mapping]]] = ..., volumes: _Optional[_Iterable[_Union[NodeVolume, _Mapping]]] = ..., api_unknown: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class NodeVolume(_message.Message):
+    __slots__ = ("volume", "driver", "handle", "claim", "pod", "pod_uid", "pod_phase", "attachment", "attachment_state", "attachment_state_ms", "attachment_error", "listed", "in_use", "has_device", "device", "serial", "staged", "mounted", "path", "mount_read_only", "fs_read_only_word", "mismatches")
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    DRIVER_FIELD_NUMBER: _ClassVar[int]
+    HANDLE_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
+    POD_FIELD_NUMBER: _ClassVar[int]
+    POD_UID_FIELD_NUMBER: _ClassVar[int]
+    POD_PHASE_FIELD_NUMBER: _ClassVar[int]
+    ATTACHMENT_FIELD_NUMBER: _ClassVar[int]
+    ATTACHMENT_STATE_FIELD_NUMBER: _ClassVar[int]
+    ATTACHMENT_STATE_MS_FIELD_NUMBER: _ClassVar[int]
+    ATTACHMENT_ERROR_FIELD_NUMBER: _ClassVar[int]
+    LISTED_FIELD_NUMBER: _ClassVar[int]
+    IN_USE_FIELD_NUMBER: _ClassVar[int]
+    HAS_DEVICE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    SERIAL_FIELD_NUMBER: _ClassVar[int]
+    STAGED_FIELD_NUMBER: _ClassVar[int]
+    MOUNTED_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    MOUNT_READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    FS_READ_ONLY_WORD_FIELD_NUMBER: _ClassVar[int]
+    MISMATCHES_FIELD_NUMBER: _ClassVar[int]
+    volume: str
+    driver: str
+    handle: str
+    claim: str
+    pod: str
+    pod_uid: str
+    pod_phase: str
+    attachment: str
+    attachment_state: AttachmentState
+    attachment_state_ms: int
+    attachment_error: str
+    listed: bool
+    in_use: bool
+    has_device: bool
+    device: str
+    serial: str
+    staged: bool
+    mounted: bool
+    path: str
+    mount_read_only: bool
+    fs_read_only_word: str
+    mismatches: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, volume: _Optional[str] = ..., driver: _Optional[str] = ..., handle: _Optional[str] = ..., claim: _Optional[str] = ..., pod: _Optional[str] = ..., pod_uid: _Optional[str] = ..., pod_phase: _Optional[str] = ..., attachment: _Optional[str] = ..., attachment_state: _Optional[_Union[AttachmentState, str]] = ..., attachment_state_ms: _Optional[int] = ..., attachment_error: _Optional[str] = ..., listed: _Optional[bool] = ..., in_use: _Optional[bool] = ..., has_device: _Optional[bool] = ..., device: _Optional[str] = ..., serial: _Optional[str] = ..., staged: _Optional[bool] = ..., mounted: _Optional[bool] = ..., path: _Optional[str] = ..., mount_read_only: _Optional[bool] = ..., fs_read_only_word: _Optional[str] = ..., mismatches: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CounterChange(_message.Message):
     __slots__ = ("subject", "name", "increment", "over_ms")
