@@ -22,6 +22,7 @@ _DESCRIBED = re.compile(
     r"Name:\s+\S|Events:(?:\s|$)|\s*(?:Last )?State:\s+[A-Z]|\s*Type\s+Reason\s+Age\s|\s*FirstSeen\s+LastSeen\s|"
     r"\s*(?:Normal|Warning)(?:\s{2,}|\t)\S+(?:\s{2,}|\t)"
 )
+_AGE = re.compile(r"[0-9]+[smhdy]|<(?:unknown|invalid)>|\.\.\.")
 _TYPES = ("Normal", "Warning")
 _SILENT_REASONS = frozenset({"CrashLoopBackOff", "ContainerCreating", "PodInitializing", "Completed"})
 _OF_A_STATE = frozenset({"Reason", "Message", "Exit Code", "Signal", "Started", "Finished"})
@@ -128,10 +129,12 @@ class _Reader:
         parts = _COLUMNS.split(line.strip())
         at = next(i for i, part in enumerate(parts) if part in _TYPES)
         rest = parts[at + 1 :]
-        # Since 1.8: Type Reason Age From Message; before: ... Type Reason Message. From may be empty.
+        # Since 1.8: Type Reason Age From Message; before: ... Type Reason Message. From may be empty, or be left out.
         reason, after = rest[0], rest[1:]
-        if at == 0:
-            after = after[2:] if len(after) > 2 else after[1:]
+        if at == 0 and len(after) > 1 and _AGE.match(after[0]):
+            after = after[1:]
+        if at == 0 and len(after) > 1:
+            after = after[1:]
         return _Pending(reason, self._shown(), self._kind, lines=["  ".join(after)])
 
     def _goes_on(self, line: str) -> None:

@@ -352,8 +352,8 @@ def _classify(commands: Any, _wanted: str) -> None:
         "Tells for each message the cause family, or that it is no fault, or that it is unknown, with the phrase that "
         "decided. Reads `kubectl get events -o json`, `kubectl describe` of pods, claims and nodes, or JSON lines "
         "{object, reason, exit_code, message}. A line that cannot be read is said, and the rest is read.",
-        "  kubectl get events -A -o json | nodetell classify\n  kubectl describe pod web-0 | nodetell classify -\n"
-        "  nodetell classify events.json --format json | jq -r .label | sort | uniq -c",
+        "  nodetell classify events.json --format json | jq -r .label | sort | uniq -c\n"
+        "  kubectl get events -A -o json | nodetell classify\n  kubectl describe pod web-0 | nodetell classify -",
     )
     parser.add_argument(
         "file", metavar="FILE", nargs="?", default="-", help="where the messages are; - is standard input (default: -)"

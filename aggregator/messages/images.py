@@ -282,6 +282,7 @@ IMAGE_SHAPES = (
     "failed to register layer",
     "back-off pulling image",
     "error pulling image",
+    "failed pulling image",
     "pullimage from image service failed",
     "pull access denied",
     "failed to apply default image tag",

@@ -260,6 +260,8 @@ def parse(message: str) -> SchedulerSays:
         return SchedulerSays(0, tuple(_reason(int(item[2]), item[1]) for item in items))
     if (opening := _AUTOSCALER.search(message)) is not None:
         return SchedulerSays(0, tuple(_listed("", message[opening.end() :])))
+    if _COUNTED.match(message):  # the list alone
+        return SchedulerSays(0, tuple(_listed("", message)))
     return SchedulerSays(0, tuple(_of_the_pod(message)))
 
 

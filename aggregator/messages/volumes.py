@@ -94,6 +94,7 @@ PROVISION_RULES: tuple[Rule, ...] = (
             "topology requirement",
             "topologyrequirement",
             "failed to pick zones",
+            "available zones",
             "from topology",
             "accessibility requirements",
             "topology-restricted",

@@ -352,6 +352,19 @@ def test_events_of_old_versions_and_as_a_table() -> None:
     assert pod.message.message == "0/1 nodes are available:\n1 Insufficient cpu."
 
 
+def test_columns_that_are_left_out() -> None:
+    text = (
+        'Events:\n  Warning  FailedAttachVolume  Multi-Attach error for volume "pvc-1"\n'
+        '  Warning  FailedMount  12s (x3 over 1m)  configmap "x" not found\n'
+        '  Warning  FailedMount  kubelet  configmap "y" not found\n'
+    )
+    assert [each.message.message for each in read_kubectl_text(text.splitlines())] == [
+        'Multi-Attach error for volume "pvc-1"',
+        'configmap "x" not found',
+        'configmap "y" not found',
+    ]
+
+
 def test_a_pod_that_was_put_out() -> None:
     text = "Name:  web-0\nNamespace:  shop\nReason:  Evicted\nMessage:  The node was low on resource: x.\n"
     (one,) = read_kubectl_text(text.splitlines())

@@ -111,6 +111,13 @@ def test_resource_claims_before_any_node() -> None:
     assert [each.kind for each in parse(message).reasons] == [Kind.RESOURCE_CLAIM]
 
 
+def test_the_list_alone() -> None:
+    says = parse(
+        "1 node(s) had taint {a: b}, that the pod didn't tolerate, 2 node(s) didn't match pod anti-affinity rules."
+    )
+    assert [(each.count, each.kind) for each in says.reasons] == [(1, Kind.TAINT), (2, Kind.POD_AFFINITY)]
+
+
 def test_gates() -> None:
     assert is_gated(parse("Scheduling is blocked due to non-empty scheduling gates"))
     assert not is_gated(parse("0/1 nodes are available: 1 Insufficient cpu."))
