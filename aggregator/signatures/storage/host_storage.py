@@ -40,6 +40,8 @@ class HostStorage:
     """Global mounts of block devices that no pod's mount or device shares."""
     idle: tuple[pb.AttachedDevice, ...] = ()
     """Disks that tell what they are and that nothing is known to use."""
+    vanished: tuple[pb.Volume, ...] = ()
+    """What is mounted, or handed to a pod, and whose device is gone."""
     troubled: bool = False
     """A volume's file system is read-only or has counted errors."""
     complete: bool = False
@@ -142,9 +144,10 @@ def storage_of(state: NodeState) -> HostStorage:
         and tells_itself(disk.identity)
         and disk.identity.dev not in of_volumes
     )
+    vanished = tuple(item.volume for item in volumes if item.volume.HasField("attached") and not item.volume.attached)
     troubled = any(item.volume.fs_read_only or item.volume.errors for item in volumes)
     complete = any(item.signal_source.signal == "devices" for item in state.of("signal_source"))
-    return HostStorage(volumes, devices, by_key, disks, frozenset(told), lonely, idle, troubled, complete)
+    return HostStorage(volumes, devices, by_key, disks, frozenset(told), lonely, idle, vanished, troubled, complete)
 
 
 def names_of(disk: pb.DeviceIdentity) -> set[str]:

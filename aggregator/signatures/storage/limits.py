@@ -73,19 +73,16 @@ def full_nodes(facts: Facts) -> Iterator[Case]:
         for driver in _drivers(facts, pod) if _held_by_limit(facts, pod) else ():
             held.setdefault(driver, []).append(pod)
     for driver, pods in sorted(held.items()):
-        full = []
-        for node in sorted(objects.csi_nodes):
-            used, limit = counted(facts, node, driver)
-            if limit is not None and used >= limit:
-                full.append(node)
+        counts = ((node, *counted(facts, node, driver)) for node in sorted(objects.csi_nodes))
+        full = {node: f"{node} has {used} of {limit}" for node, used, limit in counts if limit and used >= limit}
         if full:
+            named = ", ".join(list(full.values())[:_NAMED])
             yield Case(
                 ATTACH_LIMIT,
                 ("scheduling", driver),
-                f"{len(full)} nodes have as many volumes of {driver} as they can have ({', '.join(full[:3])}), and "
-                f"{pods[0].key} finds no place",
+                f"of volumes of {driver} {named}, as many as can be, and {pods[0].key} finds no place",
                 tuple(f"Pod/{pod.key}" for pod in sorted(pods, key=lambda pod: pod.key)),
-                tuple(evidence for node in full[:_NAMED] for evidence in _numbers(facts, node, driver)),
+                tuple(evidence for node in list(full)[:_NAMED] for evidence in _numbers(facts, node, driver)),
                 nodes=tuple(full),
                 severity=Severity.INFO,
             )

@@ -12,7 +12,7 @@ from aggregator.model import Evidence, Severity
 from aggregator.signatures.storage.codes import ATTACH_TIMEOUT, MULTI_ATTACH
 from aggregator.signatures.storage.facts import Facts, unreachable
 from aggregator.signatures.storage.refusals import Refusal, attached_since, refusals
-from aggregator.signatures.storage.truth import Cell, Row, device_of, rows_of
+from aggregator.signatures.storage.truth import Cell, Row, device_of, rows_of, volume_on_host
 from aggregator.signatures.storage.watchlist import Watchlist
 
 _UNSETTLED: Watchlist[Attachment] = Watchlist(
@@ -82,6 +82,11 @@ def stories(facts: Facts) -> Iterator[Story]:
     for node in _nobody_there(facts):
         for attachment in objects.attachments_to(node).values():
             names[attachment.volume or attachment.name] = None
+    for storage in facts.fleet.hosts.values():
+        for found in storage.vanished:
+            volume = volume_on_host(facts.view, found)
+            if volume is not None:
+                names[volume.name] = None
     for pod in objects.starting.values():
         for used in pod.claims:
             claim = objects.claims.get(f"{pod.namespace}/{used.claim}")
