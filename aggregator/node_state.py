@@ -385,7 +385,7 @@ class NodeState:
         """Interfaces by ifindex."""
         items = self.of("link")
         if self._links[0] is not items:
-            self._links = items, {item.link.ifindex: item.link for item in items}
+            self._links = items, {(link := item.link).ifindex: link for item in items}
         return self._links[1]
 
     def routes(self) -> list[facts_pb2.Route]:

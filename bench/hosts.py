@@ -7,7 +7,9 @@ the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from nodetell.v1 import agent_pb2
 from nodetell.v1 import facts_pb2 as pb
@@ -17,8 +19,10 @@ from agent.delta import DeltaEncoder
 from agent.reading import Block, Reading
 from aggregator.node_state import NodeState
 
-START = 1_790_000_000.0
-"""When the benchmarks' time begins, seconds since the epoch."""
+START = 1_795_341_600.0
+"""When the benchmarks' time begins, seconds since the epoch: 2026-11-22T10:00:00Z, as in bench.cluster_objects."""
+OVERLAY = "link/3"
+"""Subject of the counters of every host's overlay."""
 
 LINK_COUNTERS = (
     "rx_packets",
@@ -69,24 +73,34 @@ _PROCESSES = ("containerd", "kubelet", "postgres")
 _PEERS = 4
 
 
-def node_name(number: int) -> str:
-    """Of the host with this number."""
-    return f"node-{number:05}"
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A volume of a pod on a host."""
+
+    name: str
+    """Of the PersistentVolume."""
+    handle: str
+    driver: str
+    pod_uid: str
 
 
 class Host:
     """One host: what it is, what it has counted, and the state that an aggregator has of it."""
 
-    def __init__(self, number: int, nodes: int, *, overlay_mtu: int = 1450) -> None:
-        self.number, self.name = number, node_name(number)
+    def __init__(
+        self, number: int, names: Sequence[str], volumes: Iterable[Mounted] = (), *, overlay_mtu: int = 1450
+    ) -> None:
+        """`names`: of all hosts."""
+        self.number, self.name = number, names[number]
         self.state = NodeState(self.name)
         self._encoder = DeltaEncoder()
         self._reading = Reading()
         self._overlay_mtu = overlay_mtu
         self._links(27 + number * 7 % 71)
-        self._others(nodes)
-        for subject, names in _PROTOCOLS.items():
-            self._reading.blocks[subject] = Block(names, (1000,) * len(names))
+        self._probes(names)
+        self._storage(volumes)
+        for subject, counters in _PROTOCOLS.items():
+            self._reading.blocks[subject] = Block(counters, (1000,) * len(counters))
 
     def report(self, at: float) -> None:
         """Everything it is goes into the state."""
@@ -113,11 +127,6 @@ class Host:
 
     def _apply(self, update: agent_pb2.Update) -> None:
         self.state.apply(agent_pb2.Update.FromString(update.SerializeToString()))
-
-    @property
-    def overlay(self) -> str:
-        """Subject of the overlay's counters."""
-        return "link/3"
 
     def _link(self, link: pb.Link) -> None:
         link.up, link.operstate = True, pb.OPER_STATE_UNKNOWN if link.kind == "vxlan" else pb.OPER_STATE_UP
@@ -155,17 +164,45 @@ class Host:
         endpoint.addresses.add(via="overlay", network="vxlan 1", address=f"{pod_range}.0")
         self._reading.add(pb.Item(key="probe_endpoint", probe_endpoint=endpoint))
 
-    def _others(self, nodes: int) -> None:
+    def _storage(self, volumes: Iterable[Mounted]) -> None:
         add = self._reading.add
         add(pb.Item(key="host", host=pb.HostInfo(boot_time_unix_ms=1, boot_id=self.name, cpus=16)))
         add(pb.Item(key="conntrack", conntrack=pb.Conntrack(count=4_000, max=262_144)))
         add(pb.Item(key="disk/259:0", disk=pb.Disk(dev="259:0", name="nvme0n1")))
-        for number in range(10):
-            path = f"/var/lib/kubelet/pods/{self.number}-{number}/volumes/kubernetes.io~csi/pvc-{number}/mount"
-            volume = pb.Volume(
-                volume_name=f"pvc-{self.number}-{number}", driver="ebs.csi.aws.com", path=path, mounted=True
+        self._reading.add(
+            pb.Item(key="source/devices", signal_source=pb.SignalSource(signal="devices", source="sysfs"))
+        )
+        for number, volume in enumerate(volumes, 1):
+            identity = pb.DeviceIdentity(
+                dev=f"259:{number}",
+                name=f"nvme{number}n1",
+                serial=volume.handle.replace("-", ""),
+                model="Amazon Elastic Block Store",
             )
-            add(pb.Item(key=f"volume/{path}", volume=volume))
+            device = pb.AttachedDevice(identity=identity, size_bytes=100 << 30)
+            device.use = pb.DEVICE_USE_MOUNTED
+            add(pb.Item(key=f"device/{identity.dev}", attached_device=device))
+            hashed = hashlib.sha256(volume.handle.encode()).hexdigest()
+            staging = f"/var/lib/kubelet/plugins/kubernetes.io/csi/{volume.driver}/{hashed}/globalmount"
+            path = f"/var/lib/kubelet/pods/{volume.pod_uid}/volumes/kubernetes.io~csi/{volume.name}/mount"
+            for pod_uid, where, plugin in ((volume.pod_uid, path, "kubernetes.io~csi"), ("", staging, "")):
+                fact = pb.Volume(
+                    pod_uid=pod_uid,
+                    volume_name=volume.name,
+                    driver=volume.driver,
+                    volume_handle=volume.handle,
+                    path=where,
+                    mounted=True,
+                    dev=identity.dev,
+                    plugin=plugin,
+                    staging_path=staging if pod_uid else "",
+                    fs_type="ext4",
+                    attached=True,
+                    devices=[identity.name],
+                    disk=identity,
+                    errors=0,
+                )
+                add(pb.Item(key=f"volume/{where}", volume=fact))
         for process in _PROCESSES:
             source = pb.LatencySource(process=process, device="259:0", mount="/", bounds_us=BOUNDS_US)
             source.method = pb.LATENCY_METHOD_PASSIVE
@@ -174,9 +211,11 @@ class Host:
             self._reading.blocks[key] = Block(_LATENCY, (5,) * len(_LATENCY))
         for number in range(4):
             self._reading.gap(f"signal-{number}", "no such file: /sys/kernel/something", detail=str(number))
+
+    def _probes(self, names: Sequence[str]) -> None:
         for step in range(1, _PEERS + 1):
             for via, size, name in (("underlay", 1500, "eth0"), ("overlay", self._overlay_mtu, "flannel.1")):
-                peer = node_name((self.number + step) % nodes)
+                peer = names[(self.number + step) % len(names)]
                 probe = pb.PathMtu(
                     peer=peer,
                     via=via,
@@ -187,4 +226,4 @@ class Host:
                     path_mtu=size,
                     at_unix_ms=round(START * 1000),
                 )
-                add(pb.Item(key=f"path/{via}/{peer}", path_mtu=probe))
+                self._reading.add(pb.Item(key=f"path/{via}/{peer}", path_mtu=probe))

@@ -106,11 +106,9 @@ def _members(host: HostNetwork) -> list[Misfit]:
         top = host.links.get(ifindex)
         if top is None or top.kind not in _AGGREGATES or not host.alive(top):
             continue
-        odd = [
-            port
-            for port in sorted(ports, key=lambda port: port.ifindex)
-            if host.alive(port) and port.mtu != top.mtu and not port.tunnel.external
-        ]
+        mtu = top.mtu
+        differing = [port for port in ports if port.mtu != mtu and host.alive(port) and not port.tunnel.external]
+        odd = sorted(differing, key=lambda port: port.ifindex)
         if odd:
             named = listed(f"{port.name} {port.mtu}" for port in odd)
             found.append(
@@ -129,9 +127,10 @@ def _members(host: HostNetwork) -> list[Misfit]:
 def _pairs(host: HostNetwork) -> list[Misfit]:
     """The two ends of a veth, both in this namespace."""
     found = []
-    for link in host.links.values():
-        other = host.links.get(link.lower)
-        if link.kind != "veth" or other is None or other.kind != "veth" or other.lower != link.ifindex:
+    for link in host.veths:
+        lower = link.lower
+        other = host.links.get(lower) if lower else None
+        if other is None or other.kind != "veth" or other.lower != link.ifindex:
             continue
         if link.HasField("peer_netnsid") or other.HasField("peer_netnsid") or link.ifindex > other.ifindex:
             continue
@@ -150,7 +149,7 @@ def _pairs(host: HostNetwork) -> list[Misfit]:
 def _stacked(host: HostNetwork) -> list[Misfit]:
     """A VLAN or macvlan larger than the device below it; smaller is how they may be."""
     found = []
-    for link in host.links.values():
+    for link in host.others:
         below = host.links.get(link.lower)
         if (
             link.kind in {"vlan", "macvlan", "macvtap", "ipvlan"}
@@ -198,9 +197,10 @@ def _pods_above_veth(host: HostNetwork) -> list[Misfit]:
     by_name = {link.name: link for link in host.links.values()}
     odd: list[tuple[pb.PodLink, pb.Link]] = []
     for item in host.state.of("pod_link"):
-        veth = by_name.get(item.pod_link.host_interface)
-        if veth is not None and item.pod_link.mtu and item.pod_link.mtu != veth.mtu and host.alive(veth):
-            odd.append((item.pod_link, veth))
+        inner = item.pod_link
+        veth = by_name.get(inner.host_interface)
+        if veth is not None and (mtu := inner.mtu) and mtu != veth.mtu and host.alive(veth):
+            odd.append((inner, veth))
     if not odd:
         return []
     odd.sort(key=lambda pair: pair[1].ifindex)

@@ -58,12 +58,8 @@ def roles_of(host: HostNetwork) -> list[Role]:
         )
         devices = [host.links[route.ifindex] for route in default if route.ifindex in host.links]
         give(("default route",), next((link for link in devices if link.kind not in TUNNEL_KINDS), None))
-    for link in sorted(host.links.values(), key=lambda link: link.ifindex):
-        if (
-            link.kind in TUNNEL_KINDS
-            or link.kind == "veth"
-            or any(p.kind == "veth" for p in host.ports.get(link.ifindex, ()))
-        ):
+    for link in sorted(host.others, key=lambda link: link.ifindex):
+        if link.kind in TUNNEL_KINDS or any(p.kind == "veth" for p in host.ports.get(link.ifindex, ())):
             continue
         shared = next((network for address in link.addresses if (network := subnet(address)) is not None), None)
         if shared is not None:

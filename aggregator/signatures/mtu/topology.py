@@ -70,9 +70,17 @@ class HostNetwork:
         self.links = state.links()
         self.routes = state.routes()
         self.ports: dict[int, list[pb.Link]] = {}
-        for link in self.links.values():
-            if link.master:
-                self.ports.setdefault(link.master, []).append(link)
+        self.veths: list[pb.Link] = []
+        """Most of a host's interfaces. They are told apart once: reading a field of a message takes its time."""
+        self.others: list[pb.Link] = []
+        """All that are no veths."""
+        self._alive: set[int] = set()
+        for ifindex, link in self.links.items():
+            if master := link.master:
+                self.ports.setdefault(master, []).append(link)
+            (self.veths if link.kind == "veth" else self.others).append(link)
+            if link.up and not link.loopback and link.operstate not in _DEAD:
+                self._alive.add(ifindex)
         self._pod_bridges: dict[int, bool] = {}
         info = state.items.get("host")
         self.recorded = info is not None and info.host.recorded
@@ -81,11 +89,11 @@ class HostNetwork:
 
     def alive(self, link: pb.Link) -> bool:
         """Somebody's path: up, not loopback, not without carrier (tunnels tell of none: their state is unknown)."""
-        return link.up and not link.loopback and link.operstate not in _DEAD
+        return link.ifindex in self._alive
 
     def tunnels(self) -> Iterator[pb.Link]:
         """Tunnels that are up."""
-        return (link for link in self.links.values() if link.kind in TUNNEL_KINDS and self.alive(link))
+        return (link for link in self.others if link.kind in TUNNEL_KINDS and self.alive(link))
 
     @cached_property
     def pod_veths(self) -> list[pb.Link]:
@@ -93,19 +101,20 @@ class HostNetwork:
 
         Where the node itself is a container (kind, for one), its way out is a veth too: no pod's.
         """
-        ways_out = {link.tunnel.underlay for link in self.links.values() if link.kind in TUNNEL_KINDS}
+        ways_out = {link.tunnel.underlay for link in self.others if link.kind in TUNNEL_KINDS}
         ways_out |= {route.ifindex for route in self.routes if route.destination in {"0.0.0.0/0", "::/0"}}
-        return [link for link in self.links.values() if link.ifindex not in ways_out and self._is_pod_veth(link)]
+        unfit = {ifindex for ifindex in self.links if ifindex in ways_out or ifindex not in self._alive}
+        return [link for link in self.veths if link.ifindex not in unfit and self._is_pod_veth(link)]
 
     def _is_pod_veth(self, link: pb.Link) -> bool:
-        if link.kind != "veth" or not link.HasField("peer_netnsid") or link.name in _NOT_A_POD or not self.alive(link):
+        if not link.HasField("peer_netnsid") or link.name in _NOT_A_POD:
             return False
-        master = self.links.get(link.master)
-        if master is None or master.kind != "bridge":
-            return True  # routed, or on Open vSwitch
-        if master.ifindex not in self._pod_bridges:
-            self._pod_bridges[master.ifindex] = self._is_pod_bridge(master)
-        return self._pod_bridges[master.ifindex]
+        ifindex = link.master
+        if ifindex not in self._pod_bridges:
+            master = self.links.get(ifindex)
+            # Routed, or on Open vSwitch, where it is no port of a bridge.
+            self._pod_bridges[ifindex] = master is None or master.kind != "bridge" or self._is_pod_bridge(master)
+        return self._pod_bridges[ifindex]
 
     def _is_pod_bridge(self, bridge: pb.Link) -> bool:
         """A bridge that an overlay's routes belong to, or that an overlay is a port of. docker0 is neither."""
@@ -290,8 +299,9 @@ class HostNetwork:
 
     def _geneve_options(self, tunnel: pb.Link) -> int:
         """OVN's option where OVN is: Open vSwitch names the device genev_sys_PORT, OVN adds devices of its own."""
-        ovn = any(link.name in _OVN_DEVICES for link in self.links.values())
-        return OVN_GENEVE_OPTIONS if tunnel.tunnel.external and ovn and tunnel.name.startswith("genev_sys_") else 0
+        if not tunnel.name.startswith("genev_sys_") or not tunnel.tunnel.external:
+            return 0
+        return OVN_GENEVE_OPTIONS if any(link.name in _OVN_DEVICES for link in self.links.values()) else 0
 
     def source(self, kind: str) -> str:
         """Where evidence of a kind was read: "link" and "route", or a file below /proc."""

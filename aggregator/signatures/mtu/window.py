@@ -84,8 +84,10 @@ def devices_below(host: HostNetwork, fits: Iterable[TunnelFit]) -> list[pb.Link]
     carriers = {fit.carrier.ifindex for fit in fits}
     return [
         link
-        for link in host.links.values()
-        if (link.hardware or link.ifindex in carriers or (link.kind == "" and not link.loopback)) and host.alive(link)
+        for ifindex, link in host.links.items()
+        if (link.kind != "veth" or ifindex in carriers)
+        and (link.hardware or ifindex in carriers or (link.kind == "" and not link.loopback))
+        and host.alive(link)
     ]
 
 
