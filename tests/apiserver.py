@@ -11,6 +11,7 @@ import base64
 import json
 import ssl
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -35,8 +36,8 @@ class Request:
 class Reply:
     """An answer, piece by piece."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
+    def __init__(self, writer: asyncio.StreamWriter, ahead_s: float = 0.0) -> None:
+        self._writer, self._ahead_s = writer, ahead_s
         self._chunked = False
         self.ended = False
 
@@ -73,7 +74,10 @@ class Reply:
         self._writer.close()
 
     async def _head(self, status: int, headers: dict[str, str]) -> None:
-        given = {"Date": formatdate(usegmt=True), "Content-Type": "application/json"} | headers
+        given = {
+            "Date": formatdate(time.time() + self._ahead_s, usegmt=True),
+            "Content-Type": "application/json",
+        } | headers
         lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
         await self._send(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode())
 
@@ -92,6 +96,8 @@ class ApiServer:
         self.answer, self.context = answer, context
         self.requests: list[Request] = []
         self.connections = 0
+        self.ahead_s = 0.0
+        """Its clock less ours."""
         self.port = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,6 +122,11 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._server = None
+
+    @property
+    def open(self) -> int:
+        """Connections that are open."""
+        return len(self._tasks)
 
     def watches(self, path: str) -> int:
         """How many watches of a path were asked for."""
@@ -150,7 +161,7 @@ class ApiServer:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         request = Request(method, url.path, dict(parse_qsl(url.query, keep_blank_values=True)), headers)
         self.requests.append(request)
-        reply = Reply(writer)
+        reply = Reply(writer, self.ahead_s)
         gone = asyncio.ensure_future(reader.read(1))  # nothing is sent before the answer: it ends when the client does
         work = asyncio.ensure_future(self.answer(request, reply))
         try:
@@ -316,7 +327,7 @@ class Cluster:
                 async with asyncio.timeout(self.bookmark_s):
                     await changed.wait()
             except TimeoutError:
-                if bookmarks:
+                if bookmarks and not changed.is_set():  # else there is something to tell before it
                     version = max(version, self.version)
                     mark = {"kind": "Thing", "metadata": {"resourceVersion": str(version)}}
                     await reply.piece(line("BOOKMARK", mark))

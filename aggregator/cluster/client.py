@@ -7,13 +7,13 @@ server stopped to accept what it shows; what is under way on the old one goes on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx2
@@ -47,6 +47,8 @@ class _Client:
     credentials: Credentials
     users: int = 0
     retired: bool = False
+    first: asyncio.Lock | None = None
+    """Held by one request at a time until one was answered: a plug-in is to be started once, not for each resource."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class ApiClient:
         """URL of the API server; until it is known, where it should be told."""
         return self._client.credentials.server if self._client is not None else str(self._source.path)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def get(
         self,
         path: str,
@@ -121,7 +123,7 @@ class ApiClient:
             client.users -= 1
             await self._close_if_unused(client)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _sent(
         self, client: _Client, path: str, parameters: Mapping[str, str], accept: str, silent_s: float
     ) -> AsyncIterator[httpx2.Response]:
@@ -139,8 +141,9 @@ class ApiClient:
         asked_at = self._clock()
         try:
             # Around it all: a plug-in that is asked for a token may hang, too.
-            async with asyncio.timeout(pace.connect_s + pace.answer_s):
+            async with asyncio.timeout(pace.connect_s + pace.answer_s), client.first or contextlib.nullcontext():
                 answer = await client.http.send(request, stream=True)
+                client.first = None
         except TimeoutError as error:
             raise self._failed(ApiError(Cause.UNREACHABLE, "no answer in time")) from error
         except (ConfigError, ValueError, LookupError, TypeError) as error:  # by a plug-in, or what it printed
@@ -182,6 +185,9 @@ class ApiClient:
             now = own.fingerprint(self._source, own.load(self._source, self._env))
             credentials = own.load(self._source, self._env)
             built = _Client(_open(credentials, self._pace), credentials)
+            user = credentials.config.user
+            if user is not None and user.exec is not None:
+                built.first = asyncio.Lock()
         except KubeError as error:
             if held is None or self._suspect:
                 raise

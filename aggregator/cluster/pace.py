@@ -46,6 +46,8 @@ class Pace:
     """A watch that was taken up again counts as current after this time: at once it may only say that it can't."""
     grace_s: float = 5.0
     """A view that is behind by less is current: watches end and are taken up again all the time."""
+    look_s: float = 1.0
+    """Between two looks whether the log has to tell that the view is current again, or no longer."""
     line_bytes: int = 8 * _MIB
     """An event at most. An object in etcd is below 1.5 MiB."""
     page_bytes: int = 32 * _MIB

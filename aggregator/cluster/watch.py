@@ -32,7 +32,6 @@ _log = logging.getLogger("nodetell.aggregator")
 
 _LISTS_AT_A_TIME = 2
 """The pods' list, which may take a minute, and one of the others. Each holds a page."""
-_LOOK_S = 1.0
 _NAMED = 4
 """Resources that are named in a line."""
 _GIVES_UP = {Cause.UNREACHABLE: "does not answer", Cause.UNAUTHORIZED: "does not accept the credentials"}
@@ -118,7 +117,7 @@ class ClusterWatch:
         outage = self._api.outage
         if not waiting and not behind:
             return ""
-        if outage is not None and len(waiting) + len(behind) == len(readable):
+        if outage is not None and all(each.state is not State.CURRENT for each in readable):
             since = min([outage.since, *(each.since for each in behind if each.since is not None)])
             what = _GIVES_UP.get(outage.cause)
             if what is None:
@@ -179,7 +178,7 @@ class ClusterWatch:
             elif stale and was_current is not False and (was_current or self._api.outage is not None):
                 event(_log, logging.WARNING, "kube_stale", reason=stale)
                 was_current = False
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(self._pace.look_s)
 
 
 def _names(standings: list[Standing]) -> str:

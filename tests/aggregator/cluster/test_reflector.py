@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,40 +17,11 @@ from aggregator.cluster.credentials import Source
 from aggregator.cluster.pace import Pace
 from aggregator.cluster.reflector import Reflector, State
 from aggregator.cluster.resources import WATCHED
+from tests.aggregator.cluster.following import FAST, kubeconfig
 from tests.apiserver import EXPIRED, TOO_LARGE, ApiServer, Cluster, Reply, Request, line, serving, status
 from tests.held import Held
 
 PODS = "/api/v1/pods"
-FAST = Pace(
-    connect_s=1.0,
-    answer_s=1.0,
-    watch_s=(1.0, 1.0),
-    silent_s=0.15,
-    silent_unmarked_s=0.3,
-    first_retry_s=0.01,
-    last_retry_s=0.05,
-    recall_s=0.01,
-    denied_s=0.05,
-    denied_check_s=0.02,
-    absent_s=0.05,
-    stagger_s=0.0,
-    settled_s=0.03,
-    grace_s=0.2,
-)
-"""A day's durations within a second."""
-
-
-def kubeconfig(folder: Path, url: str, **user: str) -> Path:
-    """A kubeconfig for this server."""
-    path = folder / "kubeconfig"
-    config = {
-        "current-context": "c",
-        "clusters": [{"name": "a", "cluster": {"server": url}}],
-        "contexts": [{"name": "c", "context": {"cluster": "a", "user": "u"}}],
-        "users": [{"name": "u", "user": user or {"token": "t0ken"}}],
-    }
-    path.write_text(json.dumps(config))
-    return path
 
 
 class Followed:
