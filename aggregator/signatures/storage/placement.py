@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from aggregator.cluster.amounts import amounts_text
-from aggregator.cluster.objects import NodeObject, Pod
+from aggregator.cluster.objects import NodeObject, NodeTerm, Pod
 from aggregator.cluster.state import ClusterState
 from aggregator.cluster.zones import Kind, Place, is_zone_key, place_of
 from aggregator.messages import scheduling
@@ -60,8 +60,8 @@ class _Mismatch:
     """What holds for all pods of one template with volumes of one place."""
 
     place: Place
-    culprits: frozenset[str]
-    """Names of the volumes that exclude every node; all of them where only together they do."""
+    culprits: frozenset[tuple[NodeTerm, ...]]
+    """Node affinities of the volumes that exclude every node; all of them where only together they do."""
     apart: bool
     """Each volume by itself could be used somewhere, and all of them together nowhere."""
     there: tuple[_Excluded, ...]
@@ -119,9 +119,9 @@ def _mismatch(
     alone = [each for each in pinned if not _open(view, topology, standing, each, thresholds)]
     culprits = alone or pinned
     place = place_of(culprits[0].terms)
-    names = frozenset(each.volume.name for each in culprits)
+    terms = frozenset(each.terms for each in culprits)
     unlabelled = () if not alone else tuple(_unlabelled(view, topology, culprits, place))
-    return _Mismatch(place, names, not alone, tuple(there), unlabelled, elsewhere)
+    return _Mismatch(place, terms, not alone, tuple(there), unlabelled, elsewhere)
 
 
 def _open(view: ClusterView, topology: Topology, standing: Fit, one: Pinned, thresholds: Thresholds) -> bool:
@@ -183,7 +183,7 @@ def _contradicted(pod: Pod, found: _Mismatch) -> bool:
 
 def _case(view: ClusterView, pod: Pod, pinned: list[Pinned], found: _Mismatch, thresholds: Thresholds) -> Case:
     waits = age(view, pod.created)
-    culprits = [each for each in pinned if each.volume.name in found.culprits]
+    culprits = [each for each in pinned if each.terms in found.culprits]
     lost = [each.node.name for each in found.there if each.kind == _Out.LOST]
     about = ("apart", culprits[0].claim.key) if found.apart else (found.place.kind.value, *found.place.values)
     return Case(
