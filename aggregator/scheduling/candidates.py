@@ -60,6 +60,9 @@ _CONTROL_PLANE = (
     "CriticalAddonsOnly",
 )
 
+KEPT = "is kept for others: "
+"""How the reason begins why a tainted node is left aside; the taint follows."""
+
 
 def taint_key(text: str) -> str:
     """Key of a taint from its text, "key=value:effect"."""
@@ -99,7 +102,7 @@ def candidates(nodes: Iterable[NodeObject], stops: Mapping[str, tuple[Stop, ...]
     """`stops`: what keeps the pod off each node, by the node's name (fit.Fit.stops); `requests`: the pod's."""
     aside: dict[str, str] = {}
     left = list(nodes)
-    left = _kept(left, aside, lambda node: _of(stops[node.name], NODE_AFFINITY))
+    left = _kept(left, aside, lambda node: _not_selected(stops[node.name]))
     for resource, asked in requests.items():
         if asked > 0 and is_extended(resource):
             left = _kept(left, aside, _without(resource))
@@ -116,8 +119,8 @@ def _kept(nodes: list[NodeObject], aside: dict[str, str], why: Callable[[NodeObj
     return kept
 
 
-def _of(stops: Iterable[Stop], code: str) -> str:
-    return next((stop.about for stop in stops if stop.code == code), "")
+def _not_selected(stops: Iterable[Stop]) -> str:
+    return next((f"is not {stop.about}" for stop in stops if stop.code == NODE_AFFINITY), "")
 
 
 def _without(resource: str) -> Callable[[NodeObject], str]:
@@ -135,7 +138,7 @@ def _for_the_pod(
         if not taints or (not pools and not workers):
             yield node
         elif any(map(of_control_plane, taints)) or (pools and pool_of(node) not in pools):
-            aside[node.name] = f"is kept for others: {taints[0]}"
+            aside[node.name] = f"{KEPT}{taints[0]}"
         else:
             yield node
 

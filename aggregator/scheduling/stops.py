@@ -28,7 +28,7 @@ class Stop(Struct, frozen=True, gc=False):
 
     code: str
     about: str
-    """Which resource, taint, requirement, port, topology key, claim, or CSI driver."""
+    """Which resource, taint, requirement, port, topology key, claim (or its class), place, or CSI driver."""
     detail: str = ""
     """A clause for the operator."""
     asked: int = 0

@@ -140,12 +140,13 @@ def _unbound(state: ClusterState, claim: Claim, needs: VolumeNeeds) -> None:
             reason = f"has no volume; its class {claim.storage_class} does not exist"
         else:
             reason = "has no volume and no class that would make one"
-        needs.of_pod.append(Stop(UNBOUND_CLAIM, claim.key, f"claim {claim.key} {reason}", objects=objects))
+        about = claim.volume or f"class {claim.storage_class or (class_.name if class_ is not None else '')}"
+        needs.of_pod.append(Stop(UNBOUND_CLAIM, about, f"claim {claim.key} {reason}", objects=objects))
         return
     if claim.selected_node:
         needs.underway.append(claim.key)
         detail = f"the volume of claim {claim.key} is being made for node {claim.selected_node}"
-        stop = Stop(UNBOUND_CLAIM, claim.key, detail, objects=objects)
+        stop = Stop(UNBOUND_CLAIM, f"class {class_.name}", detail, objects=objects)
         needs.nodes.append((frozenset({claim.selected_node}), stop))
     elif class_.provisioner == NO_PROVISIONER or not class_.provisioner:
         _static(state, claim, class_, needs)
@@ -172,7 +173,7 @@ def _static(state: ClusterState, claim: Claim, class_: StorageClass, needs: Volu
     volumes = _fitting_volumes(state, claim, class_)
     there = f"{len(volumes)} free elsewhere" if volumes else "none is free"
     detail = f"claim {claim.key} needs a volume of class {class_.name} that exists already: {there}"
-    stop = Stop(UNBOUND_CLAIM, claim.key, detail, objects=(_name(claim.namespace, claim.name),))
+    stop = Stop(UNBOUND_CLAIM, f"class {class_.name}", detail, objects=(_name(claim.namespace, claim.name),))
     needs.statics.append((volumes, stop))
 
 
