@@ -106,8 +106,10 @@ def _missing(document: _List) -> str:
 def _place(data: bytes, error: str) -> str:
     """Line, column and offset of what msgspec says is wrong."""
     found = _BYTE.search(error)
-    offset = int(found[1]) if found else len(data)
     reason = _BYTE.sub("", error).removeprefix("JSON is malformed: ")
+    offset = int(found[1]) if found else len(data)
+    if reason == "trailing characters":
+        offset -= 1  # it has looked one farther
     line = data.count(b"\n", 0, offset) + 1
     column = offset - data.rfind(b"\n", 0, offset)
     return f"line {line}, column {column} (offset {offset}): {reason[:1].lower()}{reason[1:]}"

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from agent.hosts.bundle import open_bundle
-from aggregator.model import Gap
+from aggregator.model import Gap, Verdict
+from aggregator.signatures.thresholds import Thresholds
+from aggregator.view import ClusterView
 from cli.diagnose import diagnose
 from cli.report import Report, diagnosis_json
 from tests.cli.conftest import Run
@@ -168,3 +170,44 @@ def test_of_each_signal_it_is_known_what_it_was_read_from() -> None:
     assert sources["volumes"] == "/proc/1/mountinfo"
     assert "devices" in sources
     assert "kernel_log" not in sources
+
+
+def test_all_lists_of_the_last_snapshot_are_in_the_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ClusterView] = []
+
+    def noticed(view: ClusterView, _: Thresholds) -> Verdict:
+        seen.append(view)
+        return Verdict()
+
+    monkeypatch.setattr("cli.diagnose.evaluate", noticed)
+    pod = {"metadata": {"name": "p", "namespace": "x"}, "spec": {"nodeName": "a"}, "status": {"phase": "Running"}}
+    kube = {
+        "nodes.json": nodes_list(node_object("a", "a")),
+        "pods.json": json.dumps({"kind": "PodList", "items": [pod, {"metadata": {"name": "no namespace"}}]}),
+        "events.json": json.dumps({"kind": "List", "items": []}),
+        "persistentvolumes.json": '{"items": [',
+        "deployments.json": "{",
+    }
+    report = report_of(bundle_of(tmp_path, {"t0": ["a"], "t1": ["a"]}, kube))
+    (view,) = seen
+    assert (list(view.nodes), list(view.objects.pods_on("a"))) == (["a"], ["x/p"])
+    assert view.objects.knows("nodes", "pods", "events")
+    assert not view.objects.knows("persistentvolumes")
+    assert not view.objects.knows("leases")
+    assert view.now == report.at
+    damaged = {gap.signal: gap.because for gap in report.gaps if gap.status == "damaged"}
+    assert damaged == {
+        "kube/pods": "t1/kube/pods.json: item 1: Pod no namespace: metadata.namespace: missing",
+        "kube/persistentvolumes": "t1/kube/persistentvolumes.json: "
+        "line 1, column 12 (offset 11): input data was truncated",
+        "kube/deployments": "t1/kube/deployments.json: line 1, column 2 (offset 1): input data was truncated",
+    }
+
+
+def test_a_damaged_list_is_said_of_each_snapshot_that_has_one(tmp_path: Path) -> None:
+    path = bundle_of(tmp_path, {"t0": ["a"], "t1": ["a"]}, {"pods.json": '{"items": []}', "nodes.json": "["})
+    (path / "t0/kube").mkdir()
+    (path / "t0/kube/pods.json").write_text("[")
+    report = report_of(path)
+    assert [gap.because.partition(":")[0] for gap in gaps(report, "kube/pods")] == ["t0/kube/pods.json"]
+    assert [gap.because.partition(":")[0] for gap in gaps(report, "kube/nodes")] == ["t1/kube/nodes.json"]
