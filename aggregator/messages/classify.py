@@ -114,6 +114,24 @@ def _scheduling(said: _Said) -> Classification | None:
     return Classification(main.code, beside(main.code, codes), main.text, why=f"what stops {count}")
 
 
+_ADMISSION_REASONS = frozenset(
+    {
+        "nodeaffinity",
+        "nodeports",
+        "tainttoleration",
+        "matchnodeselector",
+        "unexpectedadmissionerror",
+        "podfitshostports",
+    }
+)
+_ADMISSION_SHAPES = ("didn't have enough resource", "predicate…failed")
+
+
+def _admission(said: _Said) -> Classification | None:
+    known = said.reason in _ADMISSION_REASONS or said.reason.startswith("outof")
+    return first(pods.ADMISSION_RULES, said.text) if known or said.has(*_ADMISSION_SHAPES) else None
+
+
 # -- images, volumes, sandboxes ------------------------------------------------------------------------------------
 
 
@@ -351,7 +369,7 @@ def _oom(said: _Said) -> Classification | None:
 
 
 def _general(said: _Said) -> Classification | None:
-    if said.object.startswith("apiserver"):
+    if said.object.startswith(("apiserver", "kube-apiserver")):
         return first((*_GENERAL, hosts.API_SERVER_SAYS_RULE), said.text)
     return first(_OF_A_CONTAINER if said.object == "container" else _GENERAL, said.text)
 
@@ -389,6 +407,7 @@ _AREAS: tuple[_Judge, ...] = (
     _kernel,
     _etcd,
     _scheduling,
+    _admission,
     _image,
     _resize,
     _volume,

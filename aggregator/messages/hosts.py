@@ -326,7 +326,8 @@ ETCD_OWN_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         SLOW_FSYNC,
-        ("etcdserver: request timed out", "etcdserver: request timeout"),
+        ("etcdserver: request timed out", "etcdserver: request timeout", "context deadline exceeded"),
+        unless=("snapshot", "member", "dial tcp"),
         also=(API_TIMEOUT,),
         why="etcd waits for its disk, or for its peers",
     ),
@@ -546,6 +547,7 @@ TIMEOUT_RULES: tuple[Rule, ...] = (
             "failed to get server groups",
             "couldn't get current server api group list",
             "failed to contact apiserver",
+            "etcd cluster is unavailable",
             "failed to get api server",
             "api server…timed out",
             "kubernetes api…timed out",

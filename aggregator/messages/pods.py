@@ -293,6 +293,38 @@ CREATE_RULES: tuple[Rule, ...] = (
 )
 """Of objects that the API server does not take."""
 
+ADMISSION_RULES: tuple[Rule, ...] = (
+    Rule(
+        "sched.too_many_pods",
+        ("didn't have enough resource: pods", "node didn't have enough capacity: pods"),
+        why="the node has as many pods as it may",
+    ),
+    Rule(
+        "sched.insufficient_resources",
+        (
+            "didn't have enough resource",
+            "didn't have enough capacity",
+            "requested number of devices unavailable",
+            "no healthy devices present",
+        ),
+        why="the node has no longer what the scheduler counted on",
+    ),
+    Rule(
+        "sched.node_affinity",
+        ("predicate nodeaffinity failed", "predicate matchnodeselector failed", "predicate generalpredicates failed"),
+        why="the node's labels are not those that the pod asks for",
+    ),
+    Rule(
+        "sched.host_port", ("predicate podfitshostports failed", "predicate nodeports failed"), why="the port is taken"
+    ),
+    Rule(
+        "sched.taint",
+        ("predicate tainttoleration failed", "predicate podtoleratesnodetaints failed"),
+        why="the node has a taint that the pod does not tolerate",
+    ),
+)
+"""Of pods that the kubelet does not take although they were scheduled."""
+
 EVICTION_RULES: tuple[Rule, ...] = (
     Rule(
         "",

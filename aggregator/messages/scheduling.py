@@ -104,7 +104,10 @@ class SchedulerSays:
 
 
 _OF_NODES = re.compile(r"([0-9]{1,7})/([0-9]{1,7}) nodes? (?:are|is) available:?\s*")
-_OLD = re.compile(r"[Nn]o nodes are available that match all of the (?:following )?predicates:{1,2}\s*")
+_OLD = re.compile(
+    r"(?:no nodes are available that match all of the (?:following )?predicates|fit failure summary on nodes)[ :]{1,4}",
+    re.IGNORECASE,
+)
 _AUTOSCALER = re.compile(r"pod didn't trigger scale-up[^:]{0,80}:\s*")
 _END = re.compile(
     r"\.?\s*(?:no new claims to deallocate|preemption:|preemption not|still not schedulable|not all pods are|"
