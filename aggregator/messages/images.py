@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from aggregator.messages.model import Classification
 from aggregator.messages.rules import Rule
+from aggregator.messages.said import Said, by
 
 UNAUTHORIZED = "image.unauthorized"
+
 NOT_FOUND = "image.not_found"
+
 UNREACHABLE = "image.registry_unreachable"
+
 RATE_LIMITED = "image.rate_limited"
+
 INVALID_NAME = "image.invalid_name"
+
 DISK = "image.disk_or_snapshotter"
 
 _RATE = (
@@ -24,6 +31,7 @@ _RATE = (
     "pull qps exceeded",
     "quota exceeded for quota metric",
 )
+
 _DNS = (
     "no such host",
     "temporary failure in name resolution",
@@ -32,7 +40,9 @@ _DNS = (
     "could not resolve host",
     "dial tcp: lookup ",
 )
+
 _TLS_SLOW = ("tls handshake timeout",)
+
 _REFUSED = (
     "unauthorized",
     "authentication required",
@@ -79,6 +89,7 @@ _REFUSED = (
     "unable to retrieve auth token",
     "failed to get authorization token",
 )
+
 _ABSENT = (
     "manifest unknown",
     "manifest_unknown",
@@ -274,6 +285,7 @@ IMAGE_REASONS = frozenset(
         "pullfailed",
     }
 )
+
 IMAGE_SHAPES = (
     "failed to pull image",
     "failed to pull and unpack image",
@@ -303,3 +315,10 @@ IMAGE_SHAPES = (
     "manifest unknown",
     "/manifests/",
 )
+
+
+def judge(said: Said) -> Classification | None:
+    """What a message about a pull says. None: it is about something else."""
+    if said.reason not in IMAGE_REASONS and not said.has(*IMAGE_SHAPES):
+        return None
+    return by(IMAGE_RULES, said, "the pull failed, and it is not said why")
