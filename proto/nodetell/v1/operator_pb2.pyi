@@ -270,3 +270,55 @@ class RuledOut(_message.Message):
     code: str
     because: str
     def __init__(self, code: _Optional[str] = ..., because: _Optional[str] = ...) -> None: ...
+
+class WhatIfRequest(_message.Message):
+    __slots__ = ("lost_zones", "lost_nodes")
+    LOST_ZONES_FIELD_NUMBER: _ClassVar[int]
+    LOST_NODES_FIELD_NUMBER: _ClassVar[int]
+    lost_zones: _containers.RepeatedScalarFieldContainer[str]
+    lost_nodes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, lost_zones: _Optional[_Iterable[str]] = ..., lost_nodes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class WhatIfResponse(_message.Message):
+    __slots__ = ("cluster", "at_unix_ms", "nodes", "stranded", "returning", "going_with_their_node", "unknown")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    AT_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    STRANDED_FIELD_NUMBER: _ClassVar[int]
+    RETURNING_FIELD_NUMBER: _ClassVar[int]
+    GOING_WITH_THEIR_NODE_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    at_unix_ms: int
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    stranded: _containers.RepeatedCompositeFieldContainer[StrandedPods]
+    returning: _containers.RepeatedCompositeFieldContainer[ReturningPods]
+    going_with_their_node: int
+    unknown: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, cluster: _Optional[str] = ..., at_unix_ms: _Optional[int] = ..., nodes: _Optional[_Iterable[str]] = ..., stranded: _Optional[_Iterable[_Union[StrandedPods, _Mapping]]] = ..., returning: _Optional[_Iterable[_Union[ReturningPods, _Mapping]]] = ..., going_with_their_node: _Optional[int] = ..., unknown: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class StrandedPods(_message.Message):
+    __slots__ = ("workload", "cause", "because", "needs", "pods", "claims")
+    WORKLOAD_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_FIELD_NUMBER: _ClassVar[int]
+    PODS_FIELD_NUMBER: _ClassVar[int]
+    CLAIMS_FIELD_NUMBER: _ClassVar[int]
+    workload: str
+    cause: str
+    because: str
+    needs: _containers.RepeatedScalarFieldContainer[str]
+    pods: _containers.RepeatedScalarFieldContainer[str]
+    claims: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, workload: _Optional[str] = ..., cause: _Optional[str] = ..., because: _Optional[str] = ..., needs: _Optional[_Iterable[str]] = ..., pods: _Optional[_Iterable[str]] = ..., claims: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ReturningPods(_message.Message):
+    __slots__ = ("workload", "pods", "nodes")
+    WORKLOAD_FIELD_NUMBER: _ClassVar[int]
+    PODS_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    workload: str
+    pods: _containers.RepeatedScalarFieldContainer[str]
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, workload: _Optional[str] = ..., pods: _Optional[_Iterable[str]] = ..., nodes: _Optional[_Iterable[str]] = ...) -> None: ...

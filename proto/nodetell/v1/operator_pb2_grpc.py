@@ -54,6 +54,11 @@ class OperatorServiceStub:
                 request_serializer=nodetell_dot_v1_dot_operator__pb2.WatchFindingsRequest.SerializeToString,
                 response_deserializer=nodetell_dot_v1_dot_operator__pb2.FindingEvent.FromString,
                 _registered_method=True)
+        self.WhatIf = channel.unary_unary(
+                '/nodetell.v1.OperatorService/WhatIf',
+                request_serializer=nodetell_dot_v1_dot_operator__pb2.WhatIfRequest.SerializeToString,
+                response_deserializer=nodetell_dot_v1_dot_operator__pb2.WhatIfResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer:
@@ -87,6 +92,14 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WhatIf(self, request, context):
+        """What would follow if nodes or zones were lost now. NOT_FOUND for one that there is not; FAILED_PRECONDITION where the
+        API server's nodes and pods are not known.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +122,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.WatchFindings,
                     request_deserializer=nodetell_dot_v1_dot_operator__pb2.WatchFindingsRequest.FromString,
                     response_serializer=nodetell_dot_v1_dot_operator__pb2.FindingEvent.SerializeToString,
+            ),
+            'WhatIf': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhatIf,
+                    request_deserializer=nodetell_dot_v1_dot_operator__pb2.WhatIfRequest.FromString,
+                    response_serializer=nodetell_dot_v1_dot_operator__pb2.WhatIfResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +237,33 @@ class OperatorService:
             '/nodetell.v1.OperatorService/WatchFindings',
             nodetell_dot_v1_dot_operator__pb2.WatchFindingsRequest.SerializeToString,
             nodetell_dot_v1_dot_operator__pb2.FindingEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhatIf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nodetell.v1.OperatorService/WhatIf',
+            nodetell_dot_v1_dot_operator__pb2.WhatIfRequest.SerializeToString,
+            nodetell_dot_v1_dot_operator__pb2.WhatIfResponse.FromString,
             options,
             channel_credentials,
             insecure,
