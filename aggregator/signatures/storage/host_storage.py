@@ -7,19 +7,21 @@ that "who still has it?" costs one look-up and no walk over the fleet.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.cluster.objects import Volume
 from aggregator.node_state import NodeState
+from aggregator.signatures.host_memo import HostMemo
 from aggregator.signatures.storage.identity import disk_tokens, is_disk_of, letters, staging_hash, tail, tells_itself
 from aggregator.view import ClusterView
 
 _NAME = "storage/hosts"
 _STAGED = re.compile(r"/plugins/kubernetes\.io/csi/([^/]+)/([0-9a-f]{64})/globalmount$")
 _ANONYMOUS = "0:"
+_IDLE = (pb.DEVICE_USE_UNUSED, pb.DEVICE_USE_UNSPECIFIED)
 _NO_DISK = ("loop", "zram", "ram", "sr", "fd")
 
 
@@ -30,6 +32,8 @@ class HostStorage:
     volumes: Sequence[pb.Item]
     """As NodeState has them: the same object for as long as none changed."""
     devices: Sequence[pb.Item]
+    events: Sequence[pb.Item]
+    """What the kernel's log tells."""
     by_key: dict[tuple[str, str], list[pb.Volume]] = field(default_factory=dict)
     """Volumes by ("name", volume name), ("handle", handle's last part) and ("hash", of the handle)."""
     disks: list[pb.AttachedDevice] = field(default_factory=list)
@@ -46,6 +50,14 @@ class HostStorage:
     """A volume's file system is read-only or has counted errors."""
     complete: bool = False
     """Disks are known."""
+
+    def holds_for(self, state: NodeState) -> bool:
+        """Nothing that this follows from has changed since."""
+        return (
+            self.volumes is state.of("volume")
+            and self.devices is state.of("attached_device")
+            and self.events is state.of("kernel_event")
+        )
 
     def find(self, volume: Volume) -> list[pb.Volume]:
         """This volume's mounts (of pods and global) on the host."""
@@ -66,9 +78,19 @@ class HostStorage:
 class Fleet:
     """All hosts, and which have what."""
 
-    hosts: dict[str, HostStorage] = field(default_factory=dict)
-    """By node name; a node without an agent is not in it."""
+    memo: HostMemo[HostStorage] = field(default_factory=HostMemo)
     having: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    with_leftovers: set[str] = field(default_factory=set)
+    """Nodes whose hosts have global mounts or disks that no pod of theirs shares."""
+    with_vanished: set[str] = field(default_factory=set)
+    """... that have something mounted whose device is gone."""
+    in_trouble: set[str] = field(default_factory=set)
+    """... that have a volume whose file system is read-only or has counted errors, or whose kernel told of trouble."""
+
+    @property
+    def hosts(self) -> Mapping[str, HostStorage]:
+        """By node name; a node without an agent is not in it."""
+        return self.memo.known
 
     def hosts_with(self, volume: Volume) -> list[str]:
         """Nodes whose hosts have this volume mounted, or a disk that says that it is it, in order."""
@@ -82,26 +104,39 @@ class Fleet:
 
 
 def fleet_of(view: ClusterView) -> Fleet:
-    """What all hosts have. Each host's part is made anew only when its volumes or disks changed; it is kept beside the
-    objects, and one call for each evaluation is enough."""
-    fleet = view.objects.derived.get(_NAME)
-    if not isinstance(fleet, Fleet):
-        fleet = view.objects.derived[_NAME] = Fleet()
-    for node in fleet.hosts.keys() - view.hosts.keys():
-        _forget(fleet, node)
-    for node, state in view.hosts.items():
-        volumes, devices = state.of("volume"), state.of("attached_device")
-        before = fleet.hosts.get(node)
-        if before is None or before.volumes is not volumes or before.devices is not devices:
+    """What all hosts have. Each host's part is made anew only when its volumes, disks or kernel events changed; it is
+    kept beside the objects, and one call for each evaluation is enough."""
+    # Taken out while it is worked on: what raises leaves nothing half done behind.
+    kept = view.objects.derived.pop(_NAME, None)
+    fleet = kept if isinstance(kept, Fleet) else Fleet()
+    for node, state, _ in fleet.memo.changed(view):
+        before = fleet.memo.known.get(node)
+        if before is None or not before.holds_for(state):
             _forget(fleet, node)
-            fleet.hosts[node] = made = storage_of(state)
-            for key in _keys(made):
-                fleet.having.setdefault(key, set()).add(node)
+            _learn(fleet, node, storage_of(state))
+    for node in [node for node in fleet.memo.known if node not in view.hosts]:
+        _forget(fleet, node)
+    fleet.memo.gone(view)
+    view.objects.derived[_NAME] = fleet
     return fleet
 
 
+def _learn(fleet: Fleet, node: str, storage: HostStorage) -> None:
+    fleet.memo.known[node] = storage
+    for key in _keys(storage):
+        fleet.having.setdefault(key, set()).add(node)
+    if storage.lonely or storage.idle:
+        fleet.with_leftovers.add(node)
+    if storage.vanished:
+        fleet.with_vanished.add(node)
+    if storage.troubled or storage.events:
+        fleet.in_trouble.add(node)
+
+
 def _forget(fleet: Fleet, node: str) -> None:
-    before = fleet.hosts.pop(node, None)
+    before = fleet.memo.known.pop(node, None)
+    for names in (fleet.with_leftovers, fleet.with_vanished, fleet.in_trouble):
+        names.discard(node)
     for key in _keys(before) if before is not None else ():
         nodes = fleet.having.get(key)
         if nodes is not None:
@@ -116,38 +151,41 @@ def _keys(storage: HostStorage) -> list[tuple[str, str]]:
 
 def storage_of(state: NodeState) -> HostStorage:
     """What one host has."""
-    volumes, devices = state.of("volume"), state.of("attached_device")
+    volumes, devices, events = state.of("volume"), state.of("attached_device"), state.of("kernel_event")
     by_key: dict[tuple[str, str], list[pb.Volume]] = {}
     in_use: set[str] = set()
+    of_volumes: set[str] = set()
+    staged: list[pb.Volume] = []
+    vanished: list[pb.Volume] = []
+    troubled = False
     for item in volumes:
         volume = item.volume
-        if volume.pod_uid and (volume.mounted or volume.raw_block):
-            in_use.update(each for each in (volume.dev, volume.staging_path) if each)
+        dev, mounted = volume.dev, volume.mounted
+        of_volumes.add(dev)
+        if volume.HasField("disk"):
+            of_volumes.add(volume.disk.dev)
+        if not volume.pod_uid:
+            if mounted and not dev.startswith(_ANONYMOUS):
+                staged.append(volume)
+        elif mounted or volume.raw_block:
+            in_use.update((dev, volume.staging_path))
+        if volume.HasField("attached") and not volume.attached:
+            vanished.append(volume)
+        troubled = troubled or volume.fs_read_only or bool(volume.errors)
         for key in _keys_of(volume):
             by_key.setdefault(key, []).append(volume)
-    lonely = tuple(
-        item.volume
-        for item in volumes
-        if not item.volume.pod_uid
-        and item.volume.mounted
-        and not item.volume.dev.startswith(_ANONYMOUS)
-        and item.volume.dev not in in_use
-        and item.volume.path not in in_use
-    )
+    lonely = tuple(each for each in staged if each.dev not in in_use and each.path not in in_use)
     disks = [item.attached_device for item in devices if _attachable(item.attached_device)]
     told = {each for disk in disks for each in names_of(disk.identity)}
-    of_volumes = {item.volume.disk.dev for item in volumes} | {item.volume.dev for item in volumes}
     idle = tuple(
         disk
         for disk in disks
-        if disk.use in (pb.DEVICE_USE_UNUSED, pb.DEVICE_USE_UNSPECIFIED)
-        and tells_itself(disk.identity)
-        and disk.identity.dev not in of_volumes
+        if disk.use in _IDLE and tells_itself(disk.identity) and disk.identity.dev not in of_volumes
     )
-    vanished = tuple(item.volume for item in volumes if item.volume.HasField("attached") and not item.volume.attached)
-    troubled = any(item.volume.fs_read_only or item.volume.errors for item in volumes)
     complete = any(item.signal_source.signal == "devices" for item in state.of("signal_source"))
-    return HostStorage(volumes, devices, by_key, disks, frozenset(told), lonely, idle, vanished, troubled, complete)
+    return HostStorage(
+        volumes, devices, events, by_key, disks, frozenset(told), lonely, idle, tuple(vanished), troubled, complete
+    )
 
 
 def names_of(disk: pb.DeviceIdentity) -> set[str]:

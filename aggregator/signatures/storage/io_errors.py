@@ -52,18 +52,17 @@ class _Sign:
 
 def cases(facts: Facts) -> Iterator[Case]:
     """One for each disk with volumes in trouble, one for each node whose own disk is."""
-    for node, host in sorted(facts.view.hosts.items()):
+    for node in sorted(facts.fleet.in_trouble):
+        host = facts.view.hosts[node]
         if not facts.host_is_current(node):
             continue
         events = [item.kernel_event for item in host.of("kernel_event") if _class(item.kernel_event) in _CLASSES]
-        storage = facts.fleet.hosts[node]
-        if events or storage.troubled:
-            disks = _disks(host)
-            for disk in disks:
-                case = _of_volumes(facts, host, disk, events)
-                if case is not None:
-                    yield case
-            yield from _of_node(facts, host, disks, events)
+        disks = _disks(host)
+        for disk in disks:
+            case = _of_volumes(facts, host, disk, events)
+            if case is not None:
+                yield case
+        yield from _of_node(facts, host, disks, events)
 
 
 def _class(event: pb.KernelEvent) -> pb.KernelEventClass:

@@ -50,8 +50,8 @@ def cases(facts: Facts, explained: Collection[str]) -> Iterator[Case]:
     """One for each device that is left over; of volumes that are `explained` (by name), none."""
     if not facts.view.objects.knows("pods", "volumeattachments", "persistentvolumes", "persistentvolumeclaims"):
         return
-    for node, storage in sorted(facts.fleet.hosts.items()):
-        if (storage.lonely or storage.idle) and facts.host_is_current(node) and not facts.absence(node):
+    for node in sorted(facts.fleet.with_leftovers):
+        if facts.host_is_current(node) and not facts.absence(node):
             for left in _left_on(facts, node):
                 if left.volume is None or left.volume.name not in explained:
                     case = _case(facts, left)

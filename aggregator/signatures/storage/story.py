@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from aggregator.cluster.objects import Attachment, Pod, Volume
+from aggregator.cluster.objects import Attachment, NodeObject, Pod, Volume
+from aggregator.cluster.state import ClusterState
 from aggregator.messages.classify import classify
 from aggregator.messages.model import Message
 from aggregator.model import Evidence, Severity
@@ -22,6 +24,10 @@ _UNSETTLED: Watchlist[Attachment] = Watchlist(
     lambda objects: objects.attachments,
     lambda each: bool(each.deleted) or not each.attached or each.detach_error is not None,
 )
+_UNREACHABLE: Watchlist[NodeObject] = Watchlist(
+    "storage/unreachable", "nodes", NodeObject, lambda objects: objects.nodes, unreachable
+)
+_NAME = "storage/attached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +88,13 @@ def stories(facts: Facts) -> Iterator[Story]:
     for node in _nobody_there(facts):
         for attachment in objects.attachments_to(node).values():
             names[attachment.volume or attachment.name] = None
-    for storage in facts.fleet.hosts.values():
-        for found in storage.vanished:
+    for node in facts.fleet.with_vanished:
+        for found in facts.fleet.hosts[node].vanished:
             volume = volume_on_host(facts.view, found)
             if volume is not None:
                 names[volume.name] = None
     for pod in objects.starting.values():
-        for used in pod.claims:
+        for used in pod.claims if facts.waited(pod) >= facts.limits.attach_slow_s else ():
             claim = objects.claims.get(f"{pod.namespace}/{used.claim}")
             if claim is not None and claim.volume:
                 names[claim.volume] = None
@@ -141,23 +147,38 @@ def waits(facts: Facts, blocked: Iterable[Waiting]) -> Iterator[Evidence]:
             yield told[0].evidence(waiting.pod.node)
 
 
-@dataclass(frozen=True, slots=True)
-class _Absent:
-    """Names of nodes that have attachments and nobody to answer, as of two revisions."""
+@dataclass(slots=True)
+class _Attached:
+    """How many VolumeAttachments each node has."""
 
-    revisions: tuple[int, int]
-    names: list[str]
+    revision: int = -1
+    count: dict[str, int] = field(default_factory=dict)
 
 
 def _nobody_there(facts: Facts) -> list[str]:
     """Nodes with attachments whose Node object is gone, or whose kubelet is not heard."""
     objects = facts.view.objects
-    revisions = objects.revisions["nodes"], objects.revisions["volumeattachments"]
-    known = objects.derived.get("storage/absent")
-    if isinstance(known, _Absent) and known.revisions == revisions:
-        return known.names
-    silent = [name for name, node in objects.nodes.items() if unreachable(node)]
-    gone = {each.node for each in objects.attachments.values()} - objects.nodes.keys()
-    names = sorted({*silent, *(gone if objects.knows("nodes") else ())})
-    objects.derived["storage/absent"] = _Absent(revisions, names)
-    return names
+    names = set(_UNREACHABLE.of(objects))
+    if objects.knows("nodes"):
+        nodes = objects.nodes
+        names.update(node for node in _attached_nodes(objects) if node not in nodes)
+    return sorted(names)
+
+
+def _attached_nodes(objects: ClusterState) -> Mapping[str, int]:
+    """Nodes that have attachments, brought up to date by what changed."""
+    kept = objects.derived.get(_NAME)
+    if not isinstance(kept, _Attached):
+        kept = objects.derived[_NAME] = _Attached()
+    if kept.revision < objects.revisions["volumeattachments"]:
+        changes = objects.changes(kept.revision) if kept.revision >= 0 else None
+        if changes is None:
+            kept.count = Counter(each.node for each in objects.attachments.values())
+        else:
+            for change in changes:
+                for each, step in ((change.before, -1), (change.after, 1)):
+                    if isinstance(each, Attachment):
+                        kept.count[each.node] = kept.count.get(each.node, 0) + step
+            kept.count = {node: count for node, count in kept.count.items() if count}
+    kept.revision = objects.revision
+    return kept.count

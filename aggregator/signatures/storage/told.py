@@ -172,11 +172,11 @@ def _network_mounts(host: NodeState) -> Iterator[pb.Mount]:
 
 def _silent_servers(facts: Facts) -> Iterator[Case]:
     """Servers that the kernel of a host says do not answer, and that pods there have mounted."""
-    for node, host in sorted(facts.view.hosts.items()):
-        events = host.of("kernel_event")
-        if not events or not facts.host_is_current(node):
+    for node in sorted(facts.fleet.in_trouble):
+        host = facts.view.hosts[node]
+        if not facts.host_is_current(node):
             continue
-        for event in (item.kernel_event for item in events):
+        for event in (item.kernel_event for item in host.of("kernel_event")):
             last = event.last_unix_ms / 1000
             silent = getattr(event, "class") == pb.KERNEL_EVENT_CLASS_NFS_NOT_RESPONDING  # "class": a keyword
             if silent and last and host.at - last <= facts.limits.nfs_silent_recent_s:
