@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aggregator.causes import link
 from aggregator.model import Finding, Gap, Verdict, report_order
-from aggregator.signatures import crash_loop, mtu_mismatch, node_health, slow_fsync, storage_gravity
+from aggregator.signatures import crash_loop, mtu_mismatch, node_health, scheduler_stuck, slow_fsync, storage_gravity
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
@@ -24,6 +24,7 @@ SIGNATURES: tuple[tuple[str, Signature], ...] = (
     ("slow_fsync", slow_fsync.evaluate),
     ("node_health", node_health.evaluate),
     ("crash_loop", crash_loop.evaluate),
+    ("scheduler_stuck", scheduler_stuck.evaluate),
     ("storage_gravity", storage_gravity.evaluate),
 )
 """Name and function of each, in the order they run."""

@@ -8,6 +8,7 @@ from aggregator.signatures import node_health
 from aggregator.signatures.code import Code
 from aggregator.signatures.crash import codes as crash
 from aggregator.signatures.mtu import codes as mtu
+from aggregator.signatures.scheduler import codes as scheduler
 
-CODES: Mapping[str, Code] = {**mtu.CODES, **node_health.CODES, **crash.CODES}
+CODES: Mapping[str, Code] = {**mtu.CODES, **node_health.CODES, **crash.CODES, **scheduler.CODES}
 """By code."""

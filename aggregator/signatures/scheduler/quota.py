@@ -57,7 +57,8 @@ class _Refused:
 def parse(message: str) -> Refusal | None:
     """None: it says nothing of a quota."""
     if (found := _EXCEEDED.search(message)) is not None:
-        return Refusal(found["quota"], *(dict(_PAIR.findall(found[part])) for part in ("asked", "used", "hard")))
+        asked, used, hard = (dict(_PAIR.findall(found[part])) for part in ("asked", "used", "hard"))
+        return Refusal(found["quota"], asked, used, hard)
     if (found := _FAILED.search(message)) is not None:
         return Refusal(found["quota"], missing=" ".join(found["missing"].split()))
     return None
@@ -84,13 +85,13 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterator[Case]:
             latest[about] = event
     for about, event in sorted(latest.items()):
         if about not in told and view.now - event.last <= thresholds.failed_create_recent_s:
-            refusal, workload = parse(event.message), _workload(view.objects, event)
+            refusal, owner = parse(event.message), _workload(view.objects, event)
             age = max(0.0, view.now - (event.first or event.last))
-            stands = workload is not _GONE and not _is_whole(workload)
+            stands = owner is not _GONE and not _is_whole(owner)
             if refusal is None or not stands or age < thresholds.pending_warning_s:
                 continue
             if not _has_room(view.objects, event.object.partition("/")[0], refusal):
-                yield _case(view, about, refusal, age, workload)
+                yield _case(view, about, refusal, age, owner)
 
 
 _GONE = Workload("", "", "")
