@@ -36,6 +36,8 @@ from cli.render import report_text
 from cli.report import Report, diagnosis_json
 from cli.terminal import emit, emit_json, look
 
+_NAMED = 3
+"""Odd objects of one list that are named."""
 _NODE_FOLDER = re.compile(r"(?:^|/)nodes/([^/]+)/")
 
 
@@ -165,8 +167,10 @@ def _objects(snapshot: Snapshot) -> tuple[ClusterState, list[Gap]]:
     for resource in RESOURCES:
         if (data := snapshot.kube.get(resource)) is not None:
             where = snapshot.kube_from.get(resource, snapshot.name)
-            problems = load(state, resource, data, decoder)
-            gaps += [Gap("", f"kube/{resource}", "damaged", f"{where}/kube/{each}") for each in problems]
+            if problems := load(state, resource, data, decoder):
+                more = f"; {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+                because = f"{where}/kube/{resource}.json: {'; '.join(problems[:_NAMED])}{more}"
+                gaps.append(Gap("", f"kube/{resource}", "damaged", because))
     return state, gaps
 
 

@@ -47,7 +47,7 @@ def claim(given: wire.Claim, share: Sharing) -> Claim:
     spec, status = given.spec or wire.ClaimSpec(), given.status or wire.ClaimStatus()
     notes = meta.annotations or wire.ClaimAnnotations()
     requested = amounts(spec.resources.requests if spec.resources else None, ("spec", "resources", "requests"), share)
-    class_name = spec.storage_class_name if spec.storage_class_name is not None else notes.old_class
+    class_name = notes.old_class if notes.old_class is not None else spec.storage_class_name  # as controllers do
     resize = (status.allocated_resource_statuses or {}).get("storage") or status.resize_status
     return Claim(
         namespace=share.text(meta.namespace),
@@ -86,7 +86,7 @@ def volume(given: wire.Volume, share: Sharing) -> Volume:
         created=seconds(meta.creation_timestamp),
         deleted=seconds(meta.deletion_timestamp),
         phase=share.text(status.phase),
-        storage_class=share.text(spec.storage_class_name or notes.old_class),
+        storage_class=share.text(notes.old_class or spec.storage_class_name),
         access_modes=share.value(texts(spec.access_modes, share)),
         block=spec.volume_mode == "Block",
         capacity=amounts(spec.capacity, ("spec", "capacity"), share).get("storage", 0),

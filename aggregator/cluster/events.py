@@ -64,3 +64,8 @@ def wanted(event: Event) -> bool:
 def first_to_go(event: Event) -> tuple[bool, float]:
     """What orders events by how little they are missed."""
     return event.type != "Normal", event.last
+
+
+def too_many(dropped: int) -> str:
+    """What is said where so many events were not kept."""
+    return f"over {MOST_EVENTS:,} events: the oldest {dropped:,} are not kept"

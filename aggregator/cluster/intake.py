@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from aggregator.cluster.decode import DecodeError, Decoder, peek
-from aggregator.cluster.events import MOST_EVENTS, wanted
+from aggregator.cluster.events import too_many, wanted
 from aggregator.cluster.objects import Event
 from aggregator.cluster.resources import WATCHED
 from aggregator.cluster.state import ClusterState
@@ -105,7 +105,7 @@ class ClusterSink:
         found = self._problems.get(resource)
         lines = found.lines() if found is not None else []
         if resource == "events" and self._state.events_dropped:
-            lines.append(f"over {MOST_EVENTS:,} events: the oldest {self._state.events_dropped:,} are not kept")
+            lines.append(too_many(self._state.events_dropped))
         return lines
 
     def _take(self, resource: str, item: msgspec.Raw, problems: _Problems) -> str:

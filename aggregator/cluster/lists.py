@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from aggregator.cluster.decode import DecodeError, Decoder
-from aggregator.cluster.events import wanted
+from aggregator.cluster.events import too_many, wanted
 from aggregator.cluster.objects import Event
 from aggregator.cluster.state import ClusterState
 
@@ -47,7 +47,7 @@ def load(state: ClusterState, resource: str, data: bytes, decoder: Decoder) -> l
     The resource is known afterwards if the list is whole.
     """
     contents = _contents(data)
-    problems = [f"{resource}.json: {contents.problem}"] if contents.problem else []
+    problems = [contents.problem] if contents.problem else []
     odd = 0
     for number, item in enumerate(contents.items):
         try:
@@ -60,9 +60,11 @@ def load(state: ClusterState, resource: str, data: bytes, decoder: Decoder) -> l
         if problem:
             odd += 1
             if odd <= MOST_PROBLEMS:
-                problems.append(f"{resource}.json: item {number}: {problem}")
+                problems.append(f"item {number}: {problem}")
     if odd > MOST_PROBLEMS:
-        problems.append(f"{resource}.json: {odd - MOST_PROBLEMS} more objects with something odd in them")
+        problems.append(f"{odd - MOST_PROBLEMS} more objects with something odd in them")
+    if resource == "events" and state.events_dropped:
+        problems.append(too_many(state.events_dropped))
     state.set_known(resource, not contents.problem)
     return problems
 

@@ -91,7 +91,7 @@ class Sharing:
         """The shared string of this value; empty for None."""
         if not text:
             return ""
-        return self._texts.get(text) or self._texts.add(text, text)
+        return self._texts._values.get(text) or self._texts.add(text, text)  # asked more often than anything else
 
     def value(self, thing: _H) -> _H:
         """The shared one of equal things (of one type)."""

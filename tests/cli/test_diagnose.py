@@ -183,7 +183,7 @@ def test_all_lists_of_the_last_snapshot_are_in_the_view(tmp_path: Path, monkeypa
     pod = {"metadata": {"name": "p", "namespace": "x"}, "spec": {"nodeName": "a"}, "status": {"phase": "Running"}}
     kube = {
         "nodes.json": nodes_list(node_object("a", "a")),
-        "pods.json": json.dumps({"kind": "PodList", "items": [pod, {"metadata": {"name": "no namespace"}}]}),
+        "pods.json": json.dumps({"kind": "PodList", "items": [pod, {"metadata": {"name": "no namespace"}}, {}]}),
         "events.json": json.dumps({"kind": "List", "items": []}),
         "persistentvolumes.json": '{"items": [',
         "deployments.json": "{",
@@ -197,7 +197,8 @@ def test_all_lists_of_the_last_snapshot_are_in_the_view(tmp_path: Path, monkeypa
     assert view.now == report.at
     damaged = {gap.signal: gap.because for gap in report.gaps if gap.status == "damaged"}
     assert damaged == {
-        "kube/pods": "t1/kube/pods.json: item 1: Pod no namespace: metadata.namespace: missing",
+        "kube/pods": "t1/kube/pods.json: item 1: Pod no namespace: metadata.namespace: missing; "
+        "item 2: Pod: metadata.name: missing",
         "kube/persistentvolumes": "t1/kube/persistentvolumes.json: "
         "line 1, column 12 (offset 11): input data was truncated",
         "kube/deployments": "t1/kube/deployments.json: line 1, column 2 (offset 1): input data was truncated",

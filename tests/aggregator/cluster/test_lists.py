@@ -68,17 +68,17 @@ def test_one_odd_object_is_one_problem_and_the_others_count() -> None:
     assert sorted(state.pods) == ["demo/a", "demo/c"]
     assert state.knows("pods")
     assert problems == [
-        "pods.json: item 1: Pod demo/b: spec.nodeName: Expected `str | null`, got `int`",
-        "pods.json: item 2: Pod: the object: Expected `object`, got `str`",
-        "pods.json: item 3: Pod: kind: it is a Service",
-        "pods.json: item 4: Pod demo/c: spec.priority: Expected `int | null`, got `str`",
+        "item 1: Pod demo/b: spec.nodeName: Expected `str | null`, got `int`",
+        "item 2: Pod: the object: Expected `object`, got `str`",
+        "item 3: Pod: kind: it is a Service",
+        "item 4: Pod demo/c: spec.priority: Expected `int | null`, got `str`",
     ]
 
 
 def test_many_odd_objects_are_counted() -> None:
     _, problems = loaded(typed(*({} for _ in range(lists.MOST_PROBLEMS + 5))))
     assert len(problems) == lists.MOST_PROBLEMS + 1
-    assert problems[-1] == "pods.json: 5 more objects with something odd in them"
+    assert problems[-1] == "5 more objects with something odd in them"
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_many_odd_objects_are_counted() -> None:
 def test_what_is_no_list_leaves_the_resource_unknown(data: bytes, problem: str) -> None:
     state, problems = loaded(data)
     assert len(problems) == 1
-    assert problems[0].startswith(f"pods.json: {problem}")
+    assert problems[0].startswith(f"{problem}")
     assert not state.knows("pods")
 
 
 def test_a_page_of_a_longer_list_does_not_pass_for_the_list() -> None:
     metadata = {"continue": "eyJ2IjoibWV0YS5rOHMuaW8vdjEi", "remainingItemCount": 8}
     state, problems = loaded(typed(pod("a"), **metadata))
-    assert problems == ["pods.json: only the first page of a longer list (8 more)"]
+    assert problems == ["only the first page of a longer list (8 more)"]
     assert list(state.pods) == ["demo/a"]
     assert not state.knows("pods")
 
@@ -160,3 +160,12 @@ def test_lists_of_recorded_bundles() -> None:
             else:
                 assert problems == [], path
                 assert state.knows(path.stem)
+
+
+def test_events_that_were_too_many_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.cluster.state.MOST_EVENTS", 10)
+    given = [OLD_EVENT | {"metadata": meta(f"e{number}", "demo")} for number in range(12)]
+    state, problems = loaded(raw({"items": given}), "events")
+    assert len(state.events) == 10
+    assert problems == ["over 50,000 events: the oldest 2 are not kept"]
+    assert state.knows("events")
