@@ -25,21 +25,15 @@ _IDLE = (pb.DEVICE_USE_UNUSED, pb.DEVICE_USE_UNSPECIFIED)
 _NO_DISK = ("loop", "zram", "ram", "sr", "fd")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HostStorage:
-    """One host's volumes and disks."""
+    """One host's volumes and disks. What only a volume in question needs is worked out when one is."""
 
     volumes: Sequence[pb.Item]
     """As NodeState has them: the same object for as long as none changed."""
     devices: Sequence[pb.Item]
     events: Sequence[pb.Item]
     """What the kernel's log tells."""
-    by_key: dict[tuple[str, str], list[pb.Volume]] = field(default_factory=dict)
-    """Volumes by ("name", volume name), ("handle", handle's last part) and ("hash", of the handle)."""
-    disks: list[pb.AttachedDevice] = field(default_factory=list)
-    """Those that can be attached, the root's left out."""
-    told: frozenset[str] = frozenset()
-    """Letters of all that those disks say of themselves."""
     lonely: tuple[pb.Volume, ...] = ()
     """Global mounts of block devices that no pod's mount or device shares."""
     idle: tuple[pb.AttachedDevice, ...] = ()
@@ -50,6 +44,25 @@ class HostStorage:
     """A volume's file system is read-only or has counted errors."""
     complete: bool = False
     """Disks are known."""
+    _by_key: dict[tuple[str, str], list[pb.Volume]] | None = None
+    _disks: list[pb.AttachedDevice] | None = None
+
+    @property
+    def by_key(self) -> Mapping[tuple[str, str], list[pb.Volume]]:
+        """Volumes by ("name", volume name), ("handle", handle's last part) and ("hash", of the handle)."""
+        if self._by_key is None:
+            self._by_key = {}
+            for item in self.volumes:
+                for key in _keys_of(item.volume):
+                    self._by_key.setdefault(key, []).append(item.volume)
+        return self._by_key
+
+    @property
+    def disks(self) -> Sequence[pb.AttachedDevice]:
+        """Those that can be attached, the root's left out."""
+        if self._disks is None:
+            self._disks = [item.attached_device for item in self.devices if _attachable(item.attached_device)]
+        return self._disks
 
     def holds_for(self, state: NodeState) -> bool:
         """Nothing that this follows from has changed since."""
@@ -79,7 +92,8 @@ class Fleet:
     """All hosts, and which have what."""
 
     memo: HostMemo[HostStorage] = field(default_factory=HostMemo)
-    having: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    having: dict[tuple[str, str], tuple[str, ...]] | None = None
+    """Nodes by what their hosts' volumes and disks may be called; None: nobody has asked yet."""
     with_leftovers: set[str] = field(default_factory=set)
     """Nodes whose hosts have global mounts or disks that no pod of theirs shares."""
     with_vanished: set[str] = field(default_factory=set)
@@ -94,6 +108,10 @@ class Fleet:
 
     def hosts_with(self, volume: Volume) -> list[str]:
         """Nodes whose hosts have this volume mounted, or a disk that says that it is it, in order."""
+        if self.having is None:
+            self.having = {}
+            for node, storage in self.hosts.items():
+                _enter(self.having, node, storage)
         named = {node for key in _volume_keys(volume) for node in self.having.get(key, ())}
         found = {node for node in named if self.hosts[node].find(volume)}
         for token in disk_tokens(volume):
@@ -123,8 +141,8 @@ def fleet_of(view: ClusterView) -> Fleet:
 
 def _learn(fleet: Fleet, node: str, storage: HostStorage) -> None:
     fleet.memo.known[node] = storage
-    for key in _keys(storage):
-        fleet.having.setdefault(key, set()).add(node)
+    if fleet.having is not None:
+        _enter(fleet.having, node, storage)
     if storage.lonely or storage.idle:
         fleet.with_leftovers.add(node)
     if storage.vanished:
@@ -137,22 +155,28 @@ def _forget(fleet: Fleet, node: str) -> None:
     before = fleet.memo.known.pop(node, None)
     for names in (fleet.with_leftovers, fleet.with_vanished, fleet.in_trouble):
         names.discard(node)
-    for key in _keys(before) if before is not None else ():
-        nodes = fleet.having.get(key)
-        if nodes is not None:
-            nodes.discard(node)
-            if not nodes:
-                del fleet.having[key]
+    if before is None or fleet.having is None:
+        return
+    for key in _keys(before):
+        rest = tuple(each for each in fleet.having.get(key, ()) if each != node)
+        if rest:
+            fleet.having[key] = rest
+        else:
+            fleet.having.pop(key, None)
 
 
-def _keys(storage: HostStorage) -> list[tuple[str, str]]:
-    return [*storage.by_key, *(("disk", told) for told in storage.told)]
+def _enter(having: dict[tuple[str, str], tuple[str, ...]], node: str, storage: HostStorage) -> None:
+    for key in _keys(storage):
+        having[key] = (*having.get(key, ()), node)
+
+
+def _keys(storage: HostStorage) -> set[tuple[str, str]]:
+    return {*storage.by_key, *(("disk", told) for disk in storage.disks for told in names_of(disk.identity))}
 
 
 def storage_of(state: NodeState) -> HostStorage:
     """What one host has."""
     volumes, devices, events = state.of("volume"), state.of("attached_device"), state.of("kernel_event")
-    by_key: dict[tuple[str, str], list[pb.Volume]] = {}
     in_use: set[str] = set()
     of_volumes: set[str] = set()
     staged: list[pb.Volume] = []
@@ -172,20 +196,15 @@ def storage_of(state: NodeState) -> HostStorage:
         if volume.HasField("attached") and not volume.attached:
             vanished.append(volume)
         troubled = troubled or volume.fs_read_only or bool(volume.errors)
-        for key in _keys_of(volume):
-            by_key.setdefault(key, []).append(volume)
     lonely = tuple(each for each in staged if each.dev not in in_use and each.path not in in_use)
-    disks = [item.attached_device for item in devices if _attachable(item.attached_device)]
-    told = {each for disk in disks for each in names_of(disk.identity)}
+    free = (item.attached_device for item in devices if item.attached_device.use in _IDLE)
     idle = tuple(
         disk
-        for disk in disks
-        if disk.use in _IDLE and tells_itself(disk.identity) and disk.identity.dev not in of_volumes
+        for disk in free
+        if _attachable(disk) and tells_itself(disk.identity) and disk.identity.dev not in of_volumes
     )
     complete = any(item.signal_source.signal == "devices" for item in state.of("signal_source"))
-    return HostStorage(
-        volumes, devices, events, by_key, disks, frozenset(told), lonely, idle, tuple(vanished), troubled, complete
-    )
+    return HostStorage(volumes, devices, events, lonely, idle, tuple(vanished), troubled, complete)
 
 
 def names_of(disk: pb.DeviceIdentity) -> set[str]:
