@@ -125,6 +125,7 @@ class Fleet:
         self._director = Director(
             peers=self._path_mtu.peers, interval_s=self._path_mtu.interval_s, secret=os.urandom(32)
         )
+        self._roster = probing.Roster()
         self._arrange_mono = float("-inf")
         """Who probes whom is not planned anew before this, by the monotonic clock."""
         self._hosts: dict[str, NodeState] = {}
@@ -286,15 +287,9 @@ class Fleet:
         now = self._monotonic()
         if not self._path_mtu.enabled or now < self._arrange_mono:
             return
-        members = [
-            probing.member(name, self.nodes[name].instance, item.probe_endpoint)
-            for name, state in self._hosts.items()
-            if name in presence.heard
-            for item in state.of("probe_endpoint")
-        ]
-        classes = {name: probing.class_of(node) for name, node in view.nodes.items()}
         begun = time.monotonic()
-        self._director.arrange(members, classes)
+        hosts = ((state, self.nodes[name].instance) for name, state in self._hosts.items() if name in presence.heard)
+        self._director.arrange(self._roster.members(hosts), self._roster.classes(view.nodes))
         self._arrange_mono = now + max(ARRANGE_S, ARRANGE_SHARE * (time.monotonic() - begun))
 
     @staticmethod

@@ -16,7 +16,7 @@ import hmac
 import ipaddress
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations_with_replacement
 
 from nodetell.limits import MAX_PROBE_GRANTS, MAX_PROBE_TARGETS
@@ -24,6 +24,7 @@ from nodetell.v1 import agent_pb2, facts_pb2
 
 from aggregator.cluster.objects import NodeObject
 from aggregator.cluster.pools import pool_of
+from aggregator.node_state import NodeState
 
 MAX_PART_BYTES = 850
 """Bytes of one part of a plan, serialized."""
@@ -142,32 +143,92 @@ def _pair(one: str, other: str) -> tuple[str, str]:
     return (one, other) if one < other else (other, one)
 
 
+@lru_cache(maxsize=1 << 16)
 def _hash(salt: str, name: str) -> bytes:
     return hashlib.blake2b(f"{salt}\0{name}".encode(), digest_size=8).digest()
+
+
+class Roster:
+    """Who takes part, by what is known of hosts and Nodes: put together anew only for those that are another."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, tuple[Sequence[facts_pb2.Item], bytes, tuple[Member, ...]]] = {}
+        self._classes: dict[str, tuple[NodeObject, Class]] = {}
+
+    def members(self, hosts: Iterable[tuple[NodeState, bytes]]) -> list[Member]:
+        """Of these hosts those whose agents take part; each with its agent's instance."""
+        before, self._members = self._members, {}
+        for state, instance in hosts:
+            endpoints = state.of("probe_endpoint")
+            known = before.get(state.name)
+            if known is None or known[0] is not endpoints or known[1] != instance:
+                made = tuple(member(state.name, instance, item.probe_endpoint) for item in endpoints)
+                known = (endpoints, instance, made)
+            self._members[state.name] = known
+        return [each for _, _, made in self._members.values() for each in made]
+
+    def classes(self, nodes: Mapping[str, NodeObject]) -> dict[str, Class]:
+        """Classes of all nodes, by name."""
+        before, self._classes = self._classes, {}
+        for name, node in nodes.items():
+            known = before.get(name)
+            self._classes[name] = known if known is not None and known[0] is node else (node, class_of(node))
+        return {name: class_ for name, (_, class_) in self._classes.items()}
 
 
 # -- what each is told -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One node's probes of another: what both are told of it."""
+
+    prober: Member
+    responder: Member
+    grant: agent_pb2.ProbeGrant
+    targets: list[agent_pb2.ProbeTarget]
+
+
+Ways = dict[tuple[str, str], _Way]
+"""By (prober, responder)."""
+
+
 def assignments(
-    members: Mapping[str, Member], classes: Mapping[str, Class], peers: int, secret: bytes
+    members: Mapping[str, Member], classes: Mapping[str, Class], peers: int, secret: bytes, known: Ways | None = None
 ) -> dict[str, Assignment]:
-    """What each agent is to do. Keys follow from `secret`, and from who probes whom in which life of their agents."""
+    """What each agent is to do. Keys follow from `secret`, and from who probes whom in which life of their agents.
+
+    `known`: ways of an assignment before with this secret. They are used again, and are those of this one afterwards.
+    """
     targets: dict[str, list[agent_pb2.ProbeTarget]] = {name: [] for name in members}
     grants: dict[str, list[agent_pb2.ProbeGrant]] = {name: [] for name in members}
+    before: Ways = known if known is not None else {}
+    ways: Ways = {}
     for one, other in sorted(pairs(members, classes, peers)):
         for prober, responder in ((members[one], members[other]), (members[other], members[one])):
-            paths = _paths(prober, responder) if responder.port else []
+            way = before.get((prober.name, responder.name))
+            if way is None or way.prober != prober or way.responder != responder:
+                way = _way(secret, prober, responder)
+            ways[prober.name, responder.name] = way
             room = MAX_PROBE_TARGETS - len(targets[prober.name])
-            if not paths or len(paths) > room or len(grants[responder.name]) >= MAX_PROBE_GRANTS:
+            if not way.targets or len(way.targets) > room or len(grants[responder.name]) >= MAX_PROBE_GRANTS:
                 continue
-            key = _key(secret, prober, responder)
-            grants[responder.name].append(key)
-            targets[prober.name] += [
-                agent_pb2.ProbeTarget(peer=responder.name, via=via, address=address, port=responder.port, key=key)
-                for via, address in paths
-            ]
+            grants[responder.name].append(way.grant)
+            targets[prober.name] += way.targets
+    if known is not None:
+        known.clear()
+        known.update(ways)
     return {name: Assignment(tuple(targets[name]), tuple(grants[name])) for name in members}
+
+
+def _way(secret: bytes, prober: Member, responder: Member) -> _Way:
+    grant = _key(secret, prober, responder)
+    paths = _paths(prober, responder) if responder.port else []
+    targets = [
+        agent_pb2.ProbeTarget(peer=responder.name, via=via, address=address, port=responder.port, key=grant)
+        for via, address in paths
+    ]
+    return _Way(prober, responder, grant, targets)
 
 
 def _paths(prober: Member, responder: Member) -> list[tuple[str, str]]:
@@ -231,6 +292,7 @@ class Director:
         self._members: dict[str, Member] = {}
         self._classes: dict[str, Class] = {}
         self._assignments: dict[str, Assignment] = {}
+        self._ways: Ways = {}
         self._told: dict[str, _Told] = {}
         self._version = 0
 
@@ -247,7 +309,7 @@ class Director:
         current = {each.name: each for each in members}
         if current != self._members or (classes or {}) != self._classes:
             self._members, self._classes = current, dict(classes or {})
-            self._assignments = assignments(current, self._classes, self._peers, self._secret)
+            self._assignments = assignments(current, self._classes, self._peers, self._secret, self._ways)
 
     def next_part(self, node: str, instance: bytes) -> agent_pb2.ProbePlan | None:
         """What to tell the agent of a node next; None: it has been told everything."""

@@ -14,6 +14,7 @@ from nodetell.v1 import agent_pb2, facts_pb2
 from agent.pathmtu.plan import Assembly, Plan
 from aggregator import probing
 from aggregator.cluster.objects import NodeObject
+from aggregator.node_state import NodeState
 from aggregator.probing import Class, Director, Member
 
 UNDERLAY, OVERLAY = ("underlay", "", "10.0.0.{}"), ("overlay", "vxlan/42", "10.244.{}.0")
@@ -139,6 +140,42 @@ def test_keys_change_with_an_agents_life_and_with_the_aggregators() -> None:
 
     assert len({key(), key(b"j" * 16), key(secret=b"t" * 32)}) == 3
     assert key() == key()
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), max_size=12), min_size=1, max_size=5))
+@settings(max_examples=40)
+def test_what_is_kept_of_who_probes_whom_changes_nothing(rounds: list[list[tuple[int, int]]]) -> None:
+    """Agents come, go and are born again; each time the plan is that of one who has never made any."""
+    known: probing.Ways = {}
+    for there in rounds:
+        current = {
+            f"node-{number}": Member(f"node-{number}", bytes([life]) * 16, 7446, node(number).addresses)
+            for number, life in there
+        }
+        assert probing.assignments(current, {}, 3, SECRET, known) == probing.assignments(current, {}, 3, SECRET)
+
+
+def test_the_roster_has_who_takes_part_as_they_are_now() -> None:
+    roster, state = probing.Roster(), NodeState("n")
+    assert roster.members([(state, b"1")]) == []
+    endpoint = facts_pb2.ProbeEndpoint(port=7446)
+    endpoint.addresses.add(via="underlay", address="10.0.0.1")
+    update = agent_pb2.Update(full=True, at_unix_ms=1000)
+    update.items.add(key="probe_endpoint", probe_endpoint=endpoint)
+    state.apply(update)
+    (first,) = roster.members([(state, b"1")])
+    assert first == probing.member("n", b"1", endpoint)
+    assert roster.members([(state, b"1")])[0] is first
+    assert roster.members([(state, b"2")]) == [probing.member("n", b"2", endpoint)]
+    endpoint.port = 7447
+    update.items[0].probe_endpoint.CopyFrom(endpoint)
+    state.apply(update)
+    assert roster.members([(state, b"2")]) == [probing.member("n", b"2", endpoint)]
+    assert roster.members([]) == []
+    zoned = NodeObject("n", labels={"topology.kubernetes.io/zone": "z"})
+    assert roster.classes({"n": NodeObject("n")})["n"].zone == ""
+    assert roster.classes({"n": zoned}) == {"n": probing.class_of(zoned)}
+    assert roster.classes({}) == {}
 
 
 def test_nobody_is_told_to_probe_without_bound() -> None:
