@@ -31,7 +31,7 @@ class LiveCluster:
         self.objects = ClusterState()
         self.metrics = MetricsHistory()
         self._sink = ClusterSink(self.objects)
-        reader = MetricsReader[Sample](MetricsParser, self.metrics.add)
+        reader: MetricsReader[Sample] = MetricsReader(MetricsParser, self.metrics.add)
         self._watch = ClusterWatch(source, self._sink, settings, clock, monotonic, metrics=reader)
 
     async def run(self) -> None:
