@@ -14,7 +14,7 @@ PERMISSION_FS = "crash.permission_fs"
 APP_ERROR = "crash.app_error"
 DNS = "net.dns"
 
-_DNS_RULE = Rule(
+DNS_RULE = Rule(
     DNS,
     (
         "no such host",
@@ -59,6 +59,13 @@ _DNS_RULE = Rule(
     why="a name does not resolve",
 )
 
+TLS_RULE = Rule(
+    "net.tls_handshake_timeout",
+    ("tls handshake timeout", "handshake timed out", "ssl handshake timeout", "handshake timeout"),
+    also=(DEPENDENCY,),
+    why="a TLS handshake does not end: a slow peer, or a path that loses big packets",
+)
+
 APPLICATION_RULES: tuple[Rule, ...] = (
     IDENTITY_RULE,
     Rule(
@@ -67,13 +74,8 @@ APPLICATION_RULES: tuple[Rule, ...] = (
         also=(DNS,),
         why="the name server forwards to itself",
     ),
-    _DNS_RULE,
-    Rule(
-        "net.tls_handshake_timeout",
-        ("tls handshake timeout", "handshake timed out", "ssl handshake timeout", "handshake timeout"),
-        also=(DEPENDENCY,),
-        why="a TLS handshake does not end: a slow peer, or a path that loses big packets",
-    ),
+    DNS_RULE,
+    TLS_RULE,
     Rule(
         PERMISSION_FS,
         (

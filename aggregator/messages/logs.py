@@ -64,11 +64,16 @@ _FIRST_OF_ALL = (
     *control_plane.ETCD_RULES,
 )
 
-_LAST_OF_ALL = (*api_server.TIMEOUT_RULES, *kernel.KERNEL_RULES, *applications.APPLICATION_RULES)
+_LAST_OF_ALL = (*api_server.TIMEOUT_RULES, *kernel.KERNEL_RULES)
 
-_GENERAL = (*_FIRST_OF_ALL, *_LAST_OF_ALL)
+_OF_THE_PLATFORM = (*_FIRST_OF_ALL, *_LAST_OF_ALL, applications.DNS_RULE, applications.TLS_RULE)
+"""A kubelet or API server that gets no connection does not crash of it, so what programs die of is not looked for."""
 
-_OF_A_CONTAINER = (*_FIRST_OF_ALL, api_server.POD_TO_API_RULE, *_LAST_OF_ALL)
+_OF_A_PROGRAM = (*_FIRST_OF_ALL, api_server.POD_TO_API_RULE, *_LAST_OF_ALL, *applications.APPLICATION_RULES)
+
+_OWN_REASONS = frozenset({"", "error", "crashloopbackoff", "backoff", "completed", "terminated", "containercannotrun"})
+_PLATFORM = ("apiserver", "kube", "kernel", "etcd", "node", "containerd", "cri", "docker", "persistentvolume", "pv")
+_PLATFORM_KINDS = ("replicaset", "deployment", "statefulset", "daemonset", "job", "service", "storageclass", "ingress")
 
 
 def judge_etcd(said: Said) -> Classification | None:
@@ -93,8 +98,15 @@ def judge_oom(said: Said) -> Classification | None:
 def judge_log(said: Said) -> Classification | None:
     """What any log says. None: nothing known."""
     if said.object.startswith(("apiserver", "kube-apiserver")):
-        return first((*_GENERAL, api_server.API_SERVER_SAYS_RULE), said.text)
-    return first(_OF_A_CONTAINER if said.object == "container" else _GENERAL, said.text)
+        return first((*_OF_THE_PLATFORM, api_server.API_SERVER_SAYS_RULE), said.text)
+    return first(_OF_A_PROGRAM if _by_a_program(said) else _OF_THE_PLATFORM, said.text)
+
+
+def _by_a_program(said: Said) -> bool:
+    """Whether a program in a container says it, and not the platform of itself, nor an event of a pod."""
+    if said.object == "pod":
+        return said.reason in _OWN_REASONS
+    return not said.object.startswith((*_PLATFORM, *_PLATFORM_KINDS))
 
 
 _BY_EXIT_CODE = {

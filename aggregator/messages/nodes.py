@@ -40,6 +40,7 @@ EVICTION_RULES: tuple[Rule, ...] = (
             "freediskspacefailed",
             "failed to garbage collect required amount of images",
             "image garbage collection failed",
+            "wanted to free # bytes",
             "disk usage on image filesystem is over the high threshold",
             "disk usage on image filesystem",
             "eviction manager: attempting to reclaim…ephemeral-storage",
