@@ -18,6 +18,8 @@ from aggregator.findings import Kind, Transition
 from aggregator.fleet import Fleet
 from aggregator.node_volumes import unknown_resources, volumes_of_node
 from aggregator.view import ClusterView
+from aggregator.whatif import WhatIfError, WhatIfUnknownError, lose, nodes_of
+from aggregator.whatif_messages import loss_to_message
 
 MAX_WATCHERS = 200
 """Watches at a time; one more is refused."""
@@ -98,6 +100,20 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
             findings=[record_to_message(record) for record in records],
             coverage=[gap_to_message(gap) for gap in self._fleet.gaps()],
         )
+
+    async def WhatIf(  # noqa: N802
+        self, request: operator_pb2.WhatIfRequest, context: Any
+    ) -> operator_pb2.WhatIfResponse:
+        """What would follow if nodes or zones were lost now."""
+        view = self._fleet.view()
+        try:
+            return loss_to_message(view, lose(view, nodes_of(view, request.lost_zones, request.lost_nodes)))
+        except WhatIfUnknownError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+            raise
+        except WhatIfError as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+            raise
 
     async def WatchFindings(  # noqa: N802
         self,

@@ -28,13 +28,13 @@ from aggregator.scheduling.stops import (
 from aggregator.topology import Pinned
 
 _WORDS = {
-    NODE_AFFINITY: "are not selected by it",
-    TAINT: "have a taint that it does not tolerate",
-    CORDONED: "are cordoned",
-    HOST_PORT: "have its host port taken",
-    POD_AFFINITY: "are ruled out by pod (anti-)affinity",
-    SPREAD: "are ruled out by its topology spread",
-    VOLUME_LIMIT: "have as many volumes as they take",
+    NODE_AFFINITY: "not selected by it",
+    TAINT: "with a taint that it does not tolerate",
+    CORDONED: "cordoned",
+    HOST_PORT: "with its host port taken",
+    POD_AFFINITY: "ruled out by pod (anti-)affinity",
+    SPREAD: "ruled out by its topology spread",
+    VOLUME_LIMIT: "with as many volumes as they take",
 }
 _NAMED = 3
 
@@ -81,7 +81,8 @@ def shortage_of(
     tally = _tally(fit, candidates)
     held = f"{_held(pinned, where)}; " if pinned else ""
     named = ", ".join(f"{count:,} {word}" for word, count in _most(tally))
-    because = f"{held}of {len(candidates):,} node{'s' if len(candidates) != 1 else ''} left{where}, {named or 'none'}"
+    count = f"{len(candidates):,} node{'s' if len(candidates) != 1 else ''}"
+    because = f"{held}{count} left{'' if pinned else ' in all'}{where}: {named}" if candidates else "no node is left"
     return Shortage(because + _free(fit.pod, tally), tuple(_needs_room(fit.pod, tally, where)), elsewhere)
 
 
@@ -117,7 +118,7 @@ def _tally(fit: Fit, candidates: Iterable[NodeObject]) -> _Tally:
         if not stops:
             continue
         first = stops[0]
-        tally.words["lack " + first.about if first.code in RESOURCES else _WORDS.get(first.code, first.detail)] += 1
+        tally.words["short of " + first.about if first.code in RESOURCES else _WORDS.get(first.code, first.detail)] += 1
         if all(stop.code in RESOURCES for stop in stops):
             _lacks(tally, node, stops)
         codes = {stop.code for stop in stops}

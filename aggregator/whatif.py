@@ -35,6 +35,10 @@ class WhatIfError(Exception):
     """The question cannot be answered: why, one line."""
 
 
+class WhatIfUnknownError(WhatIfError):
+    """What the answer rests on is not known."""
+
+
 class Cause(StrEnum):
     """Why pods could not come back."""
 
@@ -114,7 +118,7 @@ def nodes_of(view: ClusterView, zones: Iterable[str], nodes: Iterable[str]) -> t
     state = view.objects
     missing = [resource for resource in NEEDED if not state.knows(resource)]
     if missing:
-        raise WhatIfError(f"{' and '.join(missing)} of the API server are not known: nothing can be said")
+        raise WhatIfUnknownError(f"{' and '.join(missing)} of the API server are not known: nothing can be said")
     topology = topology_of(state)
     there = sorted({zone for zone in topology.zones.values() if zone})
     found: dict[str, None] = {}

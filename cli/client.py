@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -55,6 +55,11 @@ class Operator:
         """Standing findings, on request those that are over too."""
         request = operator_pb2.ListFindingsRequest(include_resolved=resolved)
         return cast(operator_pb2.ListFindingsResponse, self._stub.ListFindings(request, timeout=self._timeout_s))
+
+    def what_if(self, zones: Sequence[str], nodes: Sequence[str]) -> operator_pb2.WhatIfResponse:
+        """What would follow if these were lost; an RpcError NOT_FOUND for one that there is not."""
+        request = operator_pb2.WhatIfRequest(lost_zones=zones, lost_nodes=nodes)
+        return cast(operator_pb2.WhatIfResponse, self._stub.WhatIf(request, timeout=self._timeout_s))
 
     def watch(self) -> Iterator[operator_pb2.FindingEvent]:
         """Standing findings, then what becomes of them, for ever."""

@@ -30,6 +30,7 @@ _MODULES = {
     "diagnose": "cli.diagnose",
     "collect": "cli.collect",
     "classify": "cli.classify",
+    "whatif": "cli.whatif",
     "version": "cli.version",
 }
 
@@ -75,7 +76,8 @@ def _build(wanted: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nodetell {__version__}", help="print the version")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
-    for add in (_up, _agent, _aggregator, _sensor, _nodes, _node, _findings, _diagnose, _collect, _classify, _version):
+    roles, questions = (_up, _agent, _aggregator, _sensor), (_nodes, _node, _findings, _whatif)
+    for add in (*roles, *questions, _diagnose, _collect, _classify, _version):
         add(commands, wanted)
     return parser
 
@@ -302,6 +304,24 @@ def _findings(commands: Any, _wanted: str) -> None:
     parser.add_argument("--watch", action="store_true", help="go on with each that appears, changes or resolves")
     parser.add_argument("--all", action="store_true", help="also those that are resolved")
     parser.add_argument("--verbose", action="store_true", help="what follows from another finding in full, too")
+    _client(parser)
+
+
+def _whatif(commands: Any, _wanted: str) -> None:
+    parser = _add(
+        commands,
+        "whatif",
+        "tell which pods could not come back if nodes or zones were lost",
+        "Tells which pods would come back elsewhere if nodes or zones were lost now, which could not, why not, and "
+        "what would make them: from an evidence bundle, or of an aggregator's cluster where no bundle is named. Pods "
+        "are placed one after the other by the scheduler's own arithmetic, so that no two count on the same room. The "
+        "exit status is 1 if something could not come back.",
+        "  nodetell whatif --lose-zone eu-west-1a\n  nodetell whatif --lose-node worker-3 --lose-node worker-4\n"
+        "  nodetell whatif prod-a.tar.gz --lose-zone eu-west-1a --format json | jq '.stranded[].because'",
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", nargs="?", help="a bundle, in place of an aggregator")
+    parser.add_argument("--lose-zone", metavar="ZONE", action="append", help="a zone with all its nodes; repeatable")
+    parser.add_argument("--lose-node", metavar="NODE", action="append", help="a node; repeatable")
     _client(parser)
 
 
