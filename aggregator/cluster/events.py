@@ -12,12 +12,13 @@ NORMAL_REASONS = frozenset(
         # the scheduler, preemption, evictions
         "Scheduled",
         "Preempted",
-        "Nominated",
         "TaintManagerEviction",
         "NodeControllerEviction",
         # autoscalers (the cluster's, Karpenter)
         "TriggeredScaleUp",
         "NotTriggerScaleUp",
+        "Nominated",
+        "NominatedForScaleUp",
         "ScaledUpGroup",
         "ScaleDown",
         "ScaleDownEmpty",
@@ -26,6 +27,8 @@ NORMAL_REASONS = frozenset(
         "Unconsolidatable",
         # the kubelet, about pods
         "BackOff",
+        "Pulling",  # these two say as well that all volumes are mounted
+        "Pulled",
         "Killing",
         "Unhealthy",
         "Evicted",
@@ -34,10 +37,15 @@ NORMAL_REASONS = frozenset(
         "SuccessfulMountVolume",
         "WaitForFirstConsumer",
         "WaitForPodScheduled",
+        "FailedBinding",  # a normal one
         "ExternalProvisioning",
         "Provisioning",
+        "ProvisioningSucceeded",
+        "ExternalExpanding",
         "Resizing",
+        "VolumeResizeSuccessful",
         "FileSystemResizeRequired",
+        "FileSystemResizeSuccessful",
         # nodes
         "Starting",
         "NodeReady",

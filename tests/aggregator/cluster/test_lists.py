@@ -120,7 +120,7 @@ def test_a_list_that_is_cut_off_is_never_known(data: st.DataObject) -> None:
 
 
 def test_events_that_say_nothing_are_left_out() -> None:
-    pulled = OLD_EVENT | {"metadata": meta("e2", "demo"), "type": "Normal", "reason": "Pulled"}
+    pulled = OLD_EVENT | {"metadata": meta("e2", "demo"), "type": "Normal", "reason": "Created"}
     state, problems = loaded(raw({"items": [OLD_EVENT, pulled]}), "events")
     assert problems == []
     assert [each.reason for each in state.events.values()] == ["BackOff"]

@@ -215,7 +215,7 @@ def test_problems_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_events_that_say_nothing_are_not_kept() -> None:
     world = World()
-    for number, (kind, reason) in enumerate([("Warning", "Failed"), ("Normal", "Pulled"), ("Normal", "Killing")]):
+    for number, (kind, reason) in enumerate([("Warning", "Failed"), ("Normal", "Created"), ("Normal", "Killing")]):
         world.sink.put(
             "events", item(OLD_EVENT | {"metadata": meta(f"e{number}", "x"), "type": kind, "reason": reason})
         )

@@ -228,7 +228,7 @@ def test_normal_events_are_kept_only_where_they_say_something() -> None:
 
     assert events.wanted(event("Warning", "Anything"))
     assert events.wanted(event("Normal", "Killing"))
-    assert not events.wanted(event("Normal", "Pulled"))
+    assert not events.wanted(event("Normal", "Created"))
 
 
 def test_claims_and_volumes_find_each_other() -> None:
