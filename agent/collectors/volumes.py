@@ -32,7 +32,7 @@ from agent.events.uevents import BlockEvents
 from agent.events.waiter import Source
 from agent.host import Failure, Host, ReadError
 from agent.hosts.files import printable
-from agent.reading import Reading
+from agent.reading import Block, Reading
 
 _MOUNTINFO_BYTES = 64 << 20
 _LISTING_S = 60.0
@@ -176,6 +176,7 @@ class VolumesCollector:
         if parts != self._parts:  # where containers come and go, mounts change all the time and volumes do not
             self._parts, self._built = parts, self._build(parts, now)
         reading.items.update(self._built.items)
+        reading.blocks.update(self._built.blocks)
         mounts = {mount.id: mount for mount in self._mounts} if self._raw else None
         self._compare(_State(now, mounts, self._devices), whens)
         for item in self._timeline.items:
@@ -190,7 +191,10 @@ class VolumesCollector:
             if mount.is_storage:
                 built.add(_mount_item(mount))
         for fs in parts.filesystems.values():
-            built.add(pb.Item(key=f"fs/{fs.fs_type}/{fs.device}", filesystem=fs))
+            key = f"fs/{fs.fs_type}/{fs.device}"
+            built.add(pb.Item(key=key, filesystem=fs))
+            if fs.HasField("errors"):  # a counter, too: that it rose tells more than when, which not every record has
+                built.blocks[key] = Block(("errors",), (fs.errors,))
         _volumes(built, parts)
         self._disks(built, parts, now)
         return built

@@ -14,7 +14,7 @@ from agent.collectors.kubelet import VolumeId, raw_volume_of
 from agent.collectors.timeline import MAX_EVENTS
 from agent.collectors.volumes import VolumesCollector
 from agent.hosts.bundle import BundleHost
-from agent.reading import Reading
+from agent.reading import Block, Reading
 from tests.recorded import host_of, write_files
 
 UID = "74144af8-4695-4c2c-9d81-1aba358643c0"
@@ -94,6 +94,10 @@ def uses(reading: Reading) -> dict[str, int]:
 @pytest.fixture
 def reading(tmp_path: Path) -> Reading:
     return VolumesCollector().collect(host_of(tmp_path, HOST), 1_000.0)
+
+
+def test_errors_of_a_file_system_are_counted(reading: Reading) -> None:
+    assert reading.blocks["fs/ext4/dm-1"] == Block(("errors",), (3,))
 
 
 def test_what_uses_each_disk(reading: Reading) -> None:

@@ -124,6 +124,17 @@ def storage_io_error_readonly__positive_only_the_count_tells() -> Scenario:
 
 
 @scenario
+def storage_io_error_readonly__positive_a_count_that_rose() -> Scenario:
+    """A record that has no more than the count."""
+    lab = cluster()
+    host = database(lab)
+    host.file("sys/fs/ext4/nvme1n1/errors_count", "4\n")
+    lab.tick()
+    host.file("sys/fs/ext4/nvme1n1/errors_count", "6\n")
+    return found(lab, "nobody says when", Want(READ_ONLY, nodes=["n1"], objects=OBJECTS, says=["2 of them just now"]))
+
+
+@scenario
 def storage_io_error_readonly__positive_the_kernel_tells() -> Scenario:
     lab = cluster()
     host = database(lab)
