@@ -99,15 +99,14 @@ REFUSAL_RULES: tuple[Rule, ...] = (
 )
 """The API server refuses, or what it asks does."""
 
-POD_TO_API_RULE = Rule(
+NO_CONNECTION_RULE = Rule(
     "crash.dependency_unreachable",
-    ("/api…dial tcp", "/apis…dial tcp", "/api/v1…dial tcp", "/version…dial tcp"),
+    ("dial tcp",),
     needs=("i/o timeout", "connection refused", "no route to host", "network is unreachable", "connection timed out"),
-    unless=("lookup ", "webhook", "etcdserver"),
-    also=(API_TIMEOUT,),
-    why="the pod does not even get a connection to the API server: the path, before the server itself",
+    unless=("lookup ", "webhook", "etcdserver", "unable to connect to the server", ":6443"),
+    why="the program does not even get a connection",
 )
-"""Of a container only. The kubelet has the API server's own address, a pod has that of a service."""
+"""Of a program only, whose API server stands behind a service: what fails is the path, before the server itself."""
 
 API_SERVER_SAYS_RULE = Rule(
     API_TIMEOUT,

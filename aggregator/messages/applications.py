@@ -274,6 +274,7 @@ APPLICATION_RULES: tuple[Rule, ...] = (
             "cuda out of memory",
             "cuda error",
             "panic:",
+            "panicked at",
             "traceback (most recent call last)",
             "exception in thread",
             "unhandled exception",

@@ -69,7 +69,7 @@ _LAST_OF_ALL = (*api_server.TIMEOUT_RULES, *kernel.KERNEL_RULES)
 _OF_THE_PLATFORM = (*_FIRST_OF_ALL, *_LAST_OF_ALL, applications.DNS_RULE, applications.TLS_RULE)
 """A kubelet or API server that gets no connection does not crash of it, so what programs die of is not looked for."""
 
-_OF_A_PROGRAM = (*_FIRST_OF_ALL, api_server.POD_TO_API_RULE, *_LAST_OF_ALL, *applications.APPLICATION_RULES)
+_OF_A_PROGRAM = (*_FIRST_OF_ALL, api_server.NO_CONNECTION_RULE, *_LAST_OF_ALL, *applications.APPLICATION_RULES)
 
 _OWN_REASONS = frozenset({"", "error", "crashloopbackoff", "backoff", "completed", "terminated", "containercannotrun"})
 _PLATFORM = ("apiserver", "kube", "kernel", "etcd", "node", "containerd", "cri", "docker", "persistentvolume", "pv")

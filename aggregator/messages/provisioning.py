@@ -35,10 +35,13 @@ PROVISION_RULES: tuple[Rule, ...] = (
     Rule(
         CLASS_MISSING,
         (
-            "storageclass.storage.k8s.io…not found",
-            "storageclasses.storage.k8s.io…not found",
-            "storageclass…not found",
-            "storage class…not found",
+            'storageclass.storage.k8s.io "…" not found',
+            'storageclasses.storage.k8s.io "…" not found',
+            'storageclass "…" not found',
+            'storageclass \\"…\\" not found',
+            'k8s.io \\"…\\" not found',
+            "no matching storage class",
+            'storage class "…" not found',
             "no storage class is set",
             "no default storageclass",
             "storage class…was not found",
@@ -236,7 +239,7 @@ _RESIZE_SHAPES = ("error expanding volume", "resize volume", "expandvolume", "vo
 
 _PROVISION_SHAPES = (
     "failed to provision volume",
-    "storageclass.storage.k8s.io…not found",
+    'storageclass.storage.k8s.io "…" not found',
     "no storage class is set",
     "waiting for first consumer",
     "waiting for pod…to be scheduled",
