@@ -31,6 +31,8 @@ _MOST_BESIDE = 4
 
 _REMEMBERED = 4_096
 """Events repeat: most messages of a cluster are a few hundred different ones."""
+_SHORT = 1_024
+"""Characters of a message that is worth remembering: an event's are no more. With 4,096 of them, 4 MiB or so."""
 
 _AREAS: tuple[Callable[[Said], Classification | None], ...] = (
     logs.judge_kernel,
@@ -56,9 +58,17 @@ _AREAS: tuple[Callable[[Said], Classification | None], ...] = (
 """The first that knows what a message is about decides, even if that it tells nothing."""
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def classify(message: Message) -> Classification:
     """What a message says. Never fails: what tells nothing is unknown."""
+    return _remembered(message) if len(message.message) <= _SHORT else _judged(message)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _remembered(message: Message) -> Classification:
+    return _judged(message)
+
+
+def _judged(message: Message) -> Classification:
     said = said_of(message)
     for judge in _AREAS:
         answer = judge(said)

@@ -281,6 +281,7 @@ MOUNT_RULES: tuple[Rule, ...] = (
             "mounting arguments",
         ),
         unless=("timed out waiting for the condition",),
+        last_resort=True,
         why="the mount itself failed",
     ),
     CLOUD_DENIES_RULE,

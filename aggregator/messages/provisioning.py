@@ -153,6 +153,7 @@ PROVISION_RULES: tuple[Rule, ...] = (
             "could not allocate io space",
             "kmskeynotaccessible",
         ),
+        last_resort=True,
         why="the storage behind the class refuses: quota, capacity, credentials or an error of its API",
     ),
 )

@@ -25,6 +25,8 @@ class Rule:
     """Codes that always fit beside it."""
     why: str = ""
     no_fault: bool = False
+    last_resort: bool = False
+    """It tells something only where no other rule does: never beside another."""
 
     def find(self, text: Text) -> tuple[int, int] | None:
         """Where the phrase that decides stands."""
@@ -39,7 +41,8 @@ def first(rules: Sequence[Rule], text: Text) -> Classification | None:
     for position, rule in enumerate(rules):
         span = rule.find(text)
         if span is not None:
-            later = (each.code for each in rules[position + 1 :] if each.code and each.find(text) is not None)
+            after = (each for each in rules[position + 1 :] if each.code and not each.last_resort)
+            later = (each.code for each in after if each.find(text) is not None)
             also = beside(rule.code, (*rule.also, *(later if rule.code else ())))
             return Classification(rule.code, also, text.excerpt(*span), rule.no_fault, rule.why)
     return None
