@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -213,25 +214,25 @@ def test_a_misspelt_field_is_refused() -> None:
 
 @pytest.mark.skipif(not REAL, reason="NODETELL_SHARED names no directory with scenarios")
 def test_the_shape_is_that_of_real_objects() -> None:
-    """Each field that the lab writes is one that some real object of that kind has, at the same place."""
-    real: dict[str, set[str]] = {}
+    """Each field that the lab writes some real object of that kind has, and what all real ones have the lab's have."""
+    some: dict[str, set[str]] = {}
+    every: dict[str, set[str]] = {}
     for path in REAL:
-        try:
-            items = json.loads(path.read_text())["items"]
-        except ValueError:
-            continue
-        for item in items:
-            real.setdefault(item["kind"], set()).update(_paths(item))
+        with contextlib.suppress(ValueError):  # a damaged one is among them
+            for item in json.loads(path.read_text())["items"]:
+                fields = _paths(item)
+                some.setdefault(item["kind"], set()).update(fields)
+                every[item["kind"]] = every.get(item["kind"], fields) & fields
     lab = busy_lab()
     lab.tick(0)
-    odd = {
-        f"{kind}{path}"
-        for kind, (resource, _) in KINDS.items()
-        if kind in real and f"kube/{resource}.json" in lab.snapshots[0][2]
-        for item in json.loads(lab.snapshots[0][2][f"kube/{resource}.json"])["items"]
-        for path in _paths(item) - real[kind]
-    }
+    odd, lacking = set(), set()
+    for kind, (resource, _) in KINDS.items():
+        if kind in some and f"kube/{resource}.json" in lab.snapshots[0][2]:
+            for item in json.loads(lab.snapshots[0][2][f"kube/{resource}.json"])["items"]:
+                odd |= {f"{kind}{path}" for path in _paths(item) - some[kind]}
+                lacking |= {f"{kind}{path}" for path in every[kind] - _paths(item)}
     assert {path for path in odd if not path.startswith(_NOT_AMONG_THE_RECORDED)} == set()
+    assert lacking == set()
 
 
 _NOT_AMONG_THE_RECORDED = (

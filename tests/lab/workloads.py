@@ -63,6 +63,7 @@ def workload(kind: str, key: str, wanted: WorkloadFields, uid: str, now: float) 
             "podManagementPolicy": "OrderedReady",
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
             "revisionHistoryLimit": 10,
+            "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
         }
         status |= {
             "currentReplicas": exist,
@@ -73,6 +74,17 @@ def workload(kind: str, key: str, wanted: WorkloadFields, uid: str, now: float) 
         }
     elif kind == "ReplicaSet":
         status |= {"fullyLabeledReplicas": exist, "terminatingReplicas": 0}
+    elif kind == "Deployment":
+        spec |= {
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
+            "revisionHistoryLimit": 10,
+            "progressDeadlineSeconds": 600,
+        }
+        status |= {
+            "updatedReplicas": exist,
+            "terminatingReplicas": 0,
+            "conditions": _deployed(now + wanted.created, available=ready >= wanted.replicas),
+        }
     elif kind == "DaemonSet":
         del spec["replicas"]
         status = {
@@ -87,7 +99,15 @@ def workload(kind: str, key: str, wanted: WorkloadFields, uid: str, now: float) 
         del spec["replicas"]
         status = compact(active=exist, ready=ready, startTime=stamp(now + wanted.created))
     status |= {"availableReplicas": ready} if kind in ("StatefulSet", "ReplicaSet", "Deployment") else {}
-    found = metadata(key, uid, now + wanted.created, labels={**labels, **wanted.labels}, owners=owners, generation=1)
+    found = metadata(
+        key,
+        uid,
+        now + wanted.created,
+        labels={**labels, **wanted.labels},
+        annotations=_annotations(kind, wanted),
+        owners=owners,
+        generation=1,
+    )
     return made(kind, found, spec=spec, status=status)
 
 
@@ -223,6 +243,37 @@ def event(about: tuple[str, str, str], reason: str, message: str, wanted: EventF
         told |= {"firstTimestamp": stamp(first), "lastTimestamp": stamp(last), "count": wanted.count, "type": kind_of}
         told |= {"eventTime": None, "reportingComponent": component, "reportingInstance": host}
     return {"apiVersion": "v1", "kind": "Event", **told}
+
+
+def _annotations(kind: str, wanted: WorkloadFields) -> Json:
+    """What the deployment controller writes on a Deployment and on its ReplicaSets."""
+    if kind == "Deployment":
+        return {"deployment.kubernetes.io/revision": "1"}
+    if kind == "ReplicaSet" and wanted.owner:
+        return {
+            "deployment.kubernetes.io/desired-replicas": str(wanted.replicas),
+            "deployment.kubernetes.io/max-replicas": str(wanted.replicas + 1),
+            "deployment.kubernetes.io/revision": "1",
+        }
+    return {}
+
+
+def _deployed(at: float, *, available: bool) -> list[Json]:
+    reason = "MinimumReplicasAvailable" if available else "MinimumReplicasUnavailable"
+    told = f"Deployment {'has' if available else 'does not have'} minimum availability."
+    conditions = [("Available", available, reason, told)]
+    conditions.append(("Progressing", True, "NewReplicaSetAvailable", "ReplicaSet has successfully progressed."))
+    return [
+        {
+            "type": kind,
+            "status": str(true),
+            "lastUpdateTime": stamp(at),
+            "lastTransitionTime": stamp(at),
+            "reason": why,
+            "message": message,
+        }
+        for kind, true, why, message in conditions
+    ]
 
 
 def _template(wanted: WorkloadFields, labels: Json) -> Json:
