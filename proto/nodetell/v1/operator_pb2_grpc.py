@@ -72,7 +72,7 @@ class OperatorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetNode(self, request, context):
-        """Everything known of one node. NOT_FOUND if no agent has ever reported for it.
+        """Everything known of one node. NOT_FOUND if no agent has ever reported for it and the API server does not have it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
