@@ -17,8 +17,8 @@ from aggregator.scheduling.resources import could_ever_hold, free
 
 _TRIED = 3
 """Nodes and pods that are tried for a move."""
-_FIXED = ("DaemonSet", "Node")
-"""Owners whose pods cannot move: one for each node, and the kubelet's own."""
+_FIXED = ("DaemonSet", "Node", "Job")
+"""Owners whose pods do not move: one for each node, the kubelet's own, and work that would begin anew."""
 
 
 def smallest_changes(fit: Fit, seen: Survey, found: Cause) -> Iterator[str]:
@@ -120,7 +120,7 @@ def _of_taints(seen: Survey, found: Cause) -> Iterator[str]:
     kept = Counter(taint for _, taint in only if not says_lost(taint))
     if kept:
         taint, count = kept.most_common(1)[0]
-        yield f"A toleration of {taint} would open {count:,} node{'' if count == 1 else 's'} to it."
+        yield f"A toleration of {taint} would open {count:,} node{'' if count == 1 else 's'} to it, if it belongs there."
 
 
 def _uncordon(seen: Survey, found: Cause) -> Iterator[str]:

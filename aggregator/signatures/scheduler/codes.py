@@ -59,7 +59,9 @@ CODES = {
             INCIDENT,
             "a taint that the pod does not tolerate is on every node that was meant for it",
             _PLACED,
-            ("Give the pod's template the toleration if it belongs there; else take the taint off (kubectl taint).",),
+            (
+                "Find out who put the taint there, and what for, before it is tolerated or taken off (kubectl describe node).",
+            ),
         ),
         Code(
             stops.NODE_AFFINITY,

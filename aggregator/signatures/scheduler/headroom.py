@@ -72,7 +72,7 @@ def _case(view: ClusterView, pool: Pool, usual: Size, pods: int, thresholds: Thr
     )
     left = dict(zip(RESOURCES, pool.free(roomiest), strict=True))
     asked = dict(zip(RESOURCES, usual, strict=True))
-    nodes = counted(len(pool.members))
+    nodes, percentile = counted(len(pool.members)), round(thresholds.headroom_percentile * 100)
     told = [api_evidence("nodes", pool.name, "pool.nodes", len(pool.members), unit="nodes", at=view.now)]
     for index, resource in enumerate(RESOURCES):
         share = round(100 * pool.share(index), 1)
@@ -83,8 +83,8 @@ def _case(view: ClusterView, pool: Pool, usual: Size, pods: int, thresholds: Thr
     return Case(
         HEADROOM_LOW,
         (pool.name,),
-        f"In pool {pool.name} no node of {nodes} has room for a pod of {amounts_text(asked)}; no more is asked by "
-        f"{thresholds.headroom_percentile * 100:.0f} % of its {pods:,} pods; {roomiest} comes closest, {short}",
+        f"No node of pool {pool.name} ({nodes}) has room for a pod of the size that is usual there, {amounts_text(asked)} "
+        f"({percentile} % of its {pods:,} pods are no larger); {roomiest} comes closest, {short}",
         (),
         tuple(told),
         stage=Stage.RISK,

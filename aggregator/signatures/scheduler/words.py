@@ -93,19 +93,19 @@ def _of_amounts(seen: Survey, found: Cause) -> str:
     most, in_sum = amount_text(found.about, max(0, best.free)), amount_text(found.about, total)
     if found.code == FRAGMENTATION:
         return f"it asks for {asked}; {in_sum} are free on {_share(seen, found)} in sum, but {most} at most ({name})"
-    return f"it asks for {asked}; {_share(seen, found)} have {most} left at most ({name}), {in_sum} in sum"
+    return f"it asks for {asked}; of {_share(seen, found)} {name} has the most left, {most}, and {in_sum} is the sum"
 
 
 def _of_pods(seen: Survey, found: Cause) -> str:
     name, best = _most_free(found)
     detail = best.detail or f"{amount_text(found.about, max(0, best.free))} left"
-    return f"{_share(seen, found)} take no more pods ({name}: {detail})"
+    return f"no more pods fit on {_share(seen, found)} ({name}: {detail})"
 
 
 def _of_taints(seen: Survey, found: Cause) -> str:
     texts = dict.fromkeys(stop.about for stop in found.stops)
     if all(says_lost(text) for text in texts):
-        return f"{_share(seen, found)} are out of reach or not ready ({_few(found.nodes)}: {_few(texts)})"
+        return f"out of reach or not ready: {_share(seen, found)} ({_few(found.nodes)}; {_few(texts)})"
     return f"it does not tolerate {_few(texts)}, the taint of {_share(seen, found)} ({_few(found.nodes)})"
 
 
@@ -116,7 +116,11 @@ def _of_labels(seen: Survey, found: Cause) -> str:
 
 
 def _of_cordons(seen: Survey, found: Cause) -> str:
-    return f"{_share(seen, found)} that were meant for it are cordoned ({_few(found.nodes)})"
+    return f"cordoned: {_share(seen, found)} meant for it ({_few(found.nodes)})"
+
+
+def _of_company(seen: Survey, found: Cause) -> str:
+    return f'the rule "{found.about}" leaves out {_share(seen, found)}: {found.stops[0].detail}'
 
 
 def _in_detail(seen: Survey, found: Cause) -> str:
@@ -134,6 +138,7 @@ _CLAUSES: dict[str, Callable[[Survey, Cause], str]] = {
     stops.TAINT: _of_taints,
     stops.NODE_AFFINITY: _of_labels,
     stops.CORDONED: _of_cordons,
+    stops.POD_AFFINITY: _of_company,
 }
 
 
@@ -167,14 +172,14 @@ def _ruled_out(seen: Survey, found: Cause) -> Iterator[RuledOut]:
     meant = len(seen.meant.nodes)
     for code, count in sorted(found.others.items()):
         if code != found.code:
-            yield RuledOut(code, f"stops {count:,} of {counted(meant)} that were meant for it, fewer than the cause")
+            yield RuledOut(code, f"stops only {count:,} of {counted(meant)} meant for it")
     kept = {name: why for name, why in seen.meant.aside.items() if why.startswith(KEPT)}
     if kept and found.code != stops.TAINT:
         taints = [why.removeprefix(KEPT) for why in kept.values()]
         whose = "the control plane" if all(map(of_control_plane, taints)) else "others"
-        because = f"{counted(len(kept))} kept for {whose} were never meant for it ({taints[0]})"
+        because = f"never meant for it: {counted(len(kept))} kept for {whose} ({taints[0]})"
         yield RuledOut(stops.TAINT, because)
     others = [(name, why) for name, why in seen.meant.aside.items() if name not in kept]
     if others and found.code != stops.NODE_AFFINITY:
-        because = f"{counted(len(others))} were never meant for it ({others[0][0]}: {others[0][1]})"
+        because = f"never meant for it: {counted(len(others))} ({others[0][0]} {others[0][1]})"
         yield RuledOut(stops.NODE_AFFINITY, because)
