@@ -60,7 +60,8 @@ _AREAS: tuple[Callable[[Said], Classification | None], ...] = (
 
 def classify(message: Message) -> Classification:
     """What a message says. Never fails: what tells nothing is unknown."""
-    return _remembered(message) if len(message.message) <= _SHORT else _judged(message)
+    length = len(message.object) + len(message.reason) + len(message.message)
+    return _remembered(message) if length <= _SHORT else _judged(message)
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -11,6 +11,7 @@ DISK_PRESSURE = "node.disk_pressure"
 MEMORY_PRESSURE = "node.memory_pressure"
 PID_PRESSURE = "node.pid_pressure"
 NODE_LOST = "node.lost"
+NOT_READY = "node.not_ready"
 
 EVICTION_RULES: tuple[Rule, ...] = (
     Rule(
@@ -75,6 +76,15 @@ EVICTION_RULES: tuple[Rule, ...] = (
         why="the node runs out of process numbers",
     ),
     Rule(
+        NOT_READY,
+        (
+            "pleg is not healthy",
+            "container runtime is down",
+            "container runtime status check may not have completed",
+        ),
+        why="the kubelet waits for the container runtime",
+    ),
+    Rule(
         NODE_LOST,
         (
             "kubelet stopped posting node status",
@@ -84,6 +94,7 @@ EVICTION_RULES: tuple[Rule, ...] = (
             "node…is unresponsive",
             "node.kubernetes.io/unreachable",
             "status is now: nodenotready",
+            "node is not ready",
             "deleting node…because it does not exist in the cloud provider",
         ),
         why="the node no longer reports",
@@ -103,6 +114,9 @@ _EVICTION_SHAPES = (
     "attempting to reclaim",
     "kubelet stopped posting node status",
     "status is now: node",
+    "node is not ready",
+    "pleg is not healthy",
+    "container runtime is down",
     "cancelling deletion of pod",
     "kubelet has disk pressure",
     "kubelethasdiskpressure",
