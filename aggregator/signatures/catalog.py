@@ -9,6 +9,7 @@ from aggregator.signatures.code import Code
 from aggregator.signatures.crash import codes as crash
 from aggregator.signatures.mtu import codes as mtu
 from aggregator.signatures.scheduler import codes as scheduler
+from aggregator.signatures.storage import codes as storage
 
-CODES: Mapping[str, Code] = {**mtu.CODES, **node_health.CODES, **crash.CODES, **scheduler.CODES}
+CODES: Mapping[str, Code] = {**mtu.CODES, **node_health.CODES, **crash.CODES, **scheduler.CODES, **storage.CODES}
 """By code."""

@@ -8,8 +8,9 @@ no vaguer one says again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from aggregator.model import Stage, Verdict
+from aggregator.model import Severity, Stage, Verdict
 from aggregator.signatures.case import Case, gather
 from aggregator.signatures.storage import (
     attachment,
@@ -39,13 +40,32 @@ RULES: tuple[Callable[[ClusterView, Thresholds], Iterable[Case]], ...] = (
 )
 """`cases` of the modules about where a volume may be, how it is made, mounted and made larger."""
 
+_POD = "Pod/"
 _VOLUME = "PersistentVolume/"
 
 
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     """Findings of the storage incident for the whole cluster."""
     cases = [*_joined(facts_of(view, thresholds)), *(case for rule in RULES for case in rule(view, thresholds))]
-    return Verdict(findings=gather(view.cluster, cases, CODES))
+    return Verdict(findings=gather(view.cluster, _worse_for_several(view, cases), CODES))
+
+
+def _worse_for_several(view: ClusterView, cases: list[Case]) -> list[Case]:
+    """What harms several workloads is critical, unless the cases say themselves how bad they are."""
+    suffering: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    for case in cases:
+        if case.stage is Stage.ACTIVE and case.severity is None and case.objects[:1]:
+            pod = view.objects.pods.get(case.objects[0].removeprefix(_POD))
+            if pod is not None:
+                whose = pod.owner.uid if pod.owner is not None else pod.key
+                suffering.setdefault((case.code, case.about), set()).add(whose)
+    several = {cause for cause, workloads in suffering.items() if len(workloads) > 1}
+    return [
+        replace(case, severity=Severity.CRITICAL)
+        if case.severity is None and case.stage is Stage.ACTIVE and (case.code, case.about) in several
+        else case
+        for case in cases
+    ]
 
 
 def _joined(facts: Facts) -> list[Case]:

@@ -80,7 +80,6 @@ _ATTACHING = (
             "See the driver's controller: its pods, the log of its csi-attacher container, its rights at the cloud.",
             "See whether the storage or the cloud itself answers: the device may be attached and not reported.",
         ),
-        spreads=False,
     ),
     Code(
         DETACH_STUCK,
@@ -94,7 +93,6 @@ _ATTACHING = (
                 "knows when it is safe elsewhere."
             ),
         ),
-        spreads=False,
     ),
     Code(
         ATTACH_LIMIT,
