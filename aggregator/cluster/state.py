@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, KeysView, Mapping
 from itertools import islice
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, cast
 
 from msgspec import structs
 
 from aggregator.cluster.events import MOST_EVENTS, first_to_go
+from aggregator.cluster.indexes import Indexes
 from aggregator.cluster.objects import (
     NOTHING,
     Amounts,
@@ -53,10 +54,6 @@ JOURNAL = 20_000
 """Changes that are remembered; who asks for older ones begins anew."""
 
 
-_K = TypeVar("_K")
-_T = TypeVar("_T")
-
-
 class Change(NamedTuple):
     """One object that came (before is None), changed, or went (after is None)."""
 
@@ -81,17 +78,7 @@ class ClusterState:
         """What others have worked out from all this, each under a name of its own and with the revision it is of."""
         self.events_dropped = 0
         """Events that were too many to be kept."""
-        self._pod_by_uid: dict[str, Pod] = {}
-        self._pods_on: dict[str, dict[str, Pod]] = {}
-        self._pods_of: dict[str, dict[str, Pod]] = {}
-        self._pods_of_claim: dict[str, dict[str, Pod]] = {}
-        self._waiting: dict[str, Pod] = {}
-        self._starting: dict[str, Pod] = {}
-        self._requested: dict[str, dict[str, int]] = {}
-        self._by_handle: dict[str, dict[str, Volume]] = {}
-        self._attached_to: dict[str, dict[str, Attachment]] = {}
-        self._attachments_of: dict[str, dict[str, Attachment]] = {}
-        self._events_of: dict[tuple[str, str], dict[str, Event]] = {}
+        self._indexes = Indexes()
 
     # -- taking in -------------------------------------------------------------------------------------------------
 
@@ -106,9 +93,7 @@ class ClusterState:
             del objects[key]
         else:
             objects[key] = thing
-        index = _INDEXES.get(resource)
-        if index is not None:
-            index(self, key, before, thing)
+        self._indexes.change(resource, key, before, thing)
         self._record(Change(resource, key, before, thing))
         if resource == "events" and len(objects) > MOST_EVENTS + MOST_EVENTS // 10:
             self._drop_events()
@@ -118,8 +103,7 @@ class ClusterState:
         if not self._objects[resource]:
             return
         self._objects[resource] = {}
-        for name in _INDEXED_BY.get(resource, ()):
-            getattr(self, name).clear()
+        self._indexes.clear(resource)
         self._record(Change(resource, "", None, None))
         self._journal.clear()
 
@@ -232,34 +216,34 @@ class ClusterState:
 
     def pod_by_uid(self, uid: str) -> Pod | None:
         """The pod with this UID, if it still is."""
-        return self._pod_by_uid.get(uid)
+        return self._indexes.pods.by_uid.get(uid)
 
     def pods_on(self, node: str) -> Mapping[str, Pod]:
         """Pods bound to the node, terminal ones too, by key."""
-        return self._pods_on.get(node, {})
+        return self._indexes.pods.on_node.get(node, {})
 
     def pods_of(self, owner: Owner | str) -> Mapping[str, Pod]:
         """Pods of this controller (or its UID), by key."""
-        return self._pods_of.get(owner if isinstance(owner, str) else owner.uid, {})
+        return self._indexes.pods.of_owner.get(owner if isinstance(owner, str) else owner.uid, {})
 
     def pods_of_claim(self, claim: str) -> Mapping[str, Pod]:
         """Pods that name the claim "namespace/name", terminal ones too, by key."""
-        return self._pods_of_claim.get(claim, {})
+        return self._indexes.pods.of_claim.get(claim, {})
 
     @property
     def waiting(self) -> Mapping[str, Pod]:
         """Pods that no node is chosen for yet and that have not ended, by key; gated ones too."""
-        return self._waiting
+        return self._indexes.pods.waiting
 
     @property
     def starting(self) -> Mapping[str, Pod]:
         """Pods that have a node and whose phase is Pending: images, volumes, sandboxes are being made ready. By key."""
-        return self._starting
+        return self._indexes.pods.starting
 
     def requested(self, node: str) -> Amounts:
         """What the pods on a node request together, terminal ones left out, as the scheduler counts; "pods" is their
         number."""
-        return self._requested.get(node, NOTHING)
+        return self._indexes.pods.requested.get(node, NOTHING)
 
     def volume_of(self, claim: Claim) -> Volume | None:
         """The volume that the claim is bound to."""
@@ -272,101 +256,19 @@ class ClusterState:
 
     def volumes_by_handle(self, handle: str) -> Mapping[str, Volume]:
         """Volumes that the outside knows by this handle, by name: usually one; drivers are told apart by the caller."""
-        return self._by_handle.get(handle, {})
+        return self._indexes.volumes.by_handle.get(handle, {})
 
     def attachments_to(self, node: str) -> Mapping[str, Attachment]:
         """VolumeAttachments of the node, by name."""
-        return self._attached_to.get(node, {})
+        return self._indexes.attachments.to_node.get(node, {})
 
     def attachments_of(self, volume: str) -> Mapping[str, Attachment]:
         """VolumeAttachments of the PersistentVolume, by name."""
-        return self._attachments_of.get(volume, {})
+        return self._indexes.attachments.of_volume.get(volume, {})
 
     def events_of(self, kind: str, key: str) -> list[Event]:
         """Events about an object ("Pod", "namespace/name"), oldest first."""
-        return sorted(self._events_of.get((kind, key), {}).values(), key=lambda event: event.last)
-
-
-# -- indexes -------------------------------------------------------------------------------------------------------
-
-
-def _index_pod(state: ClusterState, key: str, before: ApiObject | None, after: ApiObject | None) -> None:
-    if isinstance(before, Pod):
-        if state._pod_by_uid.get(before.uid) is before:
-            del state._pod_by_uid[before.uid]
-        _take(state._pods_on, before.node, key)
-        _take(state._pods_of, before.owner.uid if before.owner is not None else "", key)
-        for claim in before.claims:
-            _take(state._pods_of_claim, f"{before.namespace}/{claim.claim}", key)
-        state._waiting.pop(key, None)
-        state._starting.pop(key, None)
-        _count(state, before, -1)
-    if isinstance(after, Pod):
-        if after.uid:
-            state._pod_by_uid[after.uid] = after
-        _give(state._pods_on, after.node, key, after)
-        _give(state._pods_of, after.owner.uid if after.owner is not None else "", key, after)
-        for claim in after.claims:
-            _give(state._pods_of_claim, f"{after.namespace}/{claim.claim}", key, after)
-        if not after.terminal:
-            if not after.node:
-                state._waiting[key] = after
-            elif after.phase == "Pending":
-                state._starting[key] = after
-        _count(state, after, 1)
-
-
-def _count(state: ClusterState, pod: Pod, sign: int) -> None:
-    if not pod.node or pod.terminal:
-        return
-    requested = state._requested.setdefault(pod.node, {})
-    for name, amount in (("pods", 1), *pod.spec.requests.items()):
-        total = requested.get(name, 0) + sign * amount
-        if total:
-            requested[name] = total
-        else:
-            requested.pop(name, None)
-    if not requested:
-        del state._requested[pod.node]
-
-
-def _index_volume(state: ClusterState, key: str, before: ApiObject | None, after: ApiObject | None) -> None:
-    if isinstance(before, Volume):
-        _take(state._by_handle, before.handle, key)
-    if isinstance(after, Volume):
-        _give(state._by_handle, after.handle, key, after)
-
-
-def _index_attachment(state: ClusterState, key: str, before: ApiObject | None, after: ApiObject | None) -> None:
-    if isinstance(before, Attachment):
-        _take(state._attached_to, before.node, key)
-        _take(state._attachments_of, before.volume, key)
-    if isinstance(after, Attachment):
-        _give(state._attached_to, after.node, key, after)
-        _give(state._attachments_of, after.volume, key, after)
-
-
-def _index_event(state: ClusterState, key: str, before: ApiObject | None, after: ApiObject | None) -> None:
-    if isinstance(before, Event):
-        _take(state._events_of, (before.kind, before.object), key)
-    if isinstance(after, Event):
-        _give(state._events_of, (after.kind, after.object), key, after)
-
-
-_INDEXES = {
-    "pods": _index_pod,
-    "persistentvolumes": _index_volume,
-    "volumeattachments": _index_attachment,
-    "events": _index_event,
-}
-
-
-_INDEXED_BY = {
-    "pods": ("_pod_by_uid", "_pods_on", "_pods_of", "_pods_of_claim", "_waiting", "_starting", "_requested"),
-    "persistentvolumes": ("_by_handle",),
-    "volumeattachments": ("_attached_to", "_attachments_of"),
-    "events": ("_events_of",),
-}
+        return sorted(self._indexes.events.about.get((kind, key), {}).values(), key=lambda event: event.last)
 
 
 def _is_the_same(before: ApiObject, thing: ApiObject) -> bool:
@@ -377,16 +279,3 @@ def _is_the_same(before: ApiObject, thing: ApiObject) -> bool:
         return False
     structs.force_setattr(before, "version", thing.version)
     return True
-
-
-def _give(index: dict[_K, dict[str, _T]], name: _K, key: str, thing: _T) -> None:
-    if name:
-        index.setdefault(name, {})[key] = thing
-
-
-def _take(index: dict[_K, dict[str, _T]], name: _K, key: str) -> None:
-    entries = index.get(name)
-    if entries is not None:
-        entries.pop(key, None)
-        if not entries:
-            del index[name]

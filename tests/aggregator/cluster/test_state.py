@@ -93,10 +93,10 @@ def from_scratch(cluster: ClusterState) -> ClusterState:
     return fresh
 
 
-def indexes(cluster: ClusterState) -> dict[str, object]:
+def indexes(cluster: ClusterState) -> dict[str, dict[str, object]]:
     """All that is indexed."""
-    found = {name: getattr(cluster, name) for name in vars(cluster) if name.startswith("_")}
-    return {name: value for name, value in found.items() if name not in ("_journal", "_known")}
+    kept = cluster._indexes
+    return {name: vars(index) for name, index in vars(kept).items() if name != "_change"}
 
 
 @settings(max_examples=150)
