@@ -7,7 +7,7 @@ from itertools import islice
 
 from nodetell.v1 import facts_pb2 as pb
 
-from aggregator.model import Stage
+from aggregator.model import Evidence, Stage
 from aggregator.signatures.mtu.configuration import OVERLAY_EXCEEDS_UNDERLAY, about_tunnel
 from aggregator.signatures.mtu.observation import Observation, enough
 from aggregator.signatures.mtu.window import HostWindow
@@ -114,6 +114,15 @@ def lost_between(
     everywhere = arrivals()
     unknown = sum(count is None for _, count in everywhere.values())
     total = sum(count or 0 for _, count in everywhere.values())
+    witnesses: dict[tuple[str, float], Evidence] = {}
+
+    def witness(name: str, seconds: float) -> Evidence:
+        if (name, seconds) not in witnesses:
+            window, count = everywhere[name]
+            source = window.host.source("proc/net/snmp")
+            witnesses[name, seconds] = window.witness.rise("Ip.ReasmReqds", count or 0, seconds, source, "fragments")
+        return witnesses[name, seconds]
+
     found = []
     for name, (host, (cut, made, seconds)) in sorted(senders.items()):
         own = everywhere[name][1]
@@ -122,7 +131,7 @@ def lost_between(
         elsewhere = total - (own or 0)
         if elsewhere > host.limits.fragments_arrive_ratio * made:
             continue
-        others = islice((each for other, each in everywhere.items() if other != name), _MOST_WITNESSES)
+        others = islice((other for other in everywhere if other != name), _MOST_WITNESSES)
         found.append(
             Observation(
                 code=FRAGMENTS_LOST,
@@ -133,12 +142,7 @@ def lost_between(
                 "all other nodes",
                 evidence=(
                     host.witness.rise("Ip.FragCreates", made, seconds, host.host.source("proc/net/snmp"), "fragments"),
-                    *(
-                        other.witness.rise(
-                            "Ip.ReasmReqds", count or 0, seconds, other.host.source("proc/net/snmp"), "fragments"
-                        )
-                        for other, count in others
-                    ),
+                    *(witness(other, seconds) for other in others),
                 ),
                 causes=tuple((OVERLAY_EXCEEDS_UNDERLAY, about_tunnel(fit.link)) for fit in host.misfit_tunnels()),
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from nodetell.v1 import facts_pb2 as pb
 
@@ -16,14 +17,19 @@ PATH_BLACK_HOLE = "mtu.path_black_hole"
 PATH_SMALLER = "mtu.path_smaller"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Probe:
-    """One probe result with the node that made it."""
+    """One probe result with the node that made it. What it says is read from the message once."""
 
     node: str
     result: pb.PathMtu
 
-    @property
+    @cached_property
+    def peer(self) -> str:
+        """The node at the other end."""
+        return self.result.peer
+
+    @cached_property
     def too_small(self) -> bool:
         """Something got through, but nothing as large as the interface it was sent from."""
         return self.result.HasField("path_mtu") and self.result.path_mtu < self.result.interface_mtu
@@ -32,6 +38,25 @@ class Probe:
     def passed(self) -> bool:
         """Something got through, as large as the interface."""
         return self.result.HasField("path_mtu") and not self.too_small
+
+    @cached_property
+    def sort(self) -> tuple[str, bool]:
+        """Which way it went, and whether ICMP came back."""
+        return self.result.via, self.result.icmp_seen
+
+    @cached_property
+    def sizes(self) -> tuple[int, int]:
+        """What passed, and what its interface takes; bytes."""
+        return self.result.path_mtu, self.result.interface_mtu
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What it found."""
+        result = self.result
+        ends = f"{result.from_address} to {result.to_address} on {result.peer}"
+        subject = f"{result.interface} ({result.interface_mtu}) {ends}"
+        at = result.at_unix_ms / 1000
+        return Evidence(self.node, "path.mtu", subject, result.path_mtu, "bytes", "path-mtu probe", at)
 
 
 def probes(host: HostNetwork) -> list[Probe]:
@@ -48,10 +73,10 @@ def young(found: list[Probe], at: float, thresholds: Thresholds) -> list[Probe]:
 
 def clean(own: list[Probe]) -> str:
     """That every young probe of one node passed at full size, and towards whom: no MTU fault there. Empty: not so."""
-    if not own or not all(probe.result.path_mtu >= probe.result.interface_mtu for probe in own):
+    if not own or not all(probe.sizes[0] >= probe.sizes[1] for probe in own):
         return ""
-    sizes = sorted({probe.result.interface_mtu for probe in own})
-    peers = listed(sorted({probe.result.peer for probe in own}))
+    sizes = sorted({probe.sizes[1] for probe in own})
+    peers = listed(sorted({probe.peer for probe in own}))
     return f"probes of {' and '.join(map(str, sizes))} bytes pass to {peers}"
 
 
@@ -63,7 +88,7 @@ def path_rules(too_small: list[Probe], of_node: Callable[[str], Sequence[Probe]]
     observations: list[Observation] = []
     for code, silent in ((PATH_BLACK_HOLE, True), (PATH_SMALLER, False)):
         for via in ("overlay", "underlay"):
-            hit = [probe for probe in too_small if probe.result.via == via and probe.result.icmp_seen != silent]
+            hit = [probe for probe in too_small if probe.sort == (via, not silent)]
             observations.extend(_observe(code, via, hit, of_node))
     return observations
 
@@ -73,15 +98,15 @@ def _observe(code: str, via: str, hit: list[Probe], of_node: Callable[[str], Seq
         return []
     by_end: dict[str, list[Probe]] = {}
     for probe in hit:
-        for end in {probe.node, probe.result.peer}:
+        for end in {probe.node, probe.peer}:
             by_end.setdefault(end, []).append(probe)
     observations = []
     for node in sorted(_common_nodes(hit, of_node) or by_end):
         own = by_end[node]
-        sizes = sorted({probe.result.path_mtu for probe in own})
-        largest = max(probe.result.interface_mtu for probe in own)
+        sizes = sorted({probe.sizes[0] for probe in own})
+        largest = max(probe.sizes[1] for probe in own)
         told = "with" if code == PATH_SMALLER else "without"
-        peers = sorted({probe.result.peer if probe.node == node else probe.node for probe in own})
+        peers = sorted({probe.peer if probe.node == node else probe.node for probe in own})
         observations.append(
             Observation(
                 code=code,
@@ -90,7 +115,7 @@ def _observe(code: str, via: str, hit: list[Probe], of_node: Callable[[str], Seq
                 stage=Stage.RISK if code == PATH_SMALLER else Stage.ACTIVE,
                 statement=f"the {via} between {node} and {listed(peers)} passes {' or '.join(map(str, sizes))} bytes "
                 f"where its interfaces take {largest}, {told} ICMP",
-                evidence=tuple(_evidence(probe) for probe in own),
+                evidence=tuple(probe.evidence for probe in own),
                 ruled_out=(
                     RuledOut(PATH_SMALLER, 'no ICMP "fragmentation needed" came back')
                     if code == PATH_BLACK_HOLE
@@ -105,24 +130,11 @@ def _common_nodes(hit: list[Probe], of_node: Callable[[str], Sequence[Probe]]) -
     """The one node that all failing paths share while others' paths pass; empty: no such node."""
     shared = {hit[0].node, hit[0].result.peer}
     for probe in hit:
-        shared &= {probe.node, probe.result.peer}
+        shared &= {probe.node, probe.peer}
         if not shared:
             return set()
-    if len(shared) != 1 or len({frozenset((probe.node, probe.result.peer)) for probe in hit}) < 2:
+    if len(shared) != 1 or len({frozenset((probe.node, probe.peer)) for probe in hit}) < 2:
         return set()
-    bystanders = {end for probe in hit for end in (probe.node, probe.result.peer)} - shared
-    fine = any(probe.passed and probe.result.peer in bystanders for node in bystanders for probe in of_node(node))
+    bystanders = {end for probe in hit for end in (probe.node, probe.peer)} - shared
+    fine = any(probe.passed and probe.peer in bystanders for node in bystanders for probe in of_node(node))
     return shared if fine else set()
-
-
-def _evidence(probe: Probe) -> Evidence:
-    result = probe.result
-    return Evidence(
-        probe.node,
-        "path.mtu",
-        f"{result.interface} ({result.interface_mtu}) {result.from_address} to {result.to_address} on {result.peer}",
-        result.path_mtu,
-        "bytes",
-        "path-mtu probe",
-        result.at_unix_ms / 1000,
-    )
