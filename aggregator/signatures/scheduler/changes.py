@@ -120,7 +120,8 @@ def _of_taints(seen: Survey, found: Cause) -> Iterator[str]:
     kept = Counter(taint for _, taint in only if not says_lost(taint))
     if kept:
         taint, count = kept.most_common(1)[0]
-        yield f"A toleration of {taint} would open {count:,} node{'' if count == 1 else 's'} to it, if it belongs there."
+        opened = f"{count:,} node{'' if count == 1 else 's'}"
+        yield f"A toleration of {taint} would open {opened} to it, if it belongs there."
 
 
 def _uncordon(seen: Survey, found: Cause) -> Iterator[str]:

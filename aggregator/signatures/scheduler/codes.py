@@ -59,9 +59,7 @@ CODES = {
             INCIDENT,
             "a taint that the pod does not tolerate is on every node that was meant for it",
             _PLACED,
-            (
-                "Find out who put the taint there, and what for, before it is tolerated or taken off (kubectl describe node).",
-            ),
+            ("Find out who put the taint there, and what for, before it is tolerated or taken off.",),
         ),
         Code(
             stops.NODE_AFFINITY,

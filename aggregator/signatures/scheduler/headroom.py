@@ -83,8 +83,8 @@ def _case(view: ClusterView, pool: Pool, usual: Size, pods: int, thresholds: Thr
     return Case(
         HEADROOM_LOW,
         (pool.name,),
-        f"No node of pool {pool.name} ({nodes}) has room for a pod of the size that is usual there, {amounts_text(asked)} "
-        f"({percentile} % of its {pods:,} pods are no larger); {roomiest} comes closest, {short}",
+        f"No node of pool {pool.name} ({nodes}) has room for a pod of the size that is usual there, "
+        f"{amounts_text(asked)} ({percentile} % of its {pods:,} pods are no larger); {roomiest} comes closest, {short}",
         (),
         tuple(told),
         stage=Stage.RISK,

@@ -36,6 +36,8 @@ class Refusal:
     """What a message of the API server says of a quota."""
 
     quota: str
+    message: str
+    """Verbatim."""
     asked: Mapping[str, str] = field(default_factory=dict)
     """Quantities by resource, as they were written."""
     used: Mapping[str, str] = field(default_factory=dict)
@@ -58,9 +60,9 @@ def parse(message: str) -> Refusal | None:
     """None: it says nothing of a quota."""
     if (found := _EXCEEDED.search(message)) is not None:
         asked, used, hard = (dict(_PAIR.findall(found[part])) for part in ("asked", "used", "hard"))
-        return Refusal(found["quota"], asked, used, hard)
+        return Refusal(found["quota"], message, asked, used, hard)
     if (found := _FAILED.search(message)) is not None:
-        return Refusal(found["quota"], missing=" ".join(found["missing"].split()))
+        return Refusal(found["quota"], message, missing=" ".join(found["missing"].split()))
     return None
 
 
@@ -201,7 +203,7 @@ def _facts(view: ClusterView, about: str, quota: str, refusal: Refusal, age: flo
     at = view.now
     source = {"ReplicaSet": "replicasets"}.get(about.partition("/")[0], "events")
     yield api_evidence(source, about.partition("/")[2], "controller.refused", round(age), unit="s", at=at)
-    yield api_evidence(source, about.partition("/")[2], "apiserver.says", quoted(_words(refusal)), at=at)
+    yield api_evidence(source, about.partition("/")[2], "apiserver.says", quoted(refusal.message), at=at)
     for resource in refusal.asked:
         for signal, amounts in (("asked", refusal.asked), ("used", refusal.used), ("hard", refusal.hard)):
             if resource in amounts:
