@@ -37,6 +37,17 @@ REFUSAL_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "",
+        ("server localhost:8080 was refused", "localhost:8080/api", "127.0.0.1:8080: connect: connection refused"),
+        why="kubectl's address where it has no kubeconfig: says nothing of the API server",
+    ),
+    Rule(
+        "",
+        ("required revision has been compacted",),
+        no_fault=True,
+        why="a watch that begins anew",
+    ),
+    Rule(
+        "",
         ("address…invalid port", "missing port in address", "unsupported protocol scheme", "first path segment in url"),
         why="an address in its own configuration is malformed",
     ),

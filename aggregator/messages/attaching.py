@@ -279,7 +279,7 @@ ATTACH_SLOW_RULE = Rule(
 ATTACH_RULES: tuple[Rule, ...] = (
     Rule(
         "",
-        ("already attached but it is not ready for workloads", "attachvolume.attach succeeded"),
+        ("not ready for workloads", "attachvolume.attach succeeded", "detachvolume.detach succeeded"),
         no_fault=True,
         why="the storage is still making the volume ready; it says so while it works",
     ),

@@ -72,7 +72,6 @@ KERNEL_RULES: tuple[Rule, ...] = (
         (
             "remounting filesystem read-only",
             "remounting file system read-only",
-            "remount-ro",
             "mounted filesystem read-only after",
             "shutting down filesystem",
             "filesystem has been shut down",
@@ -86,7 +85,7 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "metadata corruption detected",
             "ext4-fs error",
             "ext3-fs error",
-            "ext4-fs (…error",
+            "ext4-fs (…): error",
             "xfs (…error",
             "xfs (…corruption",
             "btrfs error",
@@ -139,6 +138,7 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "currently unreadable (pending) sectors",
             "offline uncorrectable sectors",
         ),
+        unless=("dev fd0", "dev sr0", "device fd0", "device sr0"),  # a drive without a medium
         why="the kernel reports errors of a block device",
     ),
     Rule(

@@ -90,7 +90,10 @@ def judge_kernel(said: Said) -> Classification | None:
 
 def judge_oom(said: Said) -> Classification | None:
     """A container that was killed over its memory limit. None: it was not."""
-    if said.reason in ("oomkilled", "oomkilling") or said.has("|oomkilled|"):
+    denied = said.has(
+        'oomkilled": false', 'oomkilled\\": false', "oomkilled=false", "oomkilled: false", "oomkilled:false"
+    )
+    if said.reason in ("oomkilled", "oomkilling") or (said.has("|oomkilled|") and not denied):
         return Classification(containers.OOM, (), "OOMKilled", why="the kernel killed it over its memory limit")
     return None
 

@@ -27,6 +27,17 @@ API_TIMEOUT = "cp.apiserver_timeout"
 
 MOUNT_RULES: tuple[Rule, ...] = (
     Rule(
+        "",
+        (
+            "appears to be unformatted",
+            "has not been added to the list of volumesinuse",
+            "mountvolume.setup succeeded",
+            "mountvolume.mountdevice succeeded",
+        ),
+        no_fault=True,
+        why="a new volume before it is formatted, or one whose node has not reported yet: it is tried again at once",
+    ),
+    Rule(
         STALE_NFS,
         ("stale file handle", "stale nfs file handle", "estale", "nfs: stale"),
         why="the file server no longer knows the file that the node has open",

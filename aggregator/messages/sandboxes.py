@@ -152,6 +152,8 @@ _SANDBOX_SHAPES = (
     "insufficientfreeaddressesinsubnet",
     "insufficientcidrblocks",
     "subnet.env: no such file",
+    "no networks found in /etc/cni",
+    "unable to update cni config",
     "ipam exhausted",
 )
 

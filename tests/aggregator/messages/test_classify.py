@@ -143,6 +143,11 @@ def test_case_and_white_space_say_nothing(case: dict[str, object], upper: bool) 
         "429 TooManyRequests from the billing API",
         "DNS: upstream configured",
         "waiting for lock",
+        '{"Status": "exited", "OOMKilled": false, "Dead": false}',
+        "Module not found: Error: Can't resolve './util' in '/app/src'",
+        "Error: UPGRADE FAILED: timed out waiting for the condition",
+        "Error from server (NotFound): pods web-0 not found",
+        "The connection to the server localhost:8080 was refused - did you specify the right host or port?",
     ],
 )
 def test_an_ordinary_log_says_nothing(text: str) -> None:
@@ -160,6 +165,9 @@ def test_an_ordinary_log_says_nothing(text: str) -> None:
         "eth0: changing MTU from 1500 to 9000",
         "audit: type=1400 apparmor=DENIED operation=open profile=x name=/proc/1/maps",
         "device veth1 left promiscuous mode",
+        "EXT4-fs (sda1): re-mounted. Opts: errors=remount-ro",
+        "blk_update_request: I/O error, dev fd0, sector 0",
+        "TCP: out of memory -- consider tuning tcp_mem",
         "TCP: request_sock_TCP: Possible SYN flooding on port 443. Sending cookies.",
         "perf: interrupt took too long (2512 > 2500), lowering kernel.perf_event_max_sample_rate",
     ],
