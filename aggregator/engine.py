@@ -7,12 +7,15 @@ before is neither confirmed nor over. Pure: no clock, no input or output.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aggregator.causes import link
+from aggregator.cluster.objects import NodeObject
 from aggregator.model import Finding, Gap, Verdict, report_order
+from aggregator.node_state import NodeState
 from aggregator.signatures import crash_loop, mtu_mismatch, node_health, scheduler_stuck, slow_fsync, storage_gravity
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
@@ -28,6 +31,11 @@ SIGNATURES: tuple[tuple[str, Signature], ...] = (
     ("storage_gravity", storage_gravity.evaluate),
 )
 """Name and function of each, in the order they run."""
+
+Preparation = Callable[[NodeState, NodeObject | None], None]
+
+PREPARATIONS: tuple[Preparation, ...] = (mtu_mismatch.prepare,)
+"""What signatures would rather do host by host, as its facts come, than for all hosts in one evaluation."""
 
 _MAX_REASON = 300
 
@@ -78,6 +86,15 @@ def judge(
         _add(verdict.findings, name, found, judgement)
     judgement.verdict.findings = report_order(link(found.values()))
     return judgement
+
+
+def prepare(state: NodeState, node: NodeObject | None) -> None:
+    """A host's facts have come: what follows from them alone is worked out now, so that no evaluation does it for
+    thousands of hosts at once. What can't be is said when the host is judged.
+    """
+    for preparation in PREPARATIONS:
+        with contextlib.suppress(Exception):
+            preparation(state, node)
 
 
 def _attempt(signature: Signature, view: ClusterView, thresholds: Thresholds) -> Verdict | str:

@@ -172,6 +172,7 @@ class Fleet:
         if known.instance != instance:
             raise UpdateError(f"another agent reports for node {node}")
         known.state.apply(update)
+        engine.prepare(known.state, self._objects.nodes.get(node))
         known.last_update = number
         self._hosts[node] = known.state
         self._awaited.discard(node)

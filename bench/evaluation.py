@@ -6,7 +6,8 @@ The hosts are as their agents' own encoder reports them, with 30 to 100 interfac
 are those of bench.cluster_objects as they come off the wire. Times are CPU time of this one process: the median of
 several, where it can be done again. What is printed for each:
 
-- cold: nothing is known of any host or object but what they sent; everything is worked out;
+- cold: nothing has been judged yet. What follows from one host's items alone was worked out as they came, as the
+  aggregator does it (engine.prepare); what that took is told apart;
 - all hosts changed: every host has sent new counters since, as all do within a few seconds;
 - again: nothing has changed; one host, one host's drops, one pod: that alone has changed;
 - what the aggregator does around it each time: who is heard, what findings became of it, who probes whom.
@@ -57,6 +58,11 @@ class Cluster:
         self.at = START
         for host in self.hosts:
             host.report(self.at)
+        begun = time.process_time()
+        for host in self.hosts:
+            engine.prepare(host.state, self.objects.nodes.get(host.name))
+        self.preparing_ms = (time.process_time() - begun) * 1000 / max(1, nodes)
+        """Of each host, as its first report comes."""
         for _ in range(3):
             self.all_hosts()
 
@@ -175,6 +181,7 @@ def _around(cluster: Cluster, rounds: int) -> dict[str, float]:
         return _median(arrange, 1)
 
     return {
+        "preparing one host": cluster.preparing_ms,
         "findings' lives": _median(lambda: book.update(judgement, presence, cluster.at), rounds),
         "who probes whom, from nothing": _median(arrange, 1),
         "who probes whom, as before": _median(arrange, rounds),
@@ -202,7 +209,7 @@ def report(result: dict[str, Any]) -> str:
     for what, spent in ms.items():
         cells = (f"{spent[name]:.1f}".rjust(size) for name, size in zip(names, columns, strict=True))
         lines.append("  ".join([what.ljust(width), *cells]))
-    lines += ["", *(f"{what.ljust(width)}  {spent:.1f}" for what, spent in result["around"].items()), ""]
+    lines += ["", *(f"{what.ljust(width)}  {spent:.2f}" for what, spent in result["around"].items()), ""]
     for what, most in (
         ("cold", FULL_MS),
         ("all hosts changed", FULL_MS),

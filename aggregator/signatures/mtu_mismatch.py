@@ -19,7 +19,7 @@ from aggregator.node_state import NodeState
 from aggregator.signatures.host_memo import HostMemo
 from aggregator.signatures.mtu import fragments, paths
 from aggregator.signatures.mtu.grouping import findings
-from aggregator.signatures.mtu.host import HostView, look
+from aggregator.signatures.mtu.host import HostView, configure, look
 from aggregator.signatures.mtu.observation import Observation, Witness
 from aggregator.signatures.mtu.roles import RoleTable
 from aggregator.signatures.mtu.settling import MAYBE_MTU, Elsewhere, settle
@@ -39,6 +39,11 @@ def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     verdict = Verdict(findings(view.cluster, hosts.settled(view)), hosts.gaps())
     view.objects.derived[_NAME] = hosts
     return verdict
+
+
+def prepare(state: NodeState, node: NodeObject | None) -> None:
+    """Work out what follows from a host's items alone, ahead of the evaluation that asks for it."""
+    configure(state, node)
 
 
 class _Hosts:

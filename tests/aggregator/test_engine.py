@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from aggregator import engine
+from aggregator.cluster.objects import NodeObject
 from aggregator.engine import SIGNATURES, Signature, evaluate, judge
 from aggregator.model import Finding, Gap, Severity, Stage, Verdict
 from aggregator.node_state import NodeState
@@ -85,3 +89,17 @@ def test_the_registry_says_nothing_of_nothing() -> None:
     assert evaluate(VIEW, THRESHOLDS).findings == []
     names = [name for name, _ in SIGNATURES]
     assert len(set(names)) == len(names)
+
+
+def test_what_cannot_be_prepared_is_told_when_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[str] = []
+
+    def fails(_state: NodeState, _node: NodeObject | None) -> None:
+        raise KeyError("no")
+
+    def notes(state: NodeState, _node: NodeObject | None) -> None:
+        prepared.append(state.name)
+
+    monkeypatch.setattr(engine, "PREPARATIONS", (fails, notes))
+    engine.prepare(NodeState("a"), None)
+    assert prepared == ["a"]

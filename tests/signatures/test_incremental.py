@@ -69,12 +69,14 @@ class Story:
             state.touch(self.now)
         else:
             state.apply(agent_pb2.Update.FromString(update.SerializeToString()))
+        if at % 2:  # ahead of the evaluation, or with it
+            engine.prepare(state, self.objects.nodes.get(name))
 
     def step(self, what: str, name: str, other: str, amount: int) -> None:
         """Something happens on a host, and some hosts report."""
         host = self.hosts[name]
         getattr(self, f"_{what}")(host, other, amount)
-        self.now += amount % 40
+        self.now += amount % 40 + 0.001
         for each in (name, other):
             if each in self.states or amount % 2:
                 self.report(each)

@@ -25,10 +25,12 @@ Place = tuple[str, tuple[str, ...]]
 """What of a Node the rules use: its pool and its pods' ranges."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Configuration:
     """What follows from a host's items and its Node alone."""
 
+    node: NodeObject | None
+    """The Node as it was last; only its place counts."""
     place: Place | None
     network: HostNetwork
     fits: list[TunnelFit]
@@ -57,7 +59,7 @@ class HostView:
 
 def look(state: NodeState, node: NodeObject | None, thresholds: Thresholds) -> HostView:
     """All that the rules say of one host by itself."""
-    known = _configuration(state, node)
+    known = configure(state, node)
     window = HostWindow(known.network, known.fits, thresholds)
     view = HostView(known, window)
     view.gaps = [*known.gaps, *lookalikes.unwatched(known.network)]
@@ -68,19 +70,36 @@ def look(state: NodeState, node: NodeObject | None, thresholds: Thresholds) -> H
     return view
 
 
-def _configuration(state: NodeState, node: NodeObject | None) -> Configuration:
-    place = (pool_of(node), tuple(node.pod_cidrs)) if node is not None else None
+def configure(state: NodeState, node: NodeObject | None) -> Configuration:
+    """What follows from a host's items and its Node, worked out only where either is another."""
     known = state.derived.get(_NAME)
-    if isinstance(known, Configuration) and known.place == place:
-        return known
-    network = HostNetwork(state, node)
+    if not isinstance(known, Configuration):
+        known = state.derived[_NAME] = _configuration(HostNetwork(state, node), _place(node))
+    elif known.node is not node:
+        known.node = node
+        place = _place(node)
+        if place != known.place:
+            known = state.derived[_NAME] = _moved(known, place)
+    return known
+
+
+def _place(node: NodeObject | None) -> Place | None:
+    return (pool_of(node), tuple(node.pod_cidrs)) if node is not None else None
+
+
+def _configuration(network: HostNetwork, place: Place | None) -> Configuration:
     fits, gaps = configuration.overlays(network)
     misfits = configuration.misfits_on_node(network, fits)
-    made = Configuration(
-        place, network, fits, gaps, misfits, roles_of(network), paths.probes(network), _watched(network, fits, misfits)
-    )
-    state.derived[_NAME] = made
-    return made
+    roles, watched = roles_of(network), _watched(network, fits, misfits)
+    return Configuration(network.node, place, network, fits, gaps, misfits, roles, paths.probes(network), watched)
+
+
+def _moved(known: Configuration, place: Place | None) -> Configuration:
+    """The same items with another Node: most follows from the items alone."""
+    network = known.network.of_node(known.node)
+    if network.local_pod_supernets != known.network.local_pod_supernets:
+        return _configuration(network, place)
+    return replace(known, place=place, network=network, roles=roles_of(network))
 
 
 _IP = frozenset({"FragFails", "FragCreates", "ReasmFails", "ReasmTimeout"})

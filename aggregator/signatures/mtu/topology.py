@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
@@ -85,6 +86,14 @@ class HostNetwork:
         info = state.items.get("host")
         self.recorded = info is not None and info.host.recorded
 
+    def of_node(self, node: NodeObject | None) -> HostNetwork:
+        """The same host with another Node: what does not rest on the Node is not worked out again."""
+        other = copy(self)
+        other.node = node
+        for name in ("local_pod_ranges", "local_pod_supernets"):
+            other.__dict__.pop(name, None)
+        return other
+
     # -- what is there -------------------------------------------------------------------------------------------------
 
     def alive(self, link: pb.Link) -> bool:
@@ -148,6 +157,11 @@ class HostNetwork:
             if bridge_of_veths or cni_device:
                 ranges.extend(_network(address) for address in link.addresses)
         return [range_ for range_ in ranges if range_ is not None and not range_.is_link_local]
+
+    @cached_property
+    def local_pod_supernets(self) -> frozenset[Network]:
+        """All that their being near others depends on."""
+        return frozenset(_shortened(range_, _POD_SUPERNET[range_.version]) for range_ in self.local_pod_ranges)
 
     def is_pod_address(self, address: str) -> bool:
         """An address behind an overlay, or of the range that this host's own pods are of."""
