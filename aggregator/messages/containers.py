@@ -106,6 +106,7 @@ START_RULES: tuple[Rule, ...] = (
             "exec…permission denied",
             "exec…not found",
             "exec…is a directory",
+            "exec…not a directory",
             "exec…argument list too long",
             "stat…no such file or directory",
             "starting container process caused…no such file or directory",

@@ -92,7 +92,14 @@ ETCD_OWN_RULES: tuple[Rule, ...] = (
 ELECTION_RULES: tuple[Rule, ...] = (
     Rule(
         "",
-        ("became leader", "became the leader", "successfully acquired lease", "new leader elected"),
+        (
+            "became leader",
+            "became the leader",
+            "successfully acquired lease",
+            "successfully renewed lease",
+            "attempting to acquire leader lease",
+            "new leader elected",
+        ),
         unless=("lost", "failed"),
         no_fault=True,
         why="a leader was chosen",

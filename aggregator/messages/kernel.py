@@ -201,6 +201,7 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "cable error",
             "keep alive watchdog timeout",
             ": link down",
+            "media link off",
             "reset adapter",
             "firmware error…mlx",
             "mlx5…error",
