@@ -8,37 +8,43 @@ its time is none of these.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from aggregator.cluster.objects import Attachment, Pod
-from aggregator.model import Evidence, RuledOut, Stage
+from aggregator.model import Evidence, RuledOut, Severity, Stage
 from aggregator.signatures.case import Case
 from aggregator.signatures.storage import holders, limits, lost_nodes
 from aggregator.signatures.storage.codes import (
     ATTACH_LIMIT,
     ATTACH_TIMEOUT,
     DETACH_STUCK,
+    DEVICE_NOT_FOUND,
     MULTI_ATTACH,
     STALE_ATTACHMENT,
 )
 from aggregator.signatures.storage.facts import Facts, objects_of, quoted, span
 from aggregator.signatures.storage.holders import standing
+from aggregator.signatures.storage.refusals import refusals
 from aggregator.signatures.storage.story import Story, Waiting, severity, stories, waits, who
 
-_GENERIC = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+_NO_DEVICE = frozenset({ATTACH_TIMEOUT, DEVICE_NOT_FOUND, MULTI_ATTACH, STALE_ATTACHMENT, DETACH_STUCK})
+"""What is said of a volume whose device does not come."""
+_ATTACHING = "FailedAttachVolume"
+_GENERIC = ("FailedMount", _ATTACHING, "FailedMapVolume")
 
 
 def cases(facts: Facts) -> Iterator[Case]:
     """What is wrong about attaching and detaching, volume by volume."""
-    if not facts.view.objects.knows("pods", "persistentvolumes", "persistentvolumeclaims"):
-        return
+    told: list[Callable[[Story], Iterable[Case]]] = [lost_nodes.stale, _detach_stuck]
+    if facts.view.objects.knows("pods", "persistentvolumes", "persistentvolumeclaims"):
+        told += [_device_missing, holders.multi_attach, _unfinished]
     for story in stories(facts):
-        yield from _told(story)
+        yield from _told(story, told)
 
 
-def _told(story: Story) -> list[Case]:
+def _told(story: Story, rules: list[Callable[[Story], Iterable[Case]]]) -> list[Case]:
     """The most specific cause, for each node that it is about."""
-    for rule in (lost_nodes.stale, _detach_stuck, _device_missing, holders.multi_attach, _unfinished):
+    for rule in rules:
         found = list(rule(story))
         if found:
             return found
@@ -54,20 +60,21 @@ def _detach_stuck(story: Story) -> Iterator[Case]:
         seconds = facts.age(attachment.deleted)
         if not attachment.deleted or seconds < facts.limits.attach_slow_s:
             continue
-        pods = [each.pod for each in story.blocked]
+        waiting = story.kept_out
+        pods = [each.pod for each in waiting]
         error = attachment.detach_error.message if attachment.detach_error is not None else ""
         how = standing(story, attachment.node)
-        waiting = f"; {who(pods)} waits for it" if pods else ""
+        waits_for_it = f"; {who(pods)} waits for it" if pods else ""
         says = f'; the attacher says "{quoted(error)}"' if error else "; the attacher says nothing"
         yield Case(
             DETACH_STUCK,
             (attachment.node, attachment.attacher) if error else (attachment.attacher, "silent"),
             f"the detachment of {story.volume.name} from {attachment.node} began {span(seconds)} ago and is not done: "
-            f"{how.text}{waiting}{says}",
+            f"{how.text}{waits_for_it}{says}",
             (*objects_of(story.volume, *pods), f"VolumeAttachment/{attachment.name}"),
-            (*facts.attachment_evidence(attachment), *how.evidence, *waits(facts, story.blocked)),
+            (*facts.attachment_evidence(attachment), *how.evidence, *waits(facts, waiting)),
             nodes=(attachment.node,),
-            severity=severity(facts, story.longest),
+            severity=severity(facts, max((each.seconds for each in waiting), default=0.0)),
             weight=seconds,
             ruled_out=(
                 RuledOut(STALE_ATTACHMENT, f"{attachment.node} is there and its kubelet is heard"),
@@ -78,7 +85,7 @@ def _detach_stuck(story: Story) -> Iterator[Case]:
 
 
 def _not_multi_attach(story: Story) -> Iterable[RuledOut]:
-    if story.blocked:
+    if story.kept_out:
         yield RuledOut(MULTI_ATTACH, "nobody keeps the volume: it is being detached already")
 
 
@@ -97,11 +104,11 @@ def _device_missing(story: Story) -> Iterator[Case]:
         rows = story.rows(node)
         here = [pod for pod in facts.users(volume, node) if pod.phase == "Pending" and not pod.deleted]
         sufferers = [pod for pod in here if facts.waited(pod) >= facts.limits.attach_slow_s]
-        sufferers += [each.pod for each in story.blocked if each.seconds >= facts.limits.attach_slow_s]
+        sufferers += [each.pod for each in story.kept_out if each.seconds >= facts.limits.attach_slow_s]
         mounted = [row for row in rows if row.mounted.says]
         running = [pod for pod in facts.users(volume, node) if pod.phase == "Running"]
-        if running and not mounted:
-            continue  # it works, so whoever looked for the device did not see all there is
+        if (running and not mounted) or any(_got_further(facts, pod) for pod in here):
+            continue  # whoever looked for the device did not see all there is
         if mounted:
             sufferers += running
         elif not sufferers and here:
@@ -121,7 +128,7 @@ def _device_missing(story: Story) -> Iterator[Case]:
             ),
             nodes=(node,),
             stage=Stage.ACTIVE if sufferers else Stage.RISK,
-            severity=severity(facts, seconds),
+            severity=severity(facts, seconds) if sufferers else Severity.INFO,
             weight=seconds,
             ruled_out=(RuledOut(MULTI_ATTACH, f"the host of {node} does not have it, whatever its attachment says"),),
             remedies=(
@@ -131,6 +138,12 @@ def _device_missing(story: Story) -> Iterator[Case]:
                 ),
             ),
         )
+
+
+def _got_further(facts: Facts, pod: Pod) -> bool:
+    """What the kubelet says of the pod's volumes is about something that comes after their devices, or beside them."""
+    told = [each.label for each in refusals(facts, pod) if each.label not in _NO_DEVICE]
+    return bool(told)
 
 
 # -- attaching ------------------------------------------------------------------------------------------------------
@@ -144,11 +157,13 @@ def _unfinished(story: Story) -> Iterator[Case]:
         own = next((each for each in story.attachments if each.node == waiting.pod.node), None)
         if story.facts.absence(waiting.pod.node) or waiting.seconds < story.facts.limits.attach_slow_s:
             continue
-        label = story.error_label(own) if own is not None else ""
-        labels = {label, *(each.label for each in waiting.refused if each.event.reason in _GENERIC)}
+        told = [each for each in waiting.refused if each.event.reason in _GENERIC]
+        labels = {each.label for each in told} | ({story.error_label(own)} if own is not None else set())
         if MULTI_ATTACH in labels or _others_have_it(story, waiting):
             continue  # a hand-over, as yet
-        if ATTACH_LIMIT in labels:
+        if any(each.label not in _NO_DEVICE and each.event.reason != _ATTACHING for each in told):
+            continue  # the kubelet says something more certain of it
+        if ATTACH_LIMIT in labels or (own is not None and limits.is_full(story.facts, own)):
             yield limits.refused(story, waiting, own, severity(story.facts, waiting.seconds))
         elif own is not None:
             if story.facts.age(own.created) >= story.facts.limits.attach_slow_s:
@@ -167,9 +182,7 @@ def _never_begun(story: Story, waiting: Waiting) -> bool:
     """No VolumeAttachment at all, although the driver needs them and the waiting is told of."""
     objects = story.facts.view.objects
     if not objects.knows("volumeattachments"):
-        return any(
-            (each.label, each.event.reason) == (ATTACH_TIMEOUT, "FailedAttachVolume") for each in waiting.refused
-        )
+        return any((each.label, each.event.reason) == (ATTACH_TIMEOUT, _ATTACHING) for each in waiting.refused)
     told = [each.label for each in waiting.refused]
     if not told or any(label != ATTACH_TIMEOUT for label in told):
         return False

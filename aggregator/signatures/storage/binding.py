@@ -40,6 +40,7 @@ ZONAL_PROVISIONERS = frozenset(
 """Provisioners all of whose disks are in one zone. Where there are regional disks too (pd.csi.storage.gke.io,
 disk.csi.azure.com) or zones may be ignored (cinder.csi.openstack.org, csi.vsphere.vmware.com), the volumes tell."""
 _NAME = "storage.binding"
+_CASES = "storage.binding.cases"
 _MOST_CLAIMS = 500
 _NAMED = 4
 
@@ -49,10 +50,13 @@ class _Volumes:
     """Names and claims of all volumes by class and node affinity, kept as objects change."""
 
     revision: int = 0
+    changed: int = 0
+    """How often volumes have changed."""
     by_class: dict[str, dict[tuple[NodeTerm, ...] | None, dict[str, str]]] = field(default_factory=dict)
 
     def take(self, before: object, after: object) -> None:
         """Take in one change of a volume."""
+        self.changed += 1
         if isinstance(before, Volume):
             self.by_class.get(before.storage_class, {}).get(before.node_terms, {}).pop(before.name, None)
         if isinstance(after, Volume) and after.storage_class:
@@ -79,15 +83,21 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:  # noqa:
     """One for each class."""
     state = view.objects
     if not state.knows("nodes", "storageclasses"):
-        return
-    immediate = [each for _, each in sorted(state.storage_classes.items()) if not each.waits_for_consumer]
-    if not immediate:
-        return
-    topology = topology_of(state)
-    zones = _zones(view, topology)
+        return []
+    topology, volumes = topology_of(state), _volumes(state)
+    # Volumes and classes change seldom: what follows from them is kept until they do.
+    key = state.revisions["storageclasses"], volumes.changed, topology.version
+    known = state.derived.get(_CASES)
+    if not isinstance(known, tuple) or known[0] != key:
+        known = state.derived[_CASES] = key, list(_cases(view, topology, volumes))
+    return list(known[1])
+
+
+def _cases(view: ClusterView, topology: Topology, volumes: _Volumes) -> Iterator[Case]:
+    immediate = [each for _, each in sorted(view.objects.storage_classes.items()) if not each.waits_for_consumer]
+    zones = _zones(view, topology) if immediate else Counter[str]()
     if len(zones) < 2:
         return
-    volumes = _volumes(state)
     for made_by in immediate:
         if len(_allowed(topology, made_by, zones)) > 1:
             found = _case(view, made_by, zones, _pinned(topology, volumes, made_by.name, zones))

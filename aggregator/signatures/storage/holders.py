@@ -105,7 +105,8 @@ def multi_attach(story: Story) -> Iterator[Case]:
     facts, volume = story.facts, story.volume
     wanted_on = {each.pod.node for each in waiting}
     nodes = {each.node for each in story.attachments if each.attached and not each.deleted} - wanted_on
-    nodes |= {node for node in facts.fleet.hosts_with(volume) if facts.host_is_current(node)} - wanted_on
+    having = set(facts.fleet.hosts_with(volume)) - wanted_on
+    nodes |= {node for node in having if facts.host_is_current(node)} or (having if not nodes else set())
     found = [standing(story, node) for node in sorted(nodes)]
     proved = any(each.ghost for each in found)
     border = facts.limits.attach_slow_s if proved else facts.limits.attach_handover_s

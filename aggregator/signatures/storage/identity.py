@@ -8,6 +8,7 @@ be recognised, but a disk of it that is not found proves nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
 
@@ -20,20 +21,23 @@ LEAST_LETTERS = 8
 CINDER_SERIAL = 20
 """A virtio disk's serial number holds so many characters (drivers/block/virtio_blk.c: VIRTIO_BLK_ID_BYTES)."""
 
-TELLING_DRIVERS = frozenset(
-    {
-        "ebs.csi.aws.com",  # NVMe serial number "vol0abc..." of the volume "vol-0abc..."
-        "ebs.csi.eks.amazonaws.com",
-        "pd.csi.storage.gke.io",  # udev's "google-NAME", and the unit serial number
-        "cinder.csi.openstack.org",  # serial number: the beginning of the UUID
-        "csi.vsphere.vmware.com",  # world-wide id with disk.EnableUUID, which the driver asks for
-        "dobs.csi.digitalocean.com",  # udev's "scsi-0DO_Volume_NAME"
-        "csi.hetzner.cloud",  # "scsi-0HC_Volume_NUMBER"
-        "linodebs.csi.linode.com",  # "scsi-0Linode_Volume_LABEL"
-        "diskplugin.csi.alibabacloud.com",  # serial number: the id without "d-"
-        "csi.scaleway.com",  # "scsi-0SCW_b_ssd_volume-UUID"
-    }
-)
+_NAMING: Mapping[str, re.Pattern[str]] = {
+    # Serial number of the volume, or of an instance store.
+    "ebs.csi.aws.com": re.compile(r"vol-?[0-9a-f]{8,17}|AWS[0-9A-F]{10,}"),
+    "ebs.csi.eks.amazonaws.com": re.compile(r"vol-?[0-9a-f]{8,17}|AWS[0-9A-F]{10,}"),
+    # What the guest environment's udev rules make of the device name.
+    "pd.csi.storage.gke.io": re.compile(r"google-.+|scsi-0Google_(PersistentDisk|EphemeralDisk)_.+"),
+    # Serial number: the beginning of the UUID.
+    "cinder.csi.openstack.org": re.compile(r"(virtio-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-.*"),
+    # World-wide id with disk.EnableUUID, which the driver asks for.
+    "csi.vsphere.vmware.com": re.compile(r"(naa\.|wwn-0x|scsi-3)?6000c29.*"),
+    "dobs.csi.digitalocean.com": re.compile(r"scsi-0DO_Volume_.+"),
+    "csi.hetzner.cloud": re.compile(r"scsi-0HC_Volume_.+"),
+    "linodebs.csi.linode.com": re.compile(r"scsi-0Linode_Volume_.+"),
+    "csi.scaleway.com": re.compile(r"scsi-0SCW_.+"),
+}
+"""How the disks of a driver say which volume they are: the form of a serial number, world-wide id or udev's name."""
+TELLING_DRIVERS = frozenset(_NAMING)
 """Drivers whose attached volumes are disks that tell which volume they are."""
 CLOUD_SERIAL = re.compile(r"vol-?[0-9a-f]{8,17}")
 """Serial number of an EBS volume; no other disk's looks so."""
@@ -90,8 +94,6 @@ def same_unique_name(volume: Volume, name: str) -> bool:
 def disk_tokens(volume: Volume) -> tuple[str, ...]:
     """What a disk that is this volume has in its serial number, its world-wide id or its names, letters only."""
     tokens = [letters(tail(volume.handle))]
-    if volume.source == "csi" and volume.driver == "diskplugin.csi.alibabacloud.com":
-        tokens.append(letters(volume.handle.removeprefix("d-")))
     if volume.source in ("csi", ""):
         tokens.append(letters(volume.name))
     return tuple(dict.fromkeys(token for token in tokens if len(token) >= LEAST_LETTERS))
@@ -108,6 +110,12 @@ def is_disk_of(volume: Volume, disk: pb.DeviceIdentity) -> bool:
     return len(serial) == CINDER_SERIAL and tail(volume.handle).lower().startswith(serial)
 
 
+def names_itself(disk: pb.DeviceIdentity, driver: str) -> bool:
+    """The disk says what it is as disks of this driver do: it cannot be a volume of it that it does not name."""
+    form = _NAMING.get(driver)
+    return form is not None and any(form.fullmatch(each) for each in (disk.serial, disk.wwid, *disk.by_id) if each)
+
+
 def tells_itself(disk: pb.DeviceIdentity) -> bool:
-    """The disk says what it is, so that it cannot be a volume that it does not name."""
+    """The disk says anything of itself."""
     return bool(disk.serial or disk.wwid or disk.by_id)

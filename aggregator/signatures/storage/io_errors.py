@@ -30,6 +30,8 @@ _READ_ONLY_BY_NATURE = frozenset({"squashfs", "erofs", "iso9660", "udf", "cramfs
 _MUTE_KERNEL = re.compile(r"6\.1[2-4](\.|-|$)")
 """Linux 6.12 to 6.14 leave "rw" everywhere when ext4 stops writing; "emergency_ro" came with 6.15."""
 _PARTITION = re.compile(r"(.*\d)p\d+|((?:sd|vd|xvd|hd)[a-z]+)\d+")
+_CONTROLLER = re.compile(r"nvme\d+")
+"""What the driver says of a controller holds for all its namespaces, which are the disks."""
 _ANONYMOUS = "0:"
 
 
@@ -211,6 +213,8 @@ def _told(facts: Facts, host: NodeState, events: list[pb.KernelEvent], names: se
 
 
 def _concerns(subject: str, names: set[str]) -> bool:
+    if _CONTROLLER.fullmatch(subject):
+        return any(name.startswith(f"{subject}n") for name in names)
     return subject in names or whole(subject) in names
 
 

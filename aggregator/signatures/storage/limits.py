@@ -26,11 +26,12 @@ def refused(story: Story, waiting: Waiting, own: Attachment | None, severity: Se
     error = own.attach_error.message if own is not None and own.attach_error is not None else ""
     if not error and waiting.refused:
         error = waiting.refused[0].event.message
+    refusal = f'been refused ("{quoted(error)}")' if error else "not been attached"
     return Case(
         ATTACH_LIMIT,
         (node, driver),
         f"{node} can have no more volumes: {used}{against} are attached, and one more for {who([waiting.pod])} has "
-        f'been refused for {span(waiting.seconds)}: "{quoted(error)}"',
+        f"{refusal} for {span(waiting.seconds)}",
         objects_of(story.volume, waiting.pod),
         (
             *_numbers(facts, node, driver),
@@ -42,6 +43,12 @@ def refused(story: Story, waiting: Waiting, own: Attachment | None, severity: Se
         weight=waiting.seconds,
         ruled_out=(RuledOut(ATTACH_TIMEOUT, "the attacher answers: it refuses"),),
     )
+
+
+def is_full(facts: Facts, attachment: Attachment) -> bool:
+    """Its node has as many volumes of its driver as its CSINode allows, and this is one more."""
+    used, limit = counted(facts, attachment.node, attachment.attacher)
+    return limit is not None and 0 < limit <= used and not attachment.attached
 
 
 def counted(facts: Facts, node: str, driver: str) -> tuple[int, int | None]:

@@ -27,8 +27,10 @@ def stale(story: Story) -> Iterator[Case]:
 
 def _case(story: Story, attachment: Attachment, absence: str) -> Case | None:
     facts, volume, node = story.facts, story.volume, attachment.node
-    pods = [each.pod for each in story.blocked if each.pod.node != node]
-    pods += [pod for pod in story.seekers if facts.age(pod.created) >= facts.limits.attach_slow_s]
+    waiting = [each for each in story.kept_out if each.pod.node != node]
+    pods = [each.pod for each in waiting]
+    if not volume.shareable:
+        pods += [pod for pod in story.seekers if facts.age(pod.created) >= facts.limits.attach_slow_s]
     seconds = max((facts.waited(pod) for pod in pods), default=0.0)
     leaving = [pod for pod in facts.users(volume, node) if pod.deleted and facts.age(pod.deleted)]
     known = facts.view.nodes.get(node)
@@ -46,13 +48,13 @@ def _case(story: Story, attachment: Attachment, absence: str) -> Case | None:
     how = standing(story, node)
     claim = f" for claim {volume.claim}" if volume.claim else ""
     still = "is being detached from" if attachment.deleted else "still counts as attached to"
-    waiting = ""
+    until = ""
     if pods:
-        waiting = f"; {who(pods)} has waited {span(seconds)} for it" if pods != leaving else f"; {who(pods)} cannot end"
+        until = f"; {who(pods)} has waited {span(seconds)} for it" if pods != leaving else f"; {who(pods)} cannot end"
     return Case(
         STALE_ATTACHMENT,
         (node, "node"),
-        f"{volume.name}{claim} {still} {node}, and {absence}: {how.text}{waiting}",
+        f"{volume.name}{claim} {still} {node}, and {absence}: {how.text}{until}",
         (*objects_of(volume, *pods), f"VolumeAttachment/{attachment.name}"),
         (
             *facts.attachment_evidence(attachment),
@@ -60,7 +62,7 @@ def _case(story: Story, attachment: Attachment, absence: str) -> Case | None:
                 "nodes", node, "node.ready", known.ready if known is not None else "no Node object", at=facts.view.now
             ),
             *how.evidence,
-            *waits(facts, [each for each in story.blocked if each.pod.node != node]),
+            *waits(facts, waiting),
         ),
         nodes=(node,),
         stage=Stage.ACTIVE if pods else Stage.RISK,

@@ -13,12 +13,10 @@ from enum import StrEnum
 
 from aggregator.cluster.amounts import amounts_text
 from aggregator.cluster.objects import NodeObject, NodeTerm, Pod
-from aggregator.cluster.state import ClusterState
 from aggregator.cluster.zones import Kind, Place, is_zone_key, place_of
 from aggregator.messages import scheduling
 from aggregator.model import Evidence, RuledOut, Severity
 from aggregator.scheduling.candidates import says_lost
-from aggregator.scheduling.cluster import Cluster
 from aggregator.scheduling.fit import Fit
 from aggregator.scheduling.stops import CORDONED, NODE_AFFINITY, TAINT
 from aggregator.signatures.case import Case, api_evidence
@@ -28,9 +26,8 @@ from aggregator.signatures.storage.facts import span
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.topology import Pinned, Topology, pinned_volumes, terms_of, topology_of
 from aggregator.view import ClusterView
+from aggregator.whatif import NOBODY
 
-_NOBODY = Cluster(ClusterState())
-"""A cluster without pods: what a node is by itself is asked of it, not who runs there."""
 _NEEDED = ("nodes", "pods", "persistentvolumeclaims", "persistentvolumes")
 _COUNTED = 100
 """Nodes elsewhere that are counted: one is enough to prove that it is the volume."""
@@ -99,7 +96,7 @@ def _mismatch(
     view: ClusterView, topology: Topology, pod: Pod, pinned: list[Pinned], thresholds: Thresholds
 ) -> _Mismatch | None:
     usable = topology.usable(terms_of(pinned))
-    standing = Fit(_NOBODY, pod)
+    standing = Fit(NOBODY, pod)
     there = []
     for name in usable:
         node = view.nodes[name]

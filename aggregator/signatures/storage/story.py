@@ -68,9 +68,9 @@ class Story:
         return label_of(self.volume, error.message) if error is not None else ""
 
     @property
-    def longest(self) -> float:
-        """Seconds that a pod has waited for it."""
-        return max((each.seconds for each in self.blocked), default=0.0)
+    def kept_out(self) -> list[Waiting]:
+        """Of the blocked ones those that another node's having it can keep waiting."""
+        return [each for each in self.blocked if not self.volume.shareable or said_in_use(each)]
 
 
 def label_of(volume: Volume, error: str) -> str:

@@ -1,7 +1,7 @@
 """What the loss of any one node or zone would strand, before it happens: a what-if over all of them, kept up to date.
 
-Pods whose volumes can be used on the same nodes are judged together: for each of their templates two nodes in each zone
-that would take one more pod are enough to know for every node and every zone whether its loss leaves one. A group is
+Pods whose volumes can be used on the same nodes are judged together, template by template: two nodes in each zone
+that would take one more pod are enough to know for every node and every zone whether its loss leaves one. Each is
 judged anew when a minute has passed, and only so many in one evaluation. That several pods would need the same room at
 once is left to `nodetell whatif`, which places them one after the other.
 """
@@ -9,7 +9,7 @@ once is left to `nodetell whatif`, which places them one after the other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from aggregator.cluster.amounts import amounts_text
@@ -26,15 +26,21 @@ from aggregator.signatures.storage.codes import STRANDED_ON_LOSS
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.topology import Pinned, Terms, Topology, pinned_volumes, terms_of, topology_of
 from aggregator.view import ClusterView
-from aggregator.whatif import reachable
+from aggregator.whatif import NOBODY, reachable
 
 _NAME = "storage.stranded"
 _NEEDED = ("nodes", "pods", "persistentvolumeclaims", "persistentvolumes")
 _STAYING = ("DaemonSet", "Node")
-_AT_ONCE = 4_000
+_AT_ONCE = 1_500
 """Nodes that are looked at in one evaluation, about; after the first, which looks at all that is needed."""
+_FIT_COSTS = 100
+_COMPANY_COSTS = 400
+"""What it costs to ask for a template, in nodes looked at; and for one that asks about other pods."""
 _ENOUGH = 2
 """Nodes of a zone that fit: one may be the node that is lost."""
+_MANY = 2_000
+_SETTLE_S = 10.0
+"""More pods than so many are not listed anew with every change, but once in so many seconds."""
 _MOST_PODS = 500
 """Pods that a finding names; of the others, the number is said."""
 _MOST_NODES = 20
@@ -42,50 +48,57 @@ _NAMED = 4
 
 
 @dataclass(slots=True)
-class _Fate:
-    """What a loss would do to the pods of a group, by key."""
+class _Batch:
+    """Pods of one template whose volumes can be used on the same nodes, and what losses would do to them."""
 
+    spec: PodSpec
+    """Kept, so that its id stays its own."""
+    pods: dict[str, Pod] = field(default_factory=dict)
+    at: float | None = None
+    """When they were judged; None: not yet."""
     by_node: dict[str, Pod] = field(default_factory=dict)
     """Those that could not come back if their node were lost."""
     by_zone: dict[str, Pod] = field(default_factory=dict)
     """... if their zone were."""
-    at: float = 0.0
+
+
+_Key = tuple[Terms, int, str]
+"""Of a batch: where its volumes can be used, id of its PodSpec, and the one node that its pods are for, if any."""
 
 
 @dataclass(slots=True)
 class _Known:
-    """Pods with volumes that cannot follow everywhere, by where those can be used; and what was found of them."""
+    """Pods with volumes that cannot follow everywhere, and what is said of them."""
 
     revision: int
-    place_of_pod: dict[str, Terms] = field(default_factory=dict)
-    groups: dict[Terms, dict[str, Pod]] = field(default_factory=dict)
-    fates: dict[Terms, _Fate] = field(default_factory=dict)
+    of_pod: dict[str, _Key] = field(default_factory=dict)
+    batches: dict[_Key, _Batch] = field(default_factory=dict)
     cases: list[Case] = field(default_factory=list)
+    made_at: float = 0.0
+    complete: bool = False
+    """Every batch has been judged once."""
     outdated: bool = False
-    """`cases` name a pod that is not what it was."""
+    """`cases` are not what the batches say now."""
 
     def sort(self, state: ClusterState, key: str) -> None:
         """Put the pod with this key where it belongs now."""
-        before = self.place_of_pod.pop(key, None)
+        before = self.of_pod.pop(key, None)
         if before is not None:
-            group = self.groups[before]
-            del group[key]
-            fate = self.fates.get(before)
-            if fate is not None and (key in fate.by_node or key in fate.by_zone):
-                fate.by_node.pop(key, None)
-                fate.by_zone.pop(key, None)
+            batch = self.batches[before]
+            del batch.pods[key]
+            if batch.by_node.pop(key, None) is not None or batch.by_zone.pop(key, None) is not None:
+                batch.by_zone.pop(key, None)
                 self.outdated = True
-            if not group:
-                del self.groups[before]
-                self.fates.pop(before, None)
+            if not batch.pods:
+                del self.batches[before]
         pod = state.pods.get(key)
         if pod is None or not pod.claims or not pod.node or pod.terminal or pod.deleted:
             return
         owner = controller_of(state, pod)
         pinned = pinned_volumes(state, pod) if owner is not None and owner.kind not in _STAYING else []
         if pinned:
-            terms = self.place_of_pod[key] = terms_of(pinned)
-            self.groups.setdefault(terms, {})[key] = pod
+            place = self.of_pod[key] = terms_of(pinned), id(pod.spec), pod.pinned_node
+            self.batches.setdefault(place, _Batch(pod.spec)).pods[key] = pod
 
     def take(self, state: ClusterState, change: Change) -> None:
         """Take in one change of the state."""
@@ -104,22 +117,24 @@ def _claims_of(change: Change) -> set[str]:
 
 
 def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
-    """One for each zone, one for the nodes of each zone, one for each kind of storage that is local to its node."""
+    """One for each zone, one for the nodes of each place, one for each kind of storage that is local to its node."""
     state = view.objects
     if not state.knows(*_NEEDED):
         return []
     known = _known(state)
     topology = topology_of(state)
-    due = [terms for terms in known.groups if _is_due(known.fates.get(terms), view, thresholds)]
+    due = [key for key, batch in known.batches.items() if _is_due(batch, view, thresholds)]
     if due:
         judge = _Judge(view, topology)
-        at_once = _AT_ONCE if known.fates else None
-        for terms in sorted(due, key=lambda terms: known.fates[terms].at if terms in known.fates else 0.0):
-            known.fates[terms] = judge.fate(terms, known.groups[terms])
-            if at_once is not None and judge.looked_at >= at_once:
+        for key in sorted(due, key=lambda key: known.batches[key].at or 0.0):
+            known.outdated |= judge.judge(key[0], known.batches[key])
+            if known.complete and judge.looked_at >= _AT_ONCE:
                 break
-    if due or known.outdated:
+        known.complete = True
+    settled = len(known.of_pod) <= _MANY or not 0 <= view.now - known.made_at < _SETTLE_S
+    if known.outdated and settled:
         known.cases, known.outdated = list(_cases(view, topology, known)), False
+        known.made_at = view.now
     return known.cases
 
 
@@ -137,8 +152,8 @@ def _known(state: ClusterState) -> _Known:
     return known
 
 
-def _is_due(fate: _Fate | None, view: ClusterView, thresholds: Thresholds) -> bool:
-    return fate is None or not 0 <= view.now - fate.at < thresholds.what_if_every_s
+def _is_due(batch: _Batch, view: ClusterView, thresholds: Thresholds) -> bool:
+    return batch.at is None or not 0 <= view.now - batch.at < thresholds.what_if_every_s
 
 
 # -- judging -------------------------------------------------------------------------------------------------------
@@ -152,35 +167,42 @@ class _Judge:
         self._now = view.now
         self._topology = topology
         self._cluster = Cluster(view.objects)
-        self._elsewhere: dict[object, bool] = {}
+        self._sorted: dict[Terms, list[NodeObject]] = {}
         self.looked_at = 0
 
-    def fate(self, terms: Terms, pods: Mapping[str, Pod]) -> _Fate:
-        """What losses would do to the pods of one group."""
-        fate = _Fate(at=self._now)
-        if _is_local(terms):
-            fate.by_node = {key: pod for key, pod in pods.items() if self._is_reached(pod.node)}
-            return fate
-        names = self._topology.usable(terms)
-        nodes = [self._state.nodes[name] for name in names if reachable(self._state.nodes[name])]
-        nodes.sort(key=lambda node: (-self._free_cpu(node), node.name))
-        self.looked_at += len(names)
-        fits: dict[tuple[int, str], tuple[PodSpec, dict[str, str]]] = {}
-        for key, pod in pods.items():
-            if not self._is_reached(pod.node):
-                continue
-            alike = id(pod.spec), pod.pinned_node
-            if alike not in fits:
-                fits[alike] = pod.spec, self._fitting(pod, nodes)  # the spec is kept, so that its id stays its own
-            others = {node: zone for node, zone in fits[alike][1].items() if node != pod.node}
+    def judge(self, terms: Terms, batch: _Batch) -> bool:
+        """Say what losses would do to the pods of one batch; whether that is news."""
+        before = batch.by_node.keys(), batch.by_zone.keys()
+        batch.at, batch.by_node, batch.by_zone = self._now, {}, {}
+        reached = {key: pod for key, pod in batch.pods.items() if self._is_reached(pod.node)}
+        self.looked_at += len(batch.pods) // 10
+        if is_local(terms):
+            batch.by_node = reached
+        elif reached:
+            self._strand(terms, batch, reached)
+        return before != (batch.by_node.keys(), batch.by_zone.keys())
+
+    def _strand(self, terms: Terms, batch: _Batch, reached: dict[str, Pod]) -> None:
+        fits = self._fitting(next(iter(reached.values())), self._nodes(terms))
+        by_zone = Counter(fits.values())
+        for key, pod in reached.items():
             zone = self._topology.zones.get(pod.node, "")
-            left = any(each != zone for each in others.values())
-            if (not others or not left) and self._is_held_by_volume(pod, terms, names):
-                if not others:
-                    fate.by_node[key] = pod
-                if zone and not left:
-                    fate.by_zone[key] = pod
-        return fate
+            if len(fits) == (pod.node in fits):
+                batch.by_node[key] = pod
+            if zone and len(fits) == by_zone[zone]:
+                batch.by_zone[key] = pod
+        if (batch.by_node or batch.by_zone) and not self._is_held_by_volume(next(iter(reached.values())), terms):
+            batch.by_node, batch.by_zone = {}, {}
+
+    def _nodes(self, terms: Terms) -> list[NodeObject]:
+        """Nodes on which the volumes can be used, the emptiest first."""
+        nodes = self._sorted.get(terms)
+        if nodes is None:
+            found = (self._state.nodes[name] for name in self._topology.usable(terms))
+            nodes = sorted((each for each in found if reachable(each)), key=lambda each: -self._free_cpu(each))
+            self._sorted[terms] = nodes
+            self.looked_at += len(nodes) // 4
+        return nodes
 
     def _is_reached(self, name: str) -> bool:
         node = self._state.nodes.get(name)
@@ -191,10 +213,11 @@ class _Judge:
 
     def _fitting(self, pod: Pod, nodes: list[NodeObject]) -> dict[str, str]:
         """Zone by name of up to two nodes in each zone that would take one more pod like this."""
-        cluster = self._cluster
-        if asks_for_neighbours(pod):  # it does not keep itself away, and its own node is no place for its likes
+        cluster, company = self._cluster, asks_for_neighbours(pod)
+        if company:  # it does not keep itself away, and its own node is no place for its likes
             cluster = Cluster(self._state, without_pods=frozenset({pod.key}))
         fit = Fit(cluster, pod)
+        self.looked_at += _COMPANY_COSTS if company else _FIT_COSTS
         asked = pod.spec.requests.get("cpu", 0)
         wanting = Counter({self._topology.zones[node.name]: _ENOUGH for node in nodes})
         found: dict[str, str] = {}
@@ -202,7 +225,7 @@ class _Judge:
             if not wanting or self._free_cpu(node) < asked:
                 break  # those that follow have less
             zone = self._topology.zones[node.name]
-            if zone not in wanting or (cluster is not self._cluster and node.name == pod.node):
+            if zone not in wanting or (company and node.name == pod.node):
                 continue
             self.looked_at += 1
             if fit.fits(node):
@@ -212,22 +235,19 @@ class _Judge:
                     del wanting[zone]
         return found
 
-    def _is_held_by_volume(self, pod: Pod, terms: Terms, names: tuple[str, ...]) -> bool:
+    def _is_held_by_volume(self, pod: Pod, terms: Terms) -> bool:
         """A node is there that the pod itself might use, and its volumes cannot."""
-        spec = pod.spec
-        selector = tuple(sorted(spec.node_selector.items())), spec.node_terms, spec.tolerations, pod.pinned_node
-        key = terms, selector
-        if key not in self._elsewhere:
-            there, fit = set(names), Fit(self._cluster, pod)
-            self._elsewhere[key] = any(
-                name not in there and reachable(node) and next(fit.standing_stops(node), None) is None
-                for name, node in self._state.nodes.items()
-            )
-            self.looked_at += len(self._state.nodes) - len(there) if not self._elsewhere[key] else 0
-        return self._elsewhere[key]
+        there, standing = set(self._topology.usable(terms)), Fit(NOBODY, pod)
+        for name, node in self._state.nodes.items():
+            if name not in there:
+                self.looked_at += 1
+                if reachable(node) and next(standing.standing_stops(node), None) is None:
+                    return True
+        return False
 
 
-def _is_local(terms: Terms) -> bool:
+def is_local(terms: Terms) -> bool:
+    """One of these volumes can be used on certain nodes only, by name."""
     return any(place_of(each).kind is Kind.NODE for each in terms)
 
 
@@ -250,12 +270,12 @@ def _cases(view: ClusterView, topology: Topology, known: _Known) -> Iterator[Cas
     zones: dict[str, _Strand] = {}
     places: dict[str, _Strand] = {}
     local: dict[str, _Strand] = {}
-    for terms, fate in known.fates.items():
+    for (terms, _, _), batch in known.batches.items():
         where = " and ".join(dict.fromkeys(str(place_of(each)) for each in terms))
-        for key, pod in fate.by_zone.items():
+        for key, pod in batch.by_zone.items():
             zones.setdefault(topology.zones.get(pod.node, ""), _Strand()).pods[key] = pod
-        for key, pod in fate.by_node.items():
-            if _is_local(terms):
+        for key, pod in batch.by_node.items():
+            if is_local(terms):
                 local.setdefault(_storage(view.objects, pod), _Strand()).pods[key] = pod
             else:
                 places.setdefault(where, _Strand()).pods[key] = pod
@@ -291,7 +311,7 @@ def _cases(view: ClusterView, topology: Topology, known: _Known) -> Iterator[Cas
 
 def _storage(state: ClusterState, pod: Pod) -> str:
     """Class of the volume that is local to its node, or its driver or kind where it has none."""
-    local: list[Pinned] = [each for each in pinned_volumes(state, pod) if _is_local((each.terms,))]
+    local: list[Pinned] = [each for each in pinned_volumes(state, pod) if is_local((each.terms,))]
     if not local:
         return "local volumes"
     volume = local[0].volume

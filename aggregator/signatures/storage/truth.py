@@ -16,10 +16,10 @@ from aggregator.cluster.objects import Attachment, Pod, Volume
 from aggregator.signatures.storage.host_storage import Fleet, HostStorage, storage_of
 from aggregator.signatures.storage.identity import (
     TELLING_DRIVERS,
+    names_itself,
     same_unique_name,
     staging_hash,
     tail,
-    tells_itself,
     unique_names,
 )
 from aggregator.view import ClusterView
@@ -32,6 +32,7 @@ _DISK_DRIVERS = TELLING_DRIVERS | {
     "block.csi.vultr.com",
     "csi.exoscale.com",
     "com.tencent.cloud.csi.cbs",
+    "diskplugin.csi.alibabacloud.com",
 }
 """Drivers whose attached volumes are disks of the host, whether they tell which or not."""
 _NETWORK = frozenset({"nfs", "cephfs", "glusterfs", "azureFile", "hostPath", "local"})
@@ -229,7 +230,7 @@ def _another(disk: pb.AttachedDevice, volume: Volume) -> bool:
     """The disk is surely not the volume: it is mounted as another, or tells what it is and that is something else."""
     if disk.use in (pb.DEVICE_USE_MOUNTED, pb.DEVICE_USE_SWAP, pb.DEVICE_USE_RAW_BLOCK):
         return True
-    return volume.driver in TELLING_DRIVERS and tells_itself(disk.identity)
+    return names_itself(disk.identity, volume.driver)
 
 
 def volume_on_host(view: ClusterView, found: pb.Volume) -> Volume | None:
