@@ -7,7 +7,7 @@ through at present (not ready, under pressure, about to be deleted, cordoned) do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from aggregator.cluster.objects import Amounts, NodeObject
@@ -129,19 +129,25 @@ def _without(resource: str) -> Callable[[NodeObject], str]:
 
 def _for_the_pod(
     nodes: list[NodeObject], stops: Mapping[str, tuple[Stop, ...]], aside: dict[str, str]
-) -> Iterator[NodeObject]:
-    kept_for = {node.name: [taint for taint in _taints(stops[node.name]) if of_purpose(taint)] for node in nodes}
-    pools = {pool_of(node) for node in nodes if not kept_for[node.name]}
-    workers = any(not any(map(of_control_plane, taints)) for taints in kept_for.values())
+) -> list[NodeObject]:
+    kept_for = {node.name: taints for node in nodes if (taints := _purposes(stops[node.name]))}
+    if not kept_for:
+        return nodes
+    free = [node for node in nodes if node.name not in kept_for]
+    pools = {pool_of(node) for node in free}
+    workers = bool(free) or any(not any(map(of_control_plane, taints)) for taints in kept_for.values())
+    found = []
     for node in nodes:
-        taints = kept_for[node.name]
-        if not taints or (not pools and not workers):
-            yield node
+        taints = kept_for.get(node.name)
+        if taints is None or not workers:
+            found.append(node)
         elif any(map(of_control_plane, taints)) or (pools and pool_of(node) not in pools):
             aside[node.name] = f"{KEPT}{taints[0]}"
         else:
-            yield node
+            found.append(node)
+    return found
 
 
-def _taints(stops: Iterable[Stop]) -> Iterator[str]:
-    return (stop.about for stop in stops if stop.code == TAINT)
+def _purposes(stops: tuple[Stop, ...]) -> list[str]:
+    """Taints that keep the node for others."""
+    return [stop.about for stop in stops if stop.code == TAINT and of_purpose(stop.about)]

@@ -50,6 +50,7 @@ _SPECIFIC = (
     NODE_AFFINITY,
 )
 """Where two stop equally many nodes, the first of these: the later filter says more of the pod."""
+_SAME = {TOO_LARGE: INSUFFICIENT}
 _FIRST_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 
@@ -106,16 +107,14 @@ def cause(cluster: Cluster, seen: Survey) -> Cause | None:
     groups: dict[str, list[str]] = {}
     lost: list[str] = []
     for node in seen.meant.nodes:
-        first = seen.stops[node.name][0]
-        code = INSUFFICIENT if first.code == TOO_LARGE else first.code
-        if any(stop.code == TAINT and says_lost(stop.about) for stop in seen.stops[node.name]):
+        stops = seen.stops[node.name]
+        if any(stop.code == TAINT and says_lost(stop.about) for stop in stops):
             lost.append(node.name)
-            continue
-        codes = {code}
-        if code in RESOURCES:
-            codes = {INSUFFICIENT if each.code == TOO_LARGE else each.code for each in _amounts(seen.stops[node.name])}
-        for each in codes:
-            groups.setdefault(each, []).append(node.name)
+        elif stops[0].code not in RESOURCES:
+            groups.setdefault(stops[0].code, []).append(node.name)
+        else:
+            for code in {_SAME.get(stop.code, stop.code) for stop in stops if stop.code in RESOURCES}:
+                groups.setdefault(code, []).append(node.name)
     if not groups:
         groups = {TAINT: lost}
     elif lost:
@@ -124,10 +123,6 @@ def cause(cluster: Cluster, seen: Survey) -> Cause | None:
     code = max(groups, key=lambda each: (decisive[each], -_SPECIFIC.index(each)))
     others = {each: len(names) for each, names in groups.items() if each != code}
     return _named(cluster, seen, code, groups[code], others)
-
-
-def _amounts(stops: Iterable[Stop]) -> list[Stop]:
-    return [stop for stop in stops if stop.code in RESOURCES]
 
 
 def _named(cluster: Cluster, seen: Survey, code: str, names: list[str], others: dict[str, int]) -> Cause:
@@ -167,8 +162,16 @@ def _of_amounts(cluster: Cluster, seen: Survey, names: list[str]) -> str:
     ]
     if not any(could_ever_hold(node.allocatable, requests) for node in usable):
         return INSUFFICIENT
-    total: Counter[str] = Counter()
-    for node in usable:
-        total.update({name: max(0, amount) for name, amount in free(cluster, node, pod).items()})
-    enough = len(usable) > 1 and all(total[name] >= asked for name, asked in requests.items() if asked > 0)
-    return FRAGMENTATION if enough else INSUFFICIENT
+    return FRAGMENTATION if len(usable) > 1 and _suffice(cluster, usable, pod) else INSUFFICIENT
+
+
+def _suffice(cluster: Cluster, nodes: Iterable[NodeObject], pod: Pod) -> bool:
+    """What is free on all of them together is enough for the pod."""
+    missing = {name: asked for name, asked in pod.spec.requests.items() if asked > 0}
+    for node in nodes:
+        left = free(cluster, node, pod)
+        missing = {name: asked - max(0, left.get(name, 0)) for name, asked in missing.items()}
+        missing = {name: asked for name, asked in missing.items() if asked > 0}
+        if not missing:
+            return True
+    return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from heapq import nsmallest
 
 from aggregator.cluster.amounts import amount_text, amounts_text
 from aggregator.cluster.objects import NodeObject, Pod
@@ -15,6 +16,8 @@ from aggregator.scheduling.cluster import Cluster
 from aggregator.scheduling.fit import Fit
 from aggregator.scheduling.resources import could_ever_hold, free
 
+_LOOKED_AT = 50
+"""Nodes that lack the least, and where a pod could be moved to."""
 _TRIED = 3
 """Nodes and pods that are tried for a move."""
 _FIXED = ("DaemonSet", "Node", "Job")
@@ -63,7 +66,7 @@ def _nearest(seen: Survey, found: Cause) -> list[str]:
         if _only(seen, name, stops.INSUFFICIENT, stops.TOO_MANY_PODS):
             lack = max(stop.lacks / max(1, stop.asked) for stop in seen.stops[name])
             short.append((lack, name))
-    return [name for _, name in sorted(short)]
+    return [name for _, name in nsmallest(_LOOKED_AT, short)]
 
 
 def _larger_elsewhere(fit: Fit, seen: Survey) -> Iterator[str]:

@@ -22,7 +22,8 @@ from aggregator.scheduling.stops import Stop
 
 _NAME = "scheduler.surveys"
 _AGAIN_S = 15.0
-"""Where only amounts have moved, sums over all nodes are made no more often than this."""
+"""Where a pod fits no more nodes than before, sums over all nodes are made no more often than this, and for one kind of
+pod in one evaluation."""
 _OF_ONE_POD = frozenset(
     {
         "statefulset.kubernetes.io/pod-name",
@@ -50,9 +51,9 @@ class Looked:
     explanation: object = None
     """What others have worked out from all this; gone when it is made anew."""
     moved: bool = False
-    """Amounts have moved since then."""
+    """Something that stops the pod somewhere has moved since then."""
     stale: bool = False
-    """... or what stops the pod somewhere."""
+    """... and it fits a node that it did not fit, or the reverse."""
 
 
 @dataclass(slots=True)
@@ -62,7 +63,9 @@ class _Touched:
     nodes: set[str] = field(default_factory=set)
     """Names of nodes on which something may be different."""
     topology: bool = False
-    """A node came, went, or bears other labels or taints."""
+    """A node came, went, or bears other labels."""
+    taints: bool = False
+    """A node bears other taints, or is cordoned or no more."""
     pods: list[Pod] = field(default_factory=list)
     """Pods as they were before and as they are after, those with a node."""
     claims: set[str] = field(default_factory=set)
@@ -78,6 +81,8 @@ class Surveys:
         self._kept: dict[_Key, Looked] = {}
         self._asked: dict[_Key, Looked] = {}
         self._cluster = Cluster(state)
+        self._summed = False
+        """Sums were made in this evaluation already."""
 
     def begin(self, state: ClusterState, changes: Iterable[Change]) -> None:
         """Look again at what has changed."""
@@ -97,14 +102,15 @@ class Surveys:
         kept = self._asked.get(key) or self._kept.get(key)
         if kept is None:
             kept = _looked(self._cluster, pod, now)
-        elif kept.stale or (kept.moved and now - kept.at >= _AGAIN_S):
+        elif kept.stale or (kept.moved and not self._summed and now - kept.at >= _AGAIN_S):
+            self._summed = self._summed or not kept.stale
             _conclude(kept, self._cluster, now)
         self._asked[key] = kept
         return kept
 
     def finish(self) -> None:
         """Forget what nobody asked for."""
-        self._kept, self._asked = self._asked, {}
+        self._kept, self._asked, self._summed = self._asked, {}, False
 
 
 def surveys(state: ClusterState) -> Surveys:
@@ -158,11 +164,7 @@ def _look_again(kept: Looked, state: ClusterState, names: Iterable[str]) -> None
         else:
             kept.stops[name] = after
         kept.moved = True
-        kept.stale = kept.stale or _kinds(before) != _kinds(after)
-
-
-def _kinds(stops: tuple[Stop, ...] | None) -> tuple[tuple[str, str], ...] | None:
-    return tuple((stop.code, stop.about) for stop in stops) if stops is not None else None
+        kept.stale = kept.stale or before == () or after == ()
 
 
 # -- what a change touches -----------------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ def _touched(state: ClusterState, changes: Iterable[Change]) -> _Touched:
         for thing in (change.before, change.after):
             _take(found, state, thing)
         if isinstance(change.before or change.after, NodeObject):
-            found.topology = found.topology or _is_another(change)
+            _compare(found, change)
         elif change.resource == "storageclasses" or not change.key:
             found.classes = True
     return found
@@ -199,11 +201,12 @@ def _take(found: _Touched, state: ClusterState, thing: object) -> None:
             found.nodes.update(each.node for each in state.attachments_of(thing.name).values())
 
 
-def _is_another(change: Change) -> bool:
+def _compare(found: _Touched, change: Change) -> None:
     before, after = change.before, change.after
-    if not isinstance(before, NodeObject) or not isinstance(after, NodeObject):
-        return True
-    return before.labels != after.labels or before.taints != after.taints or before.unschedulable != after.unschedulable
+    if not isinstance(before, NodeObject) or not isinstance(after, NodeObject) or before.labels != after.labels:
+        found.topology = True
+    elif before.taints != after.taints or before.unschedulable != after.unschedulable:
+        found.taints = True
 
 
 def _is_void(fit: Fit, touched: _Touched) -> bool:
@@ -215,6 +218,8 @@ def _is_void(fit: Fit, touched: _Touched) -> bool:
         return True
     neighbourly = asks_for_neighbours(pod)
     if touched.topology and (neighbourly or fit.neighbours.refused):
+        return True
+    if touched.taints and any(each.honor_taints for each in pod.spec.spread):
         return True
     selectors = list(_selectors(pod)) if neighbourly else []
     return any(_concerns(pod, other, selectors) for other in touched.pods)
