@@ -66,23 +66,27 @@ class _Tally:
 
 
 def shortage_of(
-    fit: Fit, candidates: Sequence[NodeObject], pinned: list[Pinned], left: Iterable[NodeObject]
+    fit: Fit, candidates: Sequence[NodeObject], pinned: list[Pinned], left: Sequence[NodeObject], most: int
 ) -> Shortage:
-    """`candidates`: nodes left on which the pod's volumes can be used; `left`: all nodes left."""
+    """`candidates`: nodes left on which the pod's volumes can be used; `left`: all nodes left; `most`: so
+    many of each are looked at, the first ones."""
     if fit.of_pod:
         return Shortage(fit.of_pod[0].detail, ("its claims in order",))
     there = {node.name for node in candidates}
     elsewhere = bool(pinned) and any(
-        node.name not in there and all(stop.code == VOLUME_ZONE for stop in fit.stops(node)) for node in left
+        node.name not in there and all(stop.code == VOLUME_ZONE for stop in fit.stops(node)) for node in left[:most]
     )
     where = _where(pinned)
     if pinned and not candidates:
         return Shortage(_no_node(pinned, where), tuple(_needs_node(fit.pod, pinned, where)), elsewhere)
-    tally = _tally(fit, candidates)
+    tally = _tally(fit, candidates[:most])
+    part = f" (the {most:,} emptiest looked at)" if len(candidates) > most else ""
     held = f"{_held(pinned, where)}; " if pinned else ""
     named = ", ".join(f"{count:,} {word}" for word, count in _most(tally))
     count = f"{len(candidates):,} node{'s' if len(candidates) != 1 else ''}"
-    because = f"{held}{count} left{'' if pinned else ' in all'}{where}: {named}" if candidates else "no node is left"
+    because = (
+        f"{held}{count} left{'' if pinned else ' in all'}{where}{part}: {named}" if candidates else "no node is left"
+    )
     return Shortage(because + _free(fit.pod, tally), tuple(_needs_room(fit.pod, tally, where)), elsewhere)
 
 

@@ -25,6 +25,8 @@ class Topology:
 
     def __init__(self, state: ClusterState) -> None:
         self.revision = state.revision
+        self.version = 0
+        """Grows when a node came, went or moved."""
         self.zones: Mapping[str, str] = {}
         """Zone by name of the node; nodes in no zone have the empty one."""
         self._nodes: Mapping[str, NodeObject] = {}
@@ -32,6 +34,7 @@ class Topology:
         self._read(state)
 
     def _read(self, state: ClusterState) -> None:
+        self.version += 1
         self._nodes = dict(state.nodes)
         self.zones = {name: zone_of(node) for name, node in sorted(self._nodes.items())}
         self._usable.clear()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import takewhile
 
 from aggregator.cluster.objects import NodeObject, Pod
 from aggregator.cluster.state import ClusterState
@@ -17,6 +18,7 @@ from aggregator.cluster.workloads import controller_of, workload_of
 from aggregator.scheduling.cluster import Cluster
 from aggregator.scheduling.fit import Fit
 from aggregator.scheduling.neighbours import asks_for_neighbours
+from aggregator.scheduling.volumes import volume_needs
 from aggregator.shortage import Shortage, shortage_of
 from aggregator.topology import Pinned, Terms, Topology, pinned_volumes, terms_of, topology_of
 from aggregator.view import ClusterView
@@ -28,7 +30,15 @@ WANTED = ("persistentvolumeclaims", "persistentvolumes", "csinodes", "replicaset
 _STAYING = ("DaemonSet", "Node")
 """Controllers whose pods belong to their node: they are not missed elsewhere. Node: a static pod's mirror."""
 _MOST_COUNTED_ANEW = 500
-"""Pods that ask about other pods, for which what these mean is counted anew after each placement."""
+"""Pods that ask about other pods, for which what these mean is counted anew after each placement; those that follow
+are only kept from the node of the one before."""
+_MOST_LOOKED_AT = 50_000
+_FEW_LOOKED_AT = 50
+"""So many nodes are looked at for reasons in one answer; after that, so many for each template, the emptiest ones."""
+
+
+NOBODY = Cluster(ClusterState())
+"""A cluster without pods: what a node is by itself is asked of it, not who runs there."""
 
 
 class WhatIfError(Exception):
@@ -232,10 +242,12 @@ class _Placing:
         self._cluster = Cluster(state, gone, without_pods)
         self._untouched = Cluster(state, gone, without_pods)
         """As it is before any of them has come back."""
-        self._left = sorted(self._cluster.nodes(), key=lambda node: (-self._free_cpu(node), node.name))
+        self._free_cpu_before = {node.name: self._free_cpu(node) for node in self._cluster.nodes()}
+        self._left = sorted(self._cluster.nodes(), key=lambda node: (-self._free_cpu_before[node.name], node.name))
         """The emptiest first, as the scheduler prefers."""
         self._lines: dict[tuple[Terms, int, str], _Line] = {}
         self._counted_anew = 0
+        self._looked_at = 0
         self._shortages: dict[tuple[Terms, int, str], tuple[Cause, Shortage]] = {}
         self._stranded: dict[tuple[str, Cause, str, tuple[str, ...]], _Group] = {}
         self._returning: dict[str, _Group] = {}
@@ -250,8 +262,11 @@ class _Placing:
         line = self._line(mover)
         self.unknown.update(line.fit.unknown)
         workload = workload_of(self._state, pod)
+        asked = pod.spec.requests.get("cpu", 0)
         while line.node is not None and not line.fit.fits(line.node):
             line.node = next(line.nodes, None)
+            if line.node is not None and self._free_cpu_before[line.node.name] < asked:
+                line.node = None  # those that follow had even less
         if line.node is not None:
             self._cluster.place(pod, line.node.name)
             group = self._returning.setdefault(workload, _Group())
@@ -264,15 +279,21 @@ class _Placing:
         group.claims.update(dict.fromkeys(each.claim.key for each in mover.pinned if cause is Cause.VOLUME))
 
     def _line(self, mover: _Mover) -> _Line:
-        key = mover.key
+        key, pod = mover.key, mover.pod
         line = self._lines.get(key)
-        anew = asks_for_neighbours(mover.pod) and self._counted_anew < _MOST_COUNTED_ANEW
-        if line is None or anew:
-            self._counted_anew += anew
+        if line is None:
             nodes = iter(self._candidates(mover))
-            line = self._lines[key] = _Line(Fit(self._cluster, mover.pod), nodes, next(nodes, None))
-        elif mover.pod.claims:
-            line.fit = Fit(self._cluster, mover.pod)  # each has volumes of its own, which count against a limit
+            line = self._lines[key] = _Line(Fit(self._cluster, pod), nodes, next(nodes, None))
+        elif asks_for_neighbours(pod) and self._counted_anew < _MOST_COUNTED_ANEW:
+            self._counted_anew += 1
+            line.fit = Fit(self._cluster, pod)
+            if pod.spec.spread or pod.spec.pod_affinity:  # those that came back may have opened other nodes
+                line.nodes = iter(self._candidates(mover))
+                line.node = next(line.nodes, None)
+        elif asks_for_neighbours(pod):
+            line.node = next(line.nodes, None)  # not with the one before
+        elif pod.claims:
+            line.fit.volumes = volume_needs(self._cluster, pod)  # of its own, which count against a limit
         return line
 
     def _candidates(self, mover: _Mover) -> list[NodeObject]:
@@ -291,15 +312,18 @@ class _Placing:
         return known
 
     def _why(self, mover: _Mover) -> tuple[Cause, Shortage]:
-        candidates = self._candidates(mover)
+        candidates, asked = self._candidates(mover), mover.pod.spec.requests.get("cpu", 0)
         fit = Fit(self._untouched, mover.pod)
-        alone = next((node for node in candidates if fit.fits(node)), None)
+        roomy = takewhile(lambda node: self._free_cpu_before[node.name] >= asked, candidates)
+        alone = next((node for node in roomy if fit.fits(node)), None)
         if alone is not None:
             return Cause.SHARED_ROOM, Shortage(
                 f"there is room for one of them ({alone.name}), which others of the lost pods take before",
                 (f"room for all of them: {len(candidates):,} nodes are left where they may be",),
             )
-        shortage = shortage_of(fit, candidates, mover.pinned, self._left)
+        most = _FEW_LOOKED_AT if self._looked_at > _MOST_LOOKED_AT else len(self._left)
+        self._looked_at += min(most, len(self._left))
+        shortage = shortage_of(fit, candidates, mover.pinned, self._left, most)
         held = bool(mover.pinned) and len(candidates) < len(self._left) and shortage.open_elsewhere
         return (Cause.VOLUME if held else Cause.ROOM), shortage
 
