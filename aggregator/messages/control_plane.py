@@ -89,21 +89,22 @@ ETCD_OWN_RULES: tuple[Rule, ...] = (
 )
 """Of etcd's own log, where less is enough."""
 
-ELECTION_RULES: tuple[Rule, ...] = (
-    Rule(
-        "",
-        (
-            "became leader",
-            "became the leader",
-            "successfully acquired lease",
-            "successfully renewed lease",
-            "attempting to acquire leader lease",
-            "new leader elected",
-        ),
-        unless=("lost", "failed"),
-        no_fault=True,
-        why="a leader was chosen",
+ELECTED_RULE = Rule(
+    "",
+    (
+        "became leader",
+        "became the leader",
+        "successfully acquired lease",
+        "successfully renewed lease",
+        "attempting to acquire leader lease",
+        "new leader elected",
     ),
+    no_fault=True,
+    why="a leader was chosen, or somebody waits to be one",
+)
+"""After all others: in a log, what follows may be worse."""
+
+ELECTION_RULES: tuple[Rule, ...] = (
     Rule(
         LEADER_LOST,
         (
@@ -157,6 +158,7 @@ ELECTION_RULES: tuple[Rule, ...] = (
             "lease…renewal failed",
             "lease renewal failed",
         ),
+        unless=("the object has been modified",),
         why="a lease could not be renewed in time",
     ),
 )

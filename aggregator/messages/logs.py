@@ -45,13 +45,12 @@ _NORMAL = frozenset(
 
 
 def judge_normal(said: Said) -> Classification | None:
-    """What reports normal work, or looks like a fault and is none. None: neither."""
-    answer = first(api_server.NORMAL_WORK_RULES, said.text)
-    if answer is None and said.reason == "leaderelection":
-        return first(control_plane.ELECTION_RULES, said.text)
-    if answer is None and said.reason in _NORMAL:
+    """What an event of normal work says. None: it is another."""
+    if said.reason == "leaderelection":
+        return first((*control_plane.ELECTION_RULES, control_plane.ELECTED_RULE), said.text)
+    if said.reason in _NORMAL:
         return Classification("", phrase=said.written.reason, no_fault=True, why="an event of normal work")
-    return answer
+    return None
 
 
 _ETCD_SAID = (*kernel.CLOCK_RULES, *control_plane.ETCD_OWN_RULES, *control_plane.ELECTION_RULES)
@@ -66,10 +65,19 @@ _FIRST_OF_ALL = (
 
 _LAST_OF_ALL = (*api_server.TIMEOUT_RULES, *kernel.KERNEL_RULES)
 
-_OF_THE_PLATFORM = (*_FIRST_OF_ALL, *_LAST_OF_ALL, applications.DNS_RULE, applications.TLS_RULE)
+_NO_FAULT = (*api_server.NORMAL_WORK_RULES, control_plane.ELECTED_RULE)
+"""After all others: one line of a log may be harmless, the next one not."""
+
+_OF_THE_PLATFORM = (*_FIRST_OF_ALL, *_LAST_OF_ALL, applications.DNS_RULE, applications.TLS_RULE, *_NO_FAULT)
 """A kubelet or API server that gets no connection does not crash of it, so what programs die of is not looked for."""
 
-_OF_A_PROGRAM = (*_FIRST_OF_ALL, api_server.NO_CONNECTION_RULE, *_LAST_OF_ALL, *applications.APPLICATION_RULES)
+_OF_A_PROGRAM = (
+    *_FIRST_OF_ALL,
+    api_server.NO_CONNECTION_RULE,
+    *_LAST_OF_ALL,
+    *applications.APPLICATION_RULES,
+    *_NO_FAULT,
+)
 
 _OWN_REASONS = frozenset({"", "error", "crashloopbackoff", "backoff", "completed", "terminated", "containercannotrun"})
 _PLATFORM = ("apiserver", "kube", "kernel", "etcd", "node", "containerd", "cri", "docker", "persistentvolume", "pv")
