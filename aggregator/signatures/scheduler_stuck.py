@@ -18,14 +18,14 @@ from aggregator.view import ClusterView
 RULES: tuple[Callable[[ClusterView, Thresholds], Iterable[Case]], ...] = (
     pending.cases,
     quota.cases,
-    idle.cases,
     headroom.cases,
     budgets.cases,
 )
-"""Every module's `cases`."""
+"""Every module's `cases`; what needs the agents beside the API server is in idle."""
 
 
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     """Findings of the scheduler's incident for the whole cluster."""
-    cases = [case for rule in RULES for case in rule(view, thresholds)]
-    return Verdict(gather(view.cluster, cases, CODES), list(idle.gaps(view, thresholds)))
+    cases, gaps = idle.judge(view, thresholds)
+    cases += [case for rule in RULES for case in rule(view, thresholds)]
+    return Verdict(gather(view.cluster, cases, CODES), gaps)

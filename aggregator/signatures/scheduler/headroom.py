@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from aggregator.cluster.amounts import amounts_text
 from aggregator.cluster.objects import Pod
@@ -20,6 +21,17 @@ from aggregator.signatures.scheduler.words import counted
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
+_NAME = "headroom"
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What was found of a pool, and with what."""
+
+    waiting: Counter[Size]
+    thresholds: Thresholds
+    case: Case | None
+
 
 def cases(view: ClusterView, thresholds: Thresholds) -> Iterator[Case]:
     """One for each pool without room. Nothing where nodes or pods are not known."""
@@ -28,12 +40,24 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterator[Case]:
     known = pools(view.objects)
     waiting = _waiting(view, known)
     for name, pool in sorted(known.items()):
-        sizes = pool.sizes + waiting[name] if name in waiting else pool.sizes
-        if sizes.total() < thresholds.headroom_pods_min:
-            continue
+        found = _judged(view, pool, waiting.get(name, Counter()), thresholds)
+        if found is not None:
+            yield found
+
+
+def _judged(view: ClusterView, pool: Pool, waiting: Counter[Size], thresholds: Thresholds) -> Case | None:
+    """Once until a node of the pool, what runs there, or what waits for it changes."""
+    kept = pool.derived.get(_NAME)
+    if isinstance(kept, _Judged) and kept.waiting == waiting and kept.thresholds == thresholds:
+        return kept.case
+    sizes = pool.sizes + waiting
+    case = None
+    if sizes.total() >= thresholds.headroom_pods_min:
         usual = _usual(pool, sizes, thresholds.headroom_percentile)
         if any(usual) and not pool.has_room(usual):
-            yield _case(view, pool, usual, sizes.total(), thresholds)
+            case = _case(view, pool, usual, sizes.total(), thresholds)
+    pool.derived[_NAME] = _Judged(waiting, thresholds, case)
+    return case
 
 
 def _waiting(view: ClusterView, known: Mapping[str, Pool]) -> dict[str, Counter[Size]]:

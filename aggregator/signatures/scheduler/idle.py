@@ -36,34 +36,31 @@ class _Used:
         return self.used / self.whole if self.whole else 1.0
 
 
-def cases(view: ClusterView, thresholds: Thresholds) -> Iterator[Case]:
-    """One for each pool that is requested full and idle. Nothing where nodes or pods are not known."""
-    for pool, index in _full(view, thresholds):
-        used = _measured(view, pool, index, thresholds)
-        if used.nodes and used.share <= thresholds.pool_used_ratio:
-            yield _case(view, pool, index, used, thresholds)
-
-
-def gaps(view: ClusterView, thresholds: Thresholds) -> Iterator[Gap]:
-    """Pools that are requested full and of which nothing is measured."""
-    for pool, index in _full(view, thresholds):
-        if not _measured(view, pool, index, thresholds).nodes:
-            what = _WORDS[RESOURCES[index]]
-            because = (
-                f"pool {pool.name}: {_percent(pool.share(index))} of its {what} is requested; what is used is not known"
-            )
-            yield Gap("", "usage", "missing", because, "run the agent on nodes of the pool")
-
-
-def _full(view: ClusterView, thresholds: Thresholds) -> Iterator[tuple[Pool, int]]:
-    """Pools that are requested full, with the resource that is the fullest of those that idle would be told by."""
+def judge(view: ClusterView, thresholds: Thresholds) -> tuple[list[Case], list[Gap]]:
+    """A case for each pool that is requested full and idle, and a gap for each of which nothing is measured. Nothing
+    where nodes or pods are not known."""
+    cases: list[Case] = []
+    gaps: list[Gap] = []
     if not view.objects.knows("nodes", "pods"):
-        return
+        return cases, gaps
     for _, pool in sorted(pools(view.objects).items()):
         full = [index for index in range(len(RESOURCES)) if pool.share(index) >= thresholds.pool_requested_ratio]
-        measured = sorted(full, key=lambda index: (_measured(view, pool, index, thresholds).share, index))
-        if measured:
-            yield pool, measured[0]
+        measured = [
+            (used.share, index, used) for index in full if (used := _measured(view, pool, index, thresholds)).nodes
+        ]
+        if full and not measured:
+            gaps.append(_gap(pool, full[0]))
+        elif measured:
+            share, index, used = min(measured, key=lambda each: each[:2])
+            if share <= thresholds.pool_used_ratio:
+                cases.append(_case(view, pool, index, used, thresholds))
+    return cases, gaps
+
+
+def _gap(pool: Pool, index: int) -> Gap:
+    requested = f"{_percent(pool.share(index))} of its {_WORDS[RESOURCES[index]]} is requested"
+    because = f"pool {pool.name}: {requested}; what is used is not known"
+    return Gap("", "usage", "missing", because, "run the agent on nodes of the pool")
 
 
 def _measured(view: ClusterView, pool: Pool, index: int, thresholds: Thresholds) -> _Used:

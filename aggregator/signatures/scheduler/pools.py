@@ -46,6 +46,8 @@ class Pool:
     """By name of the node."""
     sizes: Counter[Size] = field(default_factory=Counter)
     """How many of its pods have a size, those of DaemonSets and the kubelet's own left out."""
+    derived: dict[str, object] = field(default_factory=dict)
+    """What others have worked out from all this, each under a name of its own; emptied when a node changes."""
 
     def share(self, index: int) -> float:
         """Share of a resource (index in RESOURCES) that is requested."""
@@ -104,6 +106,7 @@ class Pools:
             node.allocatable.get("pods", 0) - requested.get("pods", 0),
         )
         pool.members[name] = member
+        pool.derived.clear()
         self._pool_of[name] = found
         for index in range(len(RESOURCES)):
             pool.has[index] += member.has[index]
@@ -116,6 +119,7 @@ class Pools:
             return
         pool = self.by_name[found]
         member = pool.members.pop(name)
+        pool.derived.clear()
         for index in range(len(RESOURCES)):
             pool.has[index] -= member.has[index]
             pool.requested[index] -= member.requested[index]
