@@ -70,7 +70,8 @@ _ALWAYS_LISTED = (
 )
 """Kinds whose lists are in the bundle, empty or not; others only with something in them."""
 
-_MEMORY = "/dev/shm"
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where bundles lie while they are diagnosed; None: with other temporary files."""
 
 
 class Lab:
@@ -287,13 +288,13 @@ class Lab:
 
     def diagnose(self, thresholds: Thresholds | None = None) -> Report:
         """Of all snapshots so far and the present."""
-        with tempfile.TemporaryDirectory(dir=_MEMORY if os.path.isdir(_MEMORY) else None) as folder:
+        with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
             self.write(Path(folder), readable=False)
             return _report(Path(folder), thresholds)
 
     def view(self) -> ClusterView:
         """What a signature looks at, of all snapshots so far and the present; for tests of parts of one."""
-        with tempfile.TemporaryDirectory(dir=_MEMORY if os.path.isdir(_MEMORY) else None) as folder:
+        with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
             self.write(Path(folder), readable=False)
             with open_bundle(Path(folder)) as bundle:
                 return join(bundle).view
@@ -309,7 +310,7 @@ class Lab:
     def codes_at_each_snapshot(self) -> list[dict[str, Finding]]:
         """What was found when the last snapshot was each one in its turn, the present at the end."""
         told = []
-        with tempfile.TemporaryDirectory(dir=_MEMORY if os.path.isdir(_MEMORY) else None) as folder:
+        with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
             self.write(Path(folder), readable=False)
             manifest = json.loads(Path(folder, "bundle.json").read_text())
             for until in range(len(manifest["snapshots"])):
