@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aggregator.messages.model import Classification
 from aggregator.messages.rules import Rule
 from aggregator.messages.said import Said, by
@@ -123,6 +125,8 @@ _ABSENT = (
     "errimageneverpull",
 )
 
+_LIBRARY = "Docker Hub's library is public: it denies what is not in it"
+
 IMAGE_RULES: tuple[Rule, ...] = (
     Rule(
         INVALID_NAME,
@@ -197,7 +201,7 @@ IMAGE_RULES: tuple[Rule, ...] = (
         ("docker.io/library/…denied", "pull access denied for library/", "registry-1.docker.io/v2/library/…denied"),
         unless=("denied: your authorization token", "incorrect username or password"),
         also=(UNAUTHORIZED,),
-        why="Docker Hub's library is public: it denies what is not in it",
+        why=_LIBRARY,
     ),
     # containerd tries with each credential and once without: that last 401 is no cause where an earlier try was let in.
     Rule(
@@ -317,8 +321,15 @@ IMAGE_SHAPES = (
 )
 
 
+_BARE_NAME = re.compile(r"pull access denied for [a-z0-9_.-]{1,255}(?:[,;]| *$)")
+"""A name without a slash has no owner: Docker Hub's public library is meant."""
+
+
 def judge(said: Said) -> Classification | None:
     """What a message about a pull says. None: it is about something else."""
     if said.reason not in IMAGE_REASONS and not said.has(*IMAGE_SHAPES):
         return None
+    bare = _BARE_NAME.search(said.text.folded)
+    if bare is not None and not said.has("authorization token", "incorrect username"):
+        return Classification(NOT_FOUND, (UNAUTHORIZED,), said.text.excerpt(*bare.span()), why=_LIBRARY)
     return by(IMAGE_RULES, said, "the pull failed, and it is not said why")

@@ -111,6 +111,8 @@ _EVICTION_SHAPES = (
     "image filesystem",
     "garbage collect required amount of images",
     "eviction manager",
+    "eviction_manager",
+    "must evict pod",
     "attempting to reclaim",
     "kubelet stopped posting node status",
     "status is now: node",
