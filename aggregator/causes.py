@@ -40,6 +40,9 @@ EDGES: tuple[Edge, ...] = (
     Edge("storage.detach_stuck", "storage.attach_timeout", _VOLUME),
     Edge("storage.detach_stuck", "storage.multi_attach", _VOLUME),
     Edge("storage.multi_attach", "storage.attach_timeout", _VOLUME),
+    Edge("storage.orphaned_device", "storage.attach_timeout", _VOLUME),
+    Edge("storage.stale_attachment", "storage.io_error_readonly", _VOLUME),
+    Edge("storage.io_error_readonly", "storage.mount_failed_fs", _VOLUME),
 )
 
 

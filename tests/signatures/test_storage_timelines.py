@@ -211,6 +211,55 @@ def storage_stale_attachment__positive_the_node_object_is_gone() -> Scenario:
 
 
 @scenario
+def storage_stale_attachment__positive_only_its_host_s_last_words_tell() -> Scenario:
+    """The VolumeAttachment was deleted by hand; the cloud still has the volume on the machine that is lost."""
+    lab = cluster()
+    lab.disk(CLAIM, VOLUME)
+    lab.host("n1").stage(VOLUME)
+    lab.tick(600)
+    lab.lose_node("n1")
+    error = "rpc error: code = Internal desc = api error VolumeInUse: vol-0 is already attached to an instance"
+    lab.attachment(VOLUME, "n2", attached=False, created=-8 * MINUTE, attach_error=error)
+    waits(lab, minutes=8)
+    says = ["last told, 10 min ago", "out-of-service"]
+    return found(lab, "nobody there lets go", Want(STALE, nodes=["n1"], objects=[f"Pod/{NEW}"], says=says))
+
+
+@scenario
+def storage_stale_attachment__near_miss_shared_volumes_wait_for_nobody() -> Scenario:
+    """A lost node that has a ReadWriteMany volume keeps no one else from having it."""
+    lab = cluster()
+    database(lab, modes=["ReadWriteMany"])
+    lab.tick(600)
+    lab.lose_node("n1")
+    lab.attachment(VOLUME, "n2", attached=False, created=-4 * MINUTE)
+    waits(lab, minutes=4)
+    return found(lab, "slow by itself", Want(TIMEOUT, nodes=["n2"], objects=[f"Pod/{NEW}"]))
+
+
+@scenario
+def storage_stale_attachment__near_miss_the_kubelet_got_further() -> Scenario:
+    """No disk shows, and still the driver has checked the file system on it: what is shown is not all there is."""
+    lab = cluster()
+    lab.disk(CLAIM, VOLUME, attached_to="n2")
+    waits(lab, minutes=8)
+    text = "rpc error: code = Internal desc = 'fsck' found errors on device /dev/nvme1n1 but could not correct them"
+    refused(lab, f'MountVolume.MountDevice failed for volume "{VOLUME}" : {text}', reason="FailedMount")
+    return found(lab, "it is the file system", Want("storage.mount_failed_fs", objects=[f"Pod/{NEW}"]))
+
+
+@scenario
+def storage_stale_attachment__near_miss_disks_that_say_the_same() -> Scenario:
+    """Persistent Disks by NVMe have one serial number for all where udev's names are not there."""
+    lab = cluster(driver="pd.csi.storage.gke.io")
+    handle = "projects/p/zones/europe-west1-b/disks/pvc-0d1e2f3a-4b5c"
+    lab.disk(CLAIM, VOLUME, attached_to="n2", handle=handle)
+    lab.host("n2").attach("nvme1n1", serial="nvme_card-pd", model="nvme_card-pd")
+    waits(lab, minutes=8)
+    return found(lab, "it may be this very disk")
+
+
+@scenario
 def storage_stale_attachment__positive_the_machine_runs_on_without_its_kubelet() -> Scenario:
     lab = cluster()
     database(lab)
@@ -628,6 +677,17 @@ def storage_attach_limit__positive_pods_that_find_no_place() -> Scenario:
         "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.",
     )
     return found(lab, "for the chain's sake", Want(LIMIT, nodes=["n1"], severity="info", says=["n1 has 2 of 2"]))
+
+
+@scenario
+def storage_attach_limit__positive_by_the_numbers() -> Scenario:
+    """A pod that was put on the node by name: no scheduler has counted, and the attacher says nothing."""
+    lab = cluster(attach_limit=3)
+    full(lab, 3)
+    lab.disk(CLAIM, VOLUME)
+    lab.attachment(VOLUME, "n2", attached=False, created=-4 * MINUTE)
+    waits(lab, minutes=4)
+    return found(lab, "three of three", Want(LIMIT, nodes=["n2"], says=["3 of the 3"]))
 
 
 @scenario

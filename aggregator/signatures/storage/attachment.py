@@ -154,7 +154,7 @@ def _unfinished(story: Story) -> Iterator[Case]:
     if any(each.deleted for each in story.attachments):
         return  # a detachment that has begun of late
     for waiting in story.blocked:
-        own = next((each for each in story.attachments if each.node == waiting.pod.node), None)
+        own = story.own(waiting)
         if story.facts.absence(waiting.pod.node) or waiting.seconds < story.facts.limits.attach_slow_s:
             continue
         told = [each for each in waiting.refused if each.event.reason in _GENERIC]

@@ -10,7 +10,7 @@ from aggregator.model import Evidence, RuledOut
 from aggregator.signatures.case import Case
 from aggregator.signatures.storage.codes import DETACH_STUCK, MULTI_ATTACH, STALE_ATTACHMENT
 from aggregator.signatures.storage.facts import objects_of, span
-from aggregator.signatures.storage.story import Story, Waiting, said_in_use, severity, waits, who
+from aggregator.signatures.storage.story import Story, Waiting, severity, waits, who
 from aggregator.signatures.storage.truth import Row
 
 
@@ -142,8 +142,7 @@ def multi_attach(story: Story) -> Iterator[Case]:
 
 
 def _refused_for_another(story: Story, waiting: Waiting) -> bool:
-    own = next((each for each in story.attachments if each.node == waiting.pod.node), None)
-    if said_in_use(waiting) or (own is not None and story.error_label(own) == MULTI_ATTACH):
+    if story.used_elsewhere(waiting):
         return True
     others = any(each.attached and not each.deleted and each.node != waiting.pod.node for each in story.attachments)
     return others and not story.volume.shareable and bool(story.volume.access_modes)

@@ -23,6 +23,35 @@ def stale(story: Story) -> Iterator[Case]:
             case = _case(story, attachment, absence) if absence else None
             if case is not None:
                 yield case
+    yield from _by_host_alone(story)
+
+
+def _by_host_alone(story: Story) -> Iterator[Case]:
+    """Nobody's attachment says who has the volume; the host that had it last is of such a node."""
+    facts, volume = story.facts, story.volume
+    waiting = [each for each in story.blocked if story.used_elsewhere(each)]
+    if not waiting or waiting[0].seconds < facts.limits.attach_slow_s:
+        return
+    known = {each.node for each in story.attachments}
+    nodes = [node for node in facts.fleet.hosts_with(volume) if node not in known]
+    if not nodes or not all(facts.absence(node) for node in nodes):
+        return
+    pods = [each.pod for each in waiting]
+    for node in nodes:
+        how = standing(story, node)
+        yield Case(
+            STALE_ATTACHMENT,
+            (node, "node"),
+            f"{volume.name} is in use elsewhere, says its attacher, and no VolumeAttachment tells where; {node} had "
+            f"it, and {facts.absence(node)}: {how.text}; {who(pods)} has waited {span(waiting[0].seconds)} for it",
+            objects_of(volume, *pods),
+            (*how.evidence, *waits(facts, waiting)),
+            nodes=(node,),
+            severity=severity(facts, waiting[0].seconds),
+            weight=waiting[0].seconds,
+            ruled_out=(RuledOut(MULTI_ATTACH, f"on {node} nobody is there to let it go: {facts.absence(node)}"),),
+            remedies=_remedies(story, node, ""),
+        )
 
 
 def _case(story: Story, attachment: Attachment, absence: str) -> Case | None:
@@ -69,7 +98,7 @@ def _case(story: Story, attachment: Attachment, absence: str) -> Case | None:
         severity=severity(facts, seconds) if pods else Severity.WARNING,
         weight=seconds,
         ruled_out=(RuledOut(MULTI_ATTACH, f"on {node} nobody is there to let it go: {absence}"),) if pods else (),
-        remedies=_remedies(story, attachment),
+        remedies=_remedies(story, node, attachment.name),
     )
 
 
@@ -86,8 +115,8 @@ def _away(story: Story, attachment: Attachment) -> float:
     return max(ages)
 
 
-def _remedies(story: Story, attachment: Attachment) -> tuple[str, ...]:
-    node, facts = attachment.node, story.facts
+def _remedies(story: Story, node: str, attachment: str) -> tuple[str, ...]:
+    facts = story.facts
     known = facts.view.nodes.get(node)
     if facts.host_is_current(node):
         return (
@@ -97,12 +126,13 @@ def _remedies(story: Story, attachment: Attachment) -> tuple[str, ...]:
             ),
         )
     if known is None:
+        letting_go = f"the VolumeAttachment {attachment} may be deleted" if attachment else "it may be detached there"
         return (
             (
                 f"See with the cloud or the hypervisor that the machine behind {node} is off for good; while it may "
                 "run, nothing is safe."
             ),
-            f"Then the VolumeAttachment {attachment.name} may be deleted: nobody writes any more.",
+            f"Then {letting_go}: nobody writes any more.",
         )
     if any(taint.key == _OUT_OF_SERVICE for taint in known.taints):
         return (f"{node} has the out-of-service taint already: see the driver's csi-attacher why it does not detach.",)

@@ -70,7 +70,17 @@ class Story:
     @property
     def kept_out(self) -> list[Waiting]:
         """Of the blocked ones those that another node's having it can keep waiting."""
-        return [each for each in self.blocked if not self.volume.shareable or said_in_use(each)]
+        return [each for each in self.blocked if not self.volume.shareable or self.used_elsewhere(each)]
+
+    def own(self, waiting: Waiting) -> Attachment | None:
+        """The attachment to the pod's own node."""
+        return next((each for each in self.attachments if each.node == waiting.pod.node), None)
+
+    def used_elsewhere(self, waiting: Waiting) -> bool:
+        """The controller or the attacher says that somebody else has the volume."""
+        own = self.own(waiting)
+        labels = {each.label for each in waiting.refused} | ({self.error_label(own)} if own is not None else set())
+        return MULTI_ATTACH in labels
 
 
 def label_of(volume: Volume, error: str) -> str:
@@ -120,11 +130,6 @@ def story(facts: Facts, volume: Volume) -> Story:
     blocked.sort(key=lambda each: (-each.seconds, each.pod.key))
     seekers = [pod for pod in pods if not pod.node and not pod.terminal and not pod.deleted and not pod.gates]
     return Story(facts, volume, attachments, blocked, sorted(seekers, key=lambda pod: pod.key))
-
-
-def said_in_use(waiting: Waiting) -> bool:
-    """Events say that somebody else has the volume."""
-    return any(each.label == MULTI_ATTACH for each in waiting.refused)
 
 
 def severity(facts: Facts, waited: float) -> Severity | None:
