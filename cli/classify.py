@@ -21,7 +21,7 @@ from cli.messages_json import Entry, Say, has_entries, is_document, read_documen
 from cli.terminal import Look, clean, complain, emit, emit_json, look, pad, table, wrap
 
 _HEAD = 1 << 16
-"""Bytes that tell the format."""
+"""Characters that tell the format, and as many of its first line."""
 _WHAT_IS_READ = (
     "neither JSON nor what kubectl prints; it reads `kubectl get events -o json`, `kubectl describe` of pods, claims "
     'and nodes, and JSON lines {"object": ..., "reason": ..., "exit_code": ..., "message": ...}: put log lines into '
@@ -67,7 +67,9 @@ def as_json(entry: Entry, answer: Classification) -> dict[str, object]:
 
 def entries(stream: TextIO, place: str) -> Iterator[Entry]:
     """The messages of an input, whatever its format is. What is damaged in it is said on standard error."""
-    head = stream.read(_HEAD)
+    head = stream.readline(_HEAD)
+    if not head.startswith(("{", "[")) or head.rstrip().endswith(("{", ",")):
+        head += stream.read(_HEAD)  # a line alone tells only JSON lines, which may come slowly, from a watch
     if not head.strip():
         raise exits.CliError(exits.UNREADABLE, f"{place}: it is empty")
     whole = _Joined(head, stream)

@@ -132,6 +132,21 @@ def test_standard_input_and_readable_text() -> None:
         assert "1  sched.insufficient_resources" in done.stdout
 
 
+def test_a_watch_is_answered_line_by_line() -> None:
+    words = [*COMMAND, "classify", "--format", "json"]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for each, label in zip(EVENTS, LABELS, strict=True):
+            process.stdin.write(json.dumps({"type": "ADDED", "object": each}) + "\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["label"] == label
+        process.stdin.close()
+        assert process.wait() == 0
+
+
 def test_a_bad_line_is_said_and_the_rest_read(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "lines"
     good = json.dumps(EVENTS[0])
