@@ -1,6 +1,6 @@
 """Latency of fsync: of other processes as the sensor sees it, and of a probe in directories that the operator names.
 
-In a bundle both are in fsync.json.
+In a bundle both are in fsync.json; etcd's own is in its metrics, too.
 
 The probe does what etcd's write-ahead log does: it appends a few hundred bytes to a preallocated file and waits for
 fdatasync. It writes only where it is told to, and only to its own file.
@@ -20,12 +20,12 @@ from collections.abc import Sequence
 
 from nodetell.v1 import facts_pb2 as pb
 
-from agent.collectors import gaps
+from agent.collectors import etcd_metrics, gaps
 from agent.collectors.histograms import Histogram, parse_fsync
 from agent.collectors.keep import Kept
 from agent.collectors.passive_fsync import PassiveFsync
 from agent.collectors.sensed import INTERVAL_S
-from agent.host import Host, ReadError
+from agent.host import Failure, Host, ReadError
 from agent.reading import Reading
 from agent.sensor.client import SensorClient
 
@@ -243,16 +243,38 @@ def _close_all(probes: Sequence[Probe]) -> None:
 
 
 def _recorded(reading: Reading, host: Host) -> None:
+    """fsync.json, and etcd's own histogram where that has none of etcd."""
     try:
         document = host.document("fsync.json")
     except ReadError as error:
         gaps.add(reading, "fsync", error)
-        return
-    if document is None:
-        reading.gap("fsync", "no fsync.json", remedy=f"in the agent's settings, {_REMEDY}")
-        return
-    histograms, problems = parse_fsync(document)
-    reading.source("fsync", "fsync.json")
-    for histogram in histograms:
+        document = []
+    else:
+        if document is not None:
+            reading.source("fsync", "fsync.json")
+    histograms, problems = parse_fsync(document) if document is not None else ([], [])
+    own = _of_etcd(reading, host) if not any(_is_etcd(histogram) for histogram in histograms) else None
+    for histogram in [*histograms, *([own] if own is not None else [])]:
         histogram.put(reading)
     gaps.damage(reading, "fsync", "fsync.json", problems)
+    if document is None and own is None:
+        because = f"no fsync.json and no {etcd_metrics.FILE}"
+        reading.gap("fsync", because, remedy=f"in the agent's settings, {_REMEDY}")
+
+
+def _is_etcd(histogram: Histogram) -> bool:
+    return histogram.process == "etcd" or histogram.file_class == "wal"
+
+
+def _of_etcd(reading: Reading, host: Host) -> Histogram | None:
+    try:
+        histogram = etcd_metrics.parse_wal_fsync(host.read(etcd_metrics.FILE, etcd_metrics.MAX_BYTES))
+    except ReadError as error:
+        if error.failure is not Failure.ABSENT:
+            gaps.add(reading, "fsync", error, detail=etcd_metrics.FILE)
+        return None
+    except ValueError as error:
+        gaps.damage(reading, "fsync", etcd_metrics.FILE, [str(error)], detail=etcd_metrics.FILE)
+        return None
+    reading.source("fsync", etcd_metrics.FILE)
+    return histogram

@@ -274,7 +274,7 @@ def test_recorded_histograms(tmp_path: Path) -> None:
 
 def test_a_bundle_without_histograms(tmp_path: Path) -> None:
     reading = FsyncCollector().collect(host_of(tmp_path, {"proc/stat": b""}), 0)
-    assert reading.items["coverage/fsync"].coverage.because == "no fsync.json"
+    assert reading.items["coverage/fsync"].coverage.because == "no fsync.json and no etcd.metrics"
 
 
 @pytest.mark.parametrize(
