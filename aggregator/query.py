@@ -18,7 +18,7 @@ from aggregator.findings import Kind, Transition
 from aggregator.fleet import Fleet
 from aggregator.node_volumes import unknown_resources, volumes_of_node
 from aggregator.view import ClusterView
-from aggregator.whatif import WhatIfError, WhatIfUnknownError, lose, nodes_of
+from aggregator.whatif import WhatIfError, WhatIfUnknownError, lose_in_steps, nodes_of
 from aggregator.whatif_messages import loss_to_message
 
 MAX_WATCHERS = 200
@@ -107,7 +107,13 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         """What would follow if nodes or zones were lost now."""
         view = self._fleet.view()
         try:
-            return loss_to_message(view, lose(view, nodes_of(view, request.lost_zones, request.lost_nodes)))
+            steps = lose_in_steps(view, nodes_of(view, request.lost_zones, request.lost_nodes))
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as done:
+                    return loss_to_message(view, done.value)
+                await asyncio.sleep(0)  # agents and other operators go on being served
         except WhatIfUnknownError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             raise

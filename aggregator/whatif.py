@@ -7,17 +7,19 @@ it may preempt pods of lower priority, which is left out here. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Generator, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import takewhile
+from typing import cast
 
 from aggregator.cluster.objects import NodeObject, Pod
 from aggregator.cluster.state import ClusterState
 from aggregator.cluster.workloads import controller_of, workload_of
 from aggregator.scheduling.cluster import Cluster
 from aggregator.scheduling.fit import Fit
-from aggregator.scheduling.neighbours import asks_for_neighbours
+from aggregator.scheduling.selectors import selects
+from aggregator.scheduling.stops import POD_AFFINITY, Stop
 from aggregator.scheduling.volumes import volume_needs
 from aggregator.shortage import Shortage, shortage_of
 from aggregator.topology import Pinned, Terms, Topology, pinned_volumes, terms_of, topology_of
@@ -29,9 +31,11 @@ WANTED = ("persistentvolumeclaims", "persistentvolumes", "csinodes", "replicaset
 """... and those without which less can be."""
 _STAYING = ("DaemonSet", "Node")
 """Controllers whose pods belong to their node: they are not missed elsewhere. Node: a static pod's mirror."""
-_MOST_COUNTED_ANEW = 500
-"""Pods that ask about other pods, for which what these mean is counted anew after each placement; those that follow
-are only kept from the node of the one before."""
+_MOST_COUNTED = 500
+"""How often what the pods of the cluster mean for a template is counted: once, and anew after each placement where that
+may open other nodes (topology spread, affinity); after so many, no more."""
+_STEP = 100
+"""Pods that are placed in one step."""
 _MOST_LOOKED_AT = 50_000
 _FEW_LOOKED_AT = 50
 """So many nodes are looked at for reasons in one answer; after that, so many for each template, the emptiest ones."""
@@ -152,14 +156,26 @@ def _some(names: list[str], most: int = 12) -> str:
 
 def lose(view: ClusterView, nodes: Iterable[str]) -> Loss:
     """What would follow if these nodes were lost now. `nodes`: names that the view has."""
+    steps = lose_in_steps(view, nodes)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return cast(Loss, done.value)
+
+
+def lose_in_steps(view: ClusterView, nodes: Iterable[str]) -> Generator[None, None, Loss]:
+    """The same in steps of a few milliseconds, for whoever has other things to do meanwhile. What happens to the view
+    between them may or may not be in the answer."""
     state, lost = view.objects, tuple(dict.fromkeys(nodes))
     topology = topology_of(state)
     gone = frozenset(lost) | {name for name, node in state.nodes.items() if not reachable(node)}
     movers, stranded, going = _movers(state, topology, lost, gone)
     without_pods = frozenset(mover.pod.key for mover in movers)
     placing = _Placing(state, topology, gone, without_pods)
-    for mover in sorted(movers, key=_urgency):
-        placing.place(mover)
+    for number, mover in enumerate(sorted(movers, key=_urgency), 1):
+        if placing.place(mover) or not number % _STEP:
+            yield
     unknown = [f"{resource} of the API server are not known" for resource in WANTED if not state.knows(resource)]
     return Loss(
         lost,
@@ -246,7 +262,7 @@ class _Placing:
         self._left = sorted(self._cluster.nodes(), key=lambda node: (-self._free_cpu_before[node.name], node.name))
         """The emptiest first, as the scheduler prefers."""
         self._lines: dict[tuple[Terms, int, str], _Line] = {}
-        self._counted_anew = 0
+        self._counted = 0
         self._looked_at = 0
         self._shortages: dict[tuple[Terms, int, str], tuple[Cause, Shortage]] = {}
         self._stranded: dict[tuple[str, Cause, str, tuple[str, ...]], _Group] = {}
@@ -256,9 +272,9 @@ class _Placing:
     def _free_cpu(self, node: NodeObject) -> int:
         return node.allocatable.get("cpu", 0) - self._cluster.requested(node.name).get("cpu", 0)
 
-    def place(self, mover: _Mover) -> None:
-        """Find it a node, or say why there is none."""
-        pod = mover.pod
+    def place(self, mover: _Mover) -> bool:
+        """Find it a node, or say why there is none. Whether that took longer than usual."""
+        pod, before = mover.pod, self._counted
         line = self._line(mover)
         self.unknown.update(line.fit.unknown)
         workload = workload_of(self._state, pod)
@@ -269,29 +285,25 @@ class _Placing:
                 line.node = None  # those that follow had even less
         if line.node is not None:
             self._cluster.place(pod, line.node.name)
+            _keep_apart(line.fit, pod, line.node)
             group = self._returning.setdefault(workload, _Group())
             group.pods.append(pod.key)
             group.nodes[line.node.name] = None
-            return
+            return self._counted > before
         cause, shortage = self._shortage(mover)
         group = self._stranded.setdefault((workload, cause, shortage.because, shortage.needs), _Group())
         group.pods.append(pod.key)
         group.claims.update(dict.fromkeys(each.claim.key for each in mover.pinned if cause is Cause.VOLUME))
+        return self._counted > before
 
     def _line(self, mover: _Mover) -> _Line:
         key, pod = mover.key, mover.pod
         line = self._lines.get(key)
-        if line is None:
+        moved_by_others = bool(pod.spec.spread or pod.spec.pod_affinity)
+        if line is None or (moved_by_others and self._counted < _MOST_COUNTED):
+            self._counted += 1
             nodes = iter(self._candidates(mover))
             line = self._lines[key] = _Line(Fit(self._cluster, pod), nodes, next(nodes, None))
-        elif asks_for_neighbours(pod) and self._counted_anew < _MOST_COUNTED_ANEW:
-            self._counted_anew += 1
-            line.fit = Fit(self._cluster, pod)
-            if pod.spec.spread or pod.spec.pod_affinity:  # those that came back may have opened other nodes
-                line.nodes = iter(self._candidates(mover))
-                line.node = next(line.nodes, None)
-        elif asks_for_neighbours(pod):
-            line.node = next(line.nodes, None)  # not with the one before
         elif pod.claims:
             line.fit.volumes = volume_needs(self._cluster, pod)  # of its own, which count against a limit
         return line
@@ -308,6 +320,7 @@ class _Placing:
         key = mover.key
         known = self._shortages.get(key)
         if known is None:
+            self._counted += 1
             known = self._shortages[key] = self._why(mover)
         return known
 
@@ -336,3 +349,13 @@ class _Placing:
         """Those that found one, by workload."""
         for workload, group in sorted(self._returning.items()):
             yield Returning(workload, tuple(sorted(group.pods)), tuple(sorted(group.nodes)))
+
+
+def _keep_apart(fit: Fit, pod: Pod, node: NodeObject) -> None:
+    """A pod has got this node: its likes, where they keep apart, may not come near."""
+    for term in pod.spec.pod_anti_affinity:
+        own = not term.namespaces and term.namespace_selector is None
+        value = node.labels.get(term.topology_key)
+        if value is not None and (own or pod.namespace in term.namespaces) and selects(term.selector, pod.labels):
+            stop = Stop(POD_AFFINITY, term.topology_key, f"pod {pod.key} is in {term.topology_key}={value}")
+            fit.neighbours.refused.setdefault((term.topology_key, value), stop)

@@ -73,10 +73,11 @@ def _domain(cluster: Cluster, pod: Pod, key: str) -> str | None:
 def _own_refusals(cluster: Cluster, pod: Pod, found: Neighbours) -> None:
     for term in pod.spec.pod_anti_affinity:
         for other in _matching(cluster, term, pod.namespace, found):
-            if (value := _domain(cluster, other, term.topology_key)) is not None:
+            value = _domain(cluster, other, term.topology_key)
+            if value is not None and (term.topology_key, value) not in found.refused:
                 detail = f"pod {other.key} is in {term.topology_key}={value}"
                 stop = Stop(POD_AFFINITY, _text(term, "not with"), detail, objects=(f"Pod/{other.key}",))
-                found.refused.setdefault((term.topology_key, value), stop)
+                found.refused[term.topology_key, value] = stop
 
 
 def _others_refusals(cluster: Cluster, pod: Pod, found: Neighbours) -> None:

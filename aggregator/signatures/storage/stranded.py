@@ -126,7 +126,7 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
     due = [key for key, batch in known.batches.items() if _is_due(batch, view, thresholds)]
     if due:
         judge = _Judge(view, topology)
-        for key in sorted(due, key=lambda key: known.batches[key].at or 0.0):
+        for key in _in_turn(known, due):
             known.outdated |= judge.judge(key[0], known.batches[key])
             if known.complete and judge.looked_at >= _AT_ONCE:
                 break
@@ -136,6 +136,16 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
         known.cases, known.outdated = list(_cases(view, topology, known)), False
         known.made_at = view.now
     return known.cases
+
+
+def _in_turn(known: _Known, due: list[_Key]) -> list[_Key]:
+    """Those that were judged longest ago first, and with each the others of its place: its nodes are sorted once."""
+    oldest: dict[Terms, float] = {}
+    for key in due:
+        at = known.batches[key].at or 0.0
+        oldest[key[0]] = min(at, oldest.get(key[0], at))
+    turn = {terms: number for number, terms in enumerate(sorted(oldest, key=lambda terms: oldest[terms]))}
+    return sorted(due, key=lambda key: turn[key[0]])
 
 
 def _known(state: ClusterState) -> _Known:
@@ -201,7 +211,7 @@ class _Judge:
             found = (self._state.nodes[name] for name in self._topology.usable(terms))
             nodes = sorted((each for each in found if reachable(each)), key=lambda each: -self._free_cpu(each))
             self._sorted[terms] = nodes
-            self.looked_at += len(nodes) // 4
+            self.looked_at += len(nodes) // 8
         return nodes
 
     def _is_reached(self, name: str) -> bool:
