@@ -99,7 +99,7 @@ def _ring_pairs(nodes: Sequence[str], peers: int) -> set[tuple[str, str]]:
     """Each node with its successor on each of k rings; the next but one where it has that already."""
     chosen: dict[str, set[str]] = {name: set() for name in nodes}
     for number in range(peers):
-        ring = sorted(nodes, key=partial(_hash, str(number)))
+        ring = sorted(nodes, key=partial(_place, number))
         for place, name in enumerate(ring):
             for step in range(1, min(len(ring), peers + 1)):
                 other = ring[(place + step) % len(ring)]
@@ -144,6 +144,10 @@ def _pair(one: str, other: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=1 << 16)
+def _place(ring: int, name: str) -> bytes:
+    return _hash(str(ring), name)
+
+
 def _hash(salt: str, name: str) -> bytes:
     return hashlib.blake2b(f"{salt}\0{name}".encode(), digest_size=8).digest()
 
