@@ -1,4 +1,5 @@
-"""Which finding explains which, across incidents. An edge needs shared facts, never mere coincidence.
+"""Which finding explains which, across incidents. An edge needs shared facts and the right order in time, never mere
+coincidence.
 
 A signature names the causes it knows of itself; here is what no signature can see alone. Pure.
 """
@@ -13,6 +14,10 @@ from aggregator.model import Finding
 NODE = "Node"
 """Kind of the nodes that a finding names: as those where the trouble is, or as objects, where only the API server is
 asked about them."""
+
+
+ORDER_SLACK_S = 60.0
+"""What follows may seem to have begun so much earlier than its cause: another clock sees it, at another pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,11 @@ def link(findings: Iterable[Finding]) -> list[Finding]:
     """The same findings, in their order, each with the ids of all that explain it and are there too."""
     findings = list(findings)
     there = {finding.id for finding in findings}
-    by_fact: dict[tuple[str, str], list[str]] = {}
+    by_fact: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         for kind in _KINDS.get(finding.code, ()):
             for fact in _facts(finding, kind):
-                by_fact.setdefault((finding.code, fact), []).append(finding.id)
+                by_fact.setdefault((finding.code, fact), []).append(finding)
     return [_linked(finding, there, by_fact) for finding in findings]
 
 
@@ -65,13 +70,18 @@ for _edge in EDGES:
     _EDGES_TO.setdefault(_edge.effect, []).append(_edge)
 
 
-def _linked(finding: Finding, there: set[str], by_fact: dict[tuple[str, str], list[str]]) -> Finding:
+def _linked(finding: Finding, there: set[str], by_fact: dict[tuple[str, str], list[Finding]]) -> Finding:
     causes = {each for each in finding.caused_by if each in there}
     for edge in _EDGES_TO.get(finding.code, ()):
         for fact in _facts(finding, edge.kind):
-            causes.update(by_fact.get((edge.cause, fact), ()))
+            causes.update(cause.id for cause in by_fact.get((edge.cause, fact), ()) if _in_order(cause, finding))
     caused_by = tuple(sorted(causes - {finding.id}))
     return finding if caused_by == finding.caused_by else replace(finding, caused_by=caused_by)
+
+
+def _in_order(cause: Finding, effect: Finding) -> bool:
+    """The cause began first, as far as both say when they began."""
+    return not (cause.since and effect.since) or cause.since <= effect.since + ORDER_SLACK_S
 
 
 def _facts(finding: Finding, kind: str) -> list[str]:

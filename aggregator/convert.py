@@ -69,6 +69,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
         "caused_by": list(finding.caused_by),
         "remediation": list(finding.remediation),
         "clears_when": finding.clears_when,
+        **({"since": iso_time(finding.since)} if finding.since else {}),
     }
 
 
@@ -88,6 +89,7 @@ def finding_from_json(data: Mapping[str, Any]) -> Finding:
         caused_by=tuple(data["caused_by"]),
         remediation=tuple(data["remediation"]),
         clears_when=data["clears_when"],
+        since=seconds(data["since"]) if "since" in data else 0.0,
     )
 
 
@@ -145,6 +147,7 @@ def record_to_message(record: Record) -> operator_pb2.Finding:
         resolved_unix_ms=0 if record.resolved is None else milliseconds(record.resolved),
         unconfirmed=record.unconfirmed,
         resolved_because=record.because,
+        since_unix_ms=milliseconds(finding.since),
     )
 
 
@@ -165,6 +168,7 @@ def record_from_message(message: operator_pb2.Finding) -> Record:
         caused_by=tuple(message.caused_by),
         remediation=tuple(message.remediation),
         clears_when=message.clears_when,
+        since=message.since_unix_ms / 1000,
     )
     return Record(
         finding=finding,

@@ -66,6 +66,8 @@ class Finding:
     ruled_out: tuple[RuledOut, ...] = ()
     caused_by: tuple[str, ...] = ()
     remediation: tuple[str, ...] = ()
+    since: float = 0.0
+    """When what it names began as far as the facts tell, seconds since the epoch; 0.0: they do not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Case:
     ruled_out: tuple[RuledOut, ...] = ()
     remedies: tuple[str, ...] = ()
     """Remedies that depend on this case's facts; they come before those of the code."""
+    since: float = 0.0
+    """When it began as far as the facts tell, seconds since the epoch; 0.0: they do not."""
 
 
 def api_evidence(
@@ -74,6 +76,7 @@ def _finding(cluster: str, code: Code, about: tuple[str, ...], group: list[Case]
         objects=objects,
         ruled_out=first_of_each(rule for case in group for rule in case.ruled_out),
         remediation=(*dict.fromkeys(remedy for case in group for remedy in case.remedies), *code.remediation),
+        since=min((case.since for case in group if case.since), default=0.0),
     )
 
 

@@ -26,7 +26,7 @@ CODES = {
     for entry in (
         Code(
             LOST,
-            "nodes",
+            "node",
             "nobody hears the node any more: neither kubelet nor agent",
             "the node reports again, or its Node object is gone",
             (
@@ -36,7 +36,7 @@ CODES = {
         ),
         Code(
             DISK_PRESSURE,
-            "nodes",
+            "node",
             "the kubelet is short of disk: it evicts pods and takes no new ones",
             "the node's DiskPressure condition is False",
             (

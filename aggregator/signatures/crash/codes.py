@@ -144,7 +144,7 @@ CODES = {
         ),
         Code(
             "node.clock_skew",
-            "nodes",
+            "node",
             "the clock of the node is wrong",
             "the clock is off by no more than the threshold",
             ("See its time daemon (chronyd, systemd-timesyncd, the hypervisor's) and whether it reaches its servers.",),

@@ -202,7 +202,7 @@ class NodeCoverage(_message.Message):
     def __init__(self, node: _Optional[str] = ..., coverage: _Optional[_Union[_facts_pb2.Coverage, _Mapping]] = ...) -> None: ...
 
 class Finding(_message.Message):
-    __slots__ = ("id", "code", "incident", "stage", "severity", "summary", "nodes", "objects", "evidence", "ruled_out", "caused_by", "remediation", "clears_when", "first_seen_unix_ms", "last_seen_unix_ms", "resolved_unix_ms", "unconfirmed", "resolved_because")
+    __slots__ = ("id", "code", "incident", "stage", "severity", "summary", "nodes", "objects", "evidence", "ruled_out", "caused_by", "remediation", "clears_when", "first_seen_unix_ms", "last_seen_unix_ms", "resolved_unix_ms", "unconfirmed", "resolved_because", "since_unix_ms")
     ID_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     INCIDENT_FIELD_NUMBER: _ClassVar[int]
@@ -221,6 +221,7 @@ class Finding(_message.Message):
     RESOLVED_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
     UNCONFIRMED_FIELD_NUMBER: _ClassVar[int]
     RESOLVED_BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
     id: str
     code: str
     incident: str
@@ -239,7 +240,8 @@ class Finding(_message.Message):
     resolved_unix_ms: int
     unconfirmed: str
     resolved_because: str
-    def __init__(self, id: _Optional[str] = ..., code: _Optional[str] = ..., incident: _Optional[str] = ..., stage: _Optional[str] = ..., severity: _Optional[str] = ..., summary: _Optional[str] = ..., nodes: _Optional[_Iterable[str]] = ..., objects: _Optional[_Iterable[str]] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ..., ruled_out: _Optional[_Iterable[_Union[RuledOut, _Mapping]]] = ..., caused_by: _Optional[_Iterable[str]] = ..., remediation: _Optional[_Iterable[str]] = ..., clears_when: _Optional[str] = ..., first_seen_unix_ms: _Optional[int] = ..., last_seen_unix_ms: _Optional[int] = ..., resolved_unix_ms: _Optional[int] = ..., unconfirmed: _Optional[str] = ..., resolved_because: _Optional[str] = ...) -> None: ...
+    since_unix_ms: int
+    def __init__(self, id: _Optional[str] = ..., code: _Optional[str] = ..., incident: _Optional[str] = ..., stage: _Optional[str] = ..., severity: _Optional[str] = ..., summary: _Optional[str] = ..., nodes: _Optional[_Iterable[str]] = ..., objects: _Optional[_Iterable[str]] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ..., ruled_out: _Optional[_Iterable[_Union[RuledOut, _Mapping]]] = ..., caused_by: _Optional[_Iterable[str]] = ..., remediation: _Optional[_Iterable[str]] = ..., clears_when: _Optional[str] = ..., first_seen_unix_ms: _Optional[int] = ..., last_seen_unix_ms: _Optional[int] = ..., resolved_unix_ms: _Optional[int] = ..., unconfirmed: _Optional[str] = ..., resolved_because: _Optional[str] = ..., since_unix_ms: _Optional[int] = ...) -> None: ...
 
 class Evidence(_message.Message):
     __slots__ = ("node", "signal", "subject", "number", "text", "flag", "unit", "source", "at_unix_ms")
