@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ MULTI, STALE, ORPHAN = "storage.multi_attach", "storage.stale_attachment", "stor
 TIMEOUT, STUCK, LIMIT = "storage.attach_timeout", "storage.detach_stuck", "storage.attach_limit"
 ATTACHING = (MULTI, STALE, ORPHAN, TIMEOUT, STUCK, LIMIT, "storage.device_not_found")
 IN_USE = f'Multi-Attach error for volume "{VOLUME}" Volume is already used by pod(s) pg-0'
+IMAGES = ("image.not_found", "image.unauthorized", "image.registry_unreachable", "image.unknown", "crash.app_error")
 GAVE_UP = (
     "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process "
     "volumes=[]: context deadline exceeded"
@@ -103,6 +105,19 @@ def storage_multi_attach__positive_attachments_cannot_be_listed() -> Scenario:
     refused(lab, IN_USE)
     lab.unlisted.add("volumeattachments")
     return found(lab, "the event and the host are enough", Want(MULTI, nodes=["n1"], says=[f"for {POD}"]))
+
+
+@scenario
+def storage_detach_stuck__positive_an_image_that_is_still_mapped() -> Scenario:
+    """Ceph RBD: attaching is a formality; that n1 still has the image mapped shows when n2 mounts it."""
+    lab = cluster(driver="rook-ceph.rbd.csi.ceph.com")
+    lab.disk(CLAIM, VOLUME, attached_to="n2", handle="0001-0009-rook-ceph-0000000000000002-7b0a4ccb")
+    lab.host("n1").stage(VOLUME, "rbd0")
+    waits(lab, minutes=8)
+    text = f'MountVolume.MountDevice failed for volume "{VOLUME}" : rpc error: code = Internal desc = rbd image '
+    refused(lab, f"{text}replicapool/csi-vol-770ef7b0 is still being used", reason="FailedMount")
+    want = Want(STUCK, nodes=["n1"], objects=[f"Pod/{NEW}"], says=["still being used", "for no pod"])
+    return Scenario(lab, why="n1 has not let go", expect=[want], allow=[MULTI, ORPHAN])
 
 
 @scenario
@@ -319,6 +334,42 @@ def storage_stale_attachment__near_miss_volumes_that_are_mapped_when_they_are_mo
     lab.disk(CLAIM, VOLUME, attached_to="n2", handle="0001-0009-rook-ceph-0000000000000002-7b0a4ccb")
     waits(lab, minutes=8)
     return found(lab, "no device is no news")
+
+
+@scenario
+def storage_stale_attachment__near_miss_all_kinds_of_volumes_and_a_slow_registry() -> Scenario:
+    """Pods that wait for their images, with volumes that no disk of the host stands for, attached or never so."""
+    lab = cluster()
+    kinds: dict[str, dict[str, Any]] = {
+        "cephfs": {"driver": "rook-ceph.cephfs.csi.ceph.com", "handle": "0001-0009-rook-ceph-1"},
+        "longhorn": {"driver": "driver.longhorn.io", "handle": "pvc-7a6b5c4d"},
+        "efs": {"driver": "efs.csi.aws.com", "handle": "fs-0a1b2c3d", "modes": ["ReadWriteMany"]},
+        "files": {"driver": "file.csi.azure.com", "handle": "rg#acct#share", "modes": ["ReadWriteMany"]},
+        "nfs": {"source": {"nfs": {"server": "10.0.0.5", "path": "/e"}}, "modes": ["ReadWriteMany"]},
+        "local": {"node": "n2"},
+        "path": {"source": {"hostPath": {"path": "/srv/data"}}},
+    }
+    lab.csinode("n2", {str(fields["driver"]): None for fields in kinds.values() if "driver" in fields})
+    for name, fields in kinds.items():
+        lab.disk(f"db/{name}", f"pv-{name}", **fields)
+        if name in {"cephfs", "longhorn"}:
+            lab.attachment(f"pv-{name}", "n2", created=-20 * MINUTE)
+        claims = {"data": name}
+        waiting = ("ImagePullBackOff", 'Back-off pulling image "registry.example.com/app:1"')
+        lab.pod(f"db/{name}", node="n2", claims=claims, pending_since=-20 * MINUTE, waiting=waiting)
+    lab.tick()
+    return Scenario(lab, why="none of this is about volumes", forbid=ATTACHING, allow=IMAGES)
+
+
+@scenario
+def storage_stale_attachment__near_miss_a_kubelet_that_is_not_heard_and_a_detachment_of_late() -> Scenario:
+    lab = cluster()
+    lab.disk(CLAIM, VOLUME)
+    lab.attachment(VOLUME, "n1", deleted=-3 * MINUTE)
+    lab.tick(600)
+    lab.lose_node("n1")
+    lab.attachment(VOLUME, "n1", deleted=-3 * MINUTE)
+    return found(lab, "Kubernetes itself detaches after six minutes")
 
 
 @scenario

@@ -58,7 +58,7 @@ def _detach_stuck(story: Story) -> Iterator[Case]:
     facts = story.facts
     for attachment in story.attachments:
         seconds = facts.age(attachment.deleted)
-        if not attachment.deleted or seconds < facts.limits.attach_slow_s:
+        if not attachment.deleted or seconds < facts.limits.attach_slow_s or facts.absence(attachment.node):
             continue
         waiting = story.kept_out
         pods = [each.pod for each in waiting]
@@ -99,7 +99,7 @@ def _device_missing(story: Story) -> Iterator[Case]:
         if not attachment.attached or attachment.deleted or facts.age(attachment.created) < facts.limits.attach_slow_s:
             continue
         cell = story.device(node)
-        if cell.says is not False:
+        if cell.says is not False or facts.absence(node):
             continue
         rows = story.rows(node)
         here = [pod for pod in facts.users(volume, node) if pod.phase == "Pending" and not pod.deleted]
@@ -180,9 +180,11 @@ def _others_have_it(story: Story, waiting: Waiting) -> bool:
 
 def _never_begun(story: Story, waiting: Waiting) -> bool:
     """No VolumeAttachment at all, although the driver needs them and the waiting is told of."""
+    if any((each.label, each.event.reason) == (ATTACH_TIMEOUT, _ATTACHING) for each in waiting.refused):
+        return True
     objects = story.facts.view.objects
     if not objects.knows("volumeattachments"):
-        return any((each.label, each.event.reason) == (ATTACH_TIMEOUT, _ATTACHING) for each in waiting.refused)
+        return False
     told = [each.label for each in waiting.refused]
     if not told or any(label != ATTACH_TIMEOUT for label in told):
         return False

@@ -8,7 +8,7 @@ from aggregator.cluster.objects import Attachment
 from aggregator.model import RuledOut, Severity, Stage
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.storage.codes import MULTI_ATTACH, STALE_ATTACHMENT
-from aggregator.signatures.storage.facts import objects_of, span
+from aggregator.signatures.storage.facts import Facts, objects_of, span
 from aggregator.signatures.storage.holders import standing
 from aggregator.signatures.storage.story import Story, severity, waits, who
 
@@ -33,7 +33,9 @@ def _by_host_alone(story: Story) -> Iterator[Case]:
     if not waiting or waiting[0].seconds < facts.limits.attach_slow_s:
         return
     known = {each.node for each in story.attachments}
-    nodes = [node for node in facts.fleet.hosts_with(volume) if node not in known]
+    hosts = facts.fleet.hosts_with(volume)
+    # A host that reports and has no Node goes by another name there: nothing is gone.
+    nodes = [node for node in hosts if node not in known and not _unnamed(facts, node)]
     if not nodes or not all(facts.absence(node) for node in nodes):
         return
     pods = [each.pod for each in waiting]
@@ -54,6 +56,10 @@ def _by_host_alone(story: Story) -> Iterator[Case]:
         )
 
 
+def _unnamed(facts: Facts, node: str) -> bool:
+    return node not in facts.view.nodes and facts.host_is_current(node)
+
+
 def _case(story: Story, attachment: Attachment, absence: str) -> Case | None:
     facts, volume, node = story.facts, story.volume, attachment.node
     waiting = [each for each in story.kept_out if each.pod.node != node]
@@ -69,7 +75,7 @@ def _case(story: Story, attachment: Attachment, absence: str) -> Case | None:
         if facts.age(min(pod.deleted for pod in leaving)) < facts.limits.attach_slow_s:
             return None
         pods = leaving
-    if not pods and known is not None:
+    if not pods and known is not None and not attachment.deleted:
         return None  # it may be back before anybody is sent away from it
     away = _away(story, attachment)
     if not pods and away < facts.limits.attach_handover_s:
@@ -103,9 +109,12 @@ def _case(story: Story, attachment: Attachment, absence: str) -> Case | None:
 
 
 def _away(story: Story, attachment: Attachment) -> float:
-    """For how long nobody has answered for a node without a Node object, as far as anything tells."""
+    """For how long nobody has answered: since the detachment was asked for, or since a node without a Node object was
+    last heard of, as far as anything tells."""
     facts = story.facts
     ages = [facts.age(attachment.deleted)]
+    if attachment.node in facts.view.nodes:
+        return ages[0]
     host = facts.host_age(attachment.node)
     if host is not None:
         ages.append(host)

@@ -15,18 +15,22 @@ from aggregator.node_state import NodeState
 from aggregator.signatures.case import Case
 from aggregator.signatures.storage.codes import (
     ATTACH_TIMEOUT,
+    DETACH_STUCK,
     DEVICE_NOT_FOUND,
     IO_ERROR_READONLY,
+    MULTI_ATTACH,
     STALE_ATTACHMENT,
     STALE_NFS,
 )
 from aggregator.signatures.storage.facts import Facts, quoted, span
+from aggregator.signatures.storage.holders import standing
 from aggregator.signatures.storage.refusals import Refusal, refusals
-from aggregator.signatures.storage.story import severity
+from aggregator.signatures.storage.story import severity, story
 from aggregator.signatures.storage.truth import Cell, device_of
 from aggregator.signatures.storage.watchlist import Watchlist
 
 _VOLUME = re.compile(r'volume "([^"]+)"|/volumes/kubernetes\.io~[a-z-]+/([^/\s:"]+)')
+_ATTACHING = "FailedAttachVolume"
 _NETWORK_FS = re.compile(r"nfs4?|cifs|ceph|fuse\..+")
 
 _STALE_EVENTS: Watchlist[Event] = Watchlist(
@@ -58,11 +62,13 @@ def _mount_errors(facts: Facts, explained: Collection[str]) -> Iterator[Case]:
         if pod.deleted or facts.waited(pod) < facts.limits.attach_slow_s:
             continue
         said = next((each for each in refusals(facts, pod) if each.label != ATTACH_TIMEOUT), None)
-        if said is None or said.label not in (DEVICE_NOT_FOUND, IO_ERROR_READONLY):
+        volume = _volume_meant(facts, pod, said) if said is not None else None
+        if said is None or (volume is not None and volume.name in explained):
             continue
-        volume = _volume_meant(facts, pod, said)
-        if volume is None or volume.name not in explained:
+        if said.label in (DEVICE_NOT_FOUND, IO_ERROR_READONLY):
             yield _mount_error(facts, pod, said, volume)
+        elif volume is not None and _is_used(said) and facts.waited(pod) >= facts.limits.attach_handover_s:
+            yield _still_used(facts, pod, said, volume)
 
 
 def _mount_error(facts: Facts, pod: Pod, said: Refusal, volume: Volume | None) -> Case:
@@ -93,6 +99,36 @@ def _mount_error(facts: Facts, pod: Pod, said: Refusal, volume: Volume | None) -
         severity=severity(facts, waited),
         weight=waited,
         ruled_out=ruled_out,
+    )
+
+
+def _is_used(said: Refusal) -> bool:
+    """A mount, rather than an attachment, meets somebody else."""
+    return said.label in (MULTI_ATTACH, DETACH_STUCK) and said.event.reason != _ATTACHING
+
+
+def _still_used(facts: Facts, pod: Pod, said: Refusal, volume: Volume) -> Case:
+    """Attached by name only (Ceph RBD, for one): that somebody else has it shows when it is mounted."""
+    waited = facts.waited(pod)
+    nodes = [node for node in facts.fleet.hosts_with(volume) if node != pod.node]
+    told = story(facts, volume)
+    found = [standing(told, node) for node in nodes]
+    has = "; ".join(f"{each.node} has it: {each.text}" for each in found) or "no host that reports has it besides"
+    return Case(
+        said.label,
+        (volume.name, "mount"),
+        f"{pod.key} on {pod.node} has waited {span(waited)} for {volume.name}, which is still in use: "
+        f'"{quoted(said.event.message)}"; {has}',
+        _objects(pod, volume),
+        (
+            facts.waiting_evidence(pod),
+            said.evidence(pod.node),
+            *(evidence for each in found for evidence in each.evidence),
+        ),
+        nodes=tuple(nodes) or (pod.node,),
+        severity=severity(facts, waited),
+        weight=waited,
+        remedies=tuple(remedy for each in found for remedy in each.remedies),
     )
 
 
