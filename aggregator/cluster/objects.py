@@ -173,7 +173,8 @@ class PodSpec(Struct, frozen=True, gc=False):
     """Init containers in their order, then the others."""
     requests: Amounts = NOTHING
     """What the scheduler counts: the larger of containers and sidecars together and of each init container with the
-    sidecars before it, plus overhead; pod-level spec.resources in their stead where given; no "pods"."""
+    sidecars before it, plus overhead; pod-level spec.resources in their stead where given; while it is resized in
+    place, the largest of what is wanted, allocated and in force; no "pods"."""
     overhead: Amounts = NOTHING
     node_selector: Mapping[str, str] = {}
     node_terms: tuple[NodeTerm, ...] | None = None
@@ -334,7 +335,8 @@ class Volume(Struct, frozen=True, gc=False):
     handle: str = ""
     """csi.volumeHandle; else what names it outside (volumeID, pdName, diskURI, server:path, path)."""
     node_terms: tuple[NodeTerm, ...] | None = None
-    """spec.nodeAffinity.required: one of them must hold. None: any node. Zone labels of an in-tree volume are in it."""
+    """spec.nodeAffinity.required: one of them must hold. None: any node. What the volume's own zone and
+    region labels ask for is in it, as the scheduler has it."""
     reclaim: str = ""
     labels: Mapping[str, str] = {}
 
