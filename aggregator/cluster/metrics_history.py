@@ -134,8 +134,17 @@ class MetricsHistory:
 
     def unknown(self, family: str) -> bool:
         """The newest sample could not be read as to this family, or there is none."""
-        newest = max((each.newest for each in self._processes), key=lambda sample: sample.at, default=None)
+        newest = self._newest()
         return newest is None or family in newest.unknown
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was odd in the newest text, one line each."""
+        newest = self._newest()
+        return newest.problems if newest is not None else ()
+
+    def _newest(self) -> Sample | None:
+        return max((each.newest for each in self._processes), key=lambda sample: sample.at, default=None)
 
     def _spans(self, family: str, window_s: float, before_s: float) -> Iterator[_Span]:
         end = self.at - before_s
