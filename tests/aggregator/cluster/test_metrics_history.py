@@ -168,11 +168,11 @@ def test_samples_out_of_order_change_nothing() -> None:
 
 def test_what_was_odd_in_the_newest_text_can_be_told() -> None:
     history = MetricsHistory()
-    assert history.problems == ()
+    assert not history.problems
     history.add(Sample(1000, 10.0, {}, {}, {}, problems=("line 7 cannot be read",)))
     assert history.problems == ("line 7 cannot be read",)
     history.add(Sample(1030, 10.0, {}, {}, {}))
-    assert history.problems == ()
+    assert not history.problems
 
 
 def test_levels_are_the_newest_and_old_ones_do_not_count() -> None:
