@@ -76,6 +76,7 @@ def _detach_stuck(story: Story) -> Iterator[Case]:
             nodes=(attachment.node,),
             severity=severity(facts, max((each.seconds for each in waiting), default=0.0)),
             weight=seconds,
+            since=attachment.deleted,
             ruled_out=(
                 RuledOut(STALE_ATTACHMENT, f"{attachment.node} is there and its kubelet is heard"),
                 *_not_multi_attach(story),
@@ -225,6 +226,7 @@ def _timeout(story: Story, waiting: Waiting, own: Attachment | None) -> Case:
         nodes=(pod.node,),
         severity=severity(facts, waiting.seconds),
         weight=seconds,
+        since=own.created if own is not None else facts.view.now - waiting.seconds,
         ruled_out=(RuledOut(MULTI_ATTACH, _nobody_else(story, pod)),),
         remedies=remedies,
     )

@@ -136,6 +136,7 @@ def multi_attach(story: Story) -> Iterator[Case]:
         nodes=tuple(sorted(nodes)),
         severity=severity(facts, waiting[0].seconds),
         weight=waiting[0].seconds,
+        since=facts.view.now - waiting[0].seconds,
         ruled_out=_not_others(story, found),
         remedies=(*remedies, *(remedy for each in found for remedy in each.remedies)),
     )

@@ -41,6 +41,7 @@ def refused(story: Story, waiting: Waiting, own: Attachment | None, severity: Se
         nodes=(node,),
         severity=severity,
         weight=waiting.seconds,
+        since=facts.view.now - waiting.seconds,
         ruled_out=(RuledOut(ATTACH_TIMEOUT, "the attacher answers: it refuses"),),
     )
 

@@ -51,6 +51,7 @@ def _by_host_alone(story: Story) -> Iterator[Case]:
             nodes=(node,),
             severity=severity(facts, waiting[0].seconds),
             weight=waiting[0].seconds,
+            since=_since(story, node),
             ruled_out=(RuledOut(MULTI_ATTACH, f"on {node} nobody is there to let it go: {facts.absence(node)}"),),
             remedies=_remedies(story, node, ""),
         )
@@ -101,11 +102,19 @@ def _case(story: Story, attachment: Attachment, absence: str) -> Case | None:
         ),
         nodes=(node,),
         stage=Stage.ACTIVE if pods else Stage.RISK,
+        since=_since(story, node),
         severity=severity(facts, seconds) if pods else Severity.WARNING,
         weight=seconds,
         ruled_out=(RuledOut(MULTI_ATTACH, f"on {node} nobody is there to let it go: {absence}"),) if pods else (),
         remedies=_remedies(story, node, attachment.name),
     )
+
+
+def _since(story: Story, node: str) -> float:
+    """When the node fell silent, as the API server noticed; 0.0: nobody tells."""
+    known = story.facts.view.nodes.get(node)
+    ready = known.condition("Ready") if known is not None else None
+    return ready.since if ready is not None and ready.status == "Unknown" else 0.0
 
 
 def _away(story: Story, attachment: Attachment) -> float:

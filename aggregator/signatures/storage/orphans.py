@@ -115,6 +115,7 @@ def _case(facts: Facts, left: _Left) -> Case | None:
         stage=Stage.ACTIVE if pods else Stage.RISK,
         severity=Severity.WARNING if pods else severity,
         weight=seen,
+        since=view.hosts[node].at - seen if seen else 0.0,
         ruled_out=(RuledOut(DETACH_STUCK, "there is no VolumeAttachment that could still be let go"),),
     )
 

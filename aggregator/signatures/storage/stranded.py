@@ -31,7 +31,7 @@ from aggregator.whatif import NOBODY, reachable
 _NAME = "storage.stranded"
 _NEEDED = ("nodes", "pods", "persistentvolumeclaims", "persistentvolumes")
 _STAYING = ("DaemonSet", "Node")
-_AT_ONCE = 1_500
+_AT_ONCE = 700
 """Nodes that are looked at in one evaluation, about; after the first, which looks at all that is needed."""
 _FIT_COSTS = 100
 _COMPANY_COSTS = 400

@@ -98,6 +98,7 @@ def _mount_error(facts: Facts, pod: Pod, said: Refusal, volume: Volume | None) -
         nodes=(pod.node,),
         severity=severity(facts, waited),
         weight=waited,
+        since=facts.view.now - waited,
         ruled_out=ruled_out,
     )
 
@@ -128,6 +129,7 @@ def _still_used(facts: Facts, pod: Pod, said: Refusal, volume: Volume) -> Case:
         nodes=tuple(nodes) or (pod.node,),
         severity=severity(facts, waited),
         weight=waited,
+        since=facts.view.now - waited,
         remedies=tuple(remedy for each in found for remedy in each.remedies),
     )
 
@@ -185,6 +187,7 @@ def _stale_handles(facts: Facts) -> Iterator[Case]:
             (refusal.evidence(pod.node),),
             nodes=(pod.node,) if pod.node else (),
             weight=float(event.count),
+            since=event.first,
             ruled_out=(RuledOut(IO_ERROR_READONLY, "the message names a file handle, not a failed disk"),),
         )
 
@@ -241,5 +244,6 @@ def _silent(facts: Facts, node: str, event: pb.KernelEvent, mounts: list[pb.Moun
         (Evidence(node, "kernel.nfs_not_responding", event.subject, event.count, "messages", "kmsg", last),),
         nodes=(node,),
         weight=float(event.count),
+        since=event.first_unix_ms / 1000,
         ruled_out=(RuledOut(IO_ERROR_READONLY, "no disk of the node is behind these mounts"),),
     )
