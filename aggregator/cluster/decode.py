@@ -65,6 +65,8 @@ class _Kind(Generic[_W]):
     namespaced: bool = True
 
 
+_WHOLE: tuple[Path, ...] = ((), ("metadata",), ("spec",), ("status",))
+"""Fields that are as much as the object."""
 _GONE = ("metadata", "deletionTimestamp")
 _KINDS: dict[str, _Kind[Any]] = {
     "nodes": _Kind(
@@ -165,38 +167,34 @@ class Decoder:
         key = key or peek(resource, data).key
         try:
             return Decoded(key, kind.convert(_DECODERS[resource].decode(data), self.sharing))
-        except (*_UNREADABLE, FieldError):
-            return self._repaired(kind, data, key)
+        except (*_UNREADABLE, FieldError) as error:
+            try:
+                document = msgspec.json.decode(data)
+            except _UNREADABLE:
+                raise DecodeError(_line(kind.name, key, error), key) from error
+        return self._repaired(kind, document, key)
 
-    def _repaired(self, kind: _Kind[Any], data: bytes | msgspec.Raw, key: str) -> Decoded:
+    def _repaired(self, kind: _Kind[Any], document: Any, key: str) -> Decoded:
         """The object without what does not fit."""
-        try:
-            document = msgspec.json.decode(data)
-        except _UNREADABLE as error:
-            raise DecodeError(_line(kind.name, key, error), key) from error
         odd = ""
         for _ in range(_MOST_ODD):
             try:
                 thing = kind.convert(msgspec.convert(document, kind.wire, strict=False), self.sharing)
-            except FieldError as error:
-                path, reason = error.path, str(error)
-            except _UNREADABLE as error:
-                path, reason = _path(str(error)), _PLACE.sub("", str(error))
+            except (*_UNREADABLE, FieldError) as error:
+                path, text = _path(error), _line(kind.name, key, error)
             else:
                 return Decoded(key, thing, odd)
-            text = f"{kind.name} {_short(key)}: {_dotted(path)}: {_short(reason, 120)}"
-            if (
-                len(path) < 2
-                or any(path[: len(each)] == each for each in kind.essential)
-                or not _remove(document, path)
-            ):
+            refused = path in _WHOLE or any(path[: len(each)] == each for each in kind.essential)
+            if refused or not _remove(document, path):
                 raise DecodeError(text, key)
             odd = odd or text
         raise DecodeError(f"{kind.name} {_short(key)}: over {_MOST_ODD} fields that cannot be read", key)
 
 
-def _path(error: str) -> Path:
-    place = _PLACE.search(error)
+def _path(error: Exception) -> Path:
+    if isinstance(error, FieldError):
+        return error.path
+    place = _PLACE.search(str(error))
     if place is None:
         return ()
     steps = _STEP.findall(place[1])
@@ -233,7 +231,7 @@ def _dotted(path: Path) -> str:
 def _line(kind: str, key: str, error: Exception) -> str:
     where = f"{kind} {_short(key)}" if key else kind
     reason = _PLACE.sub("", str(error))
-    return f"{where}: {_dotted(_path(str(error)))}: {_short(reason, 120)}"
+    return f"{where}: {_dotted(_path(error))}: {_short(reason, 120)}"
 
 
 def _short(text: str, most: int = 300) -> str:

@@ -520,6 +520,22 @@ def test_a_bad_quantity_is_named_with_its_place() -> None:
     assert cast("Pod", found.thing).spec.requests == {"cpu": 100}
 
 
+def test_what_is_odd_at_the_top_is_no_worse() -> None:
+    found = odd("events", OLD_EVENT | {"count": "many", "firstTimestamp": []})
+    assert "Event demo/web.18ea58ddb869cd8e: " in found.odd
+    assert isinstance(found.thing, Event)
+    assert (found.thing.count, found.thing.reason, found.thing.last) == (1, "BackOff", CREATED_S + 601)
+
+
+def test_what_no_reader_takes_is_named_with_its_place() -> None:
+    huge = raw(pod(containers=[container("a", {"cpu": "HUGE"})])).replace(b'"HUGE"', b"1e400")
+    with pytest.raises(DecodeError, match=r"requests\[\.\.\.\]: Number out of range"):
+        Decoder().decode("pods", huge)
+    both = raw(pod(containers=[container("a", {"cpu": "x"})], extra="HUGE")).replace(b'"HUGE"', b"1e400")
+    with pytest.raises(DecodeError, match=r"requests\.cpu: 'x' is no quantity"):
+        Decoder().decode("pods", both)
+
+
 @pytest.mark.parametrize(
     ("resource", "path", "value", "place"),
     [
