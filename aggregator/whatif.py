@@ -197,6 +197,7 @@ def _movers(
 ) -> tuple[list[_Mover], list[Stranded], int]:
     """Pods that have to come back, those that nobody makes again, and the number of those that belong to their node."""
     movers, orphans, going = [], [], 0
+    left: dict[Terms, int] = {}
     for name in lost:
         for _, pod in sorted(state.pods_on(name).items()):
             if pod.terminal or pod.deleted:
@@ -208,9 +209,10 @@ def _movers(
                 orphans.append(_orphan(pod))
             else:
                 pinned = pinned_volumes(state, pod)
-                usable = topology.usable(terms_of(pinned)) if pinned else ()
-                candidates = sum(name not in gone for name in usable) if pinned else len(state.nodes)
-                movers.append(_Mover(pod, pinned, candidates))
+                terms = terms_of(pinned)
+                if terms not in left:
+                    left[terms] = sum(name not in gone for name in topology.usable(terms))
+                movers.append(_Mover(pod, pinned, left[terms]))
     return movers, orphans, going
 
 

@@ -28,6 +28,7 @@ class Cluster:
         self._changed: dict[str, dict[str, int]] = {}
         self._placed: dict[str, Pod] = {}
         self._placed_on: dict[str, list[Pod]] = {}
+        self._placed_refusing: dict[Refusal, list[Pod]] = {}
         for key in without_pods:
             pod = state.pods.get(key)
             if pod is not None and pod.node and not pod.terminal:
@@ -49,6 +50,8 @@ class Cluster:
         """One of `without_pods` has come back, on this node: whoever is asked about from now on finds it there."""
         self._placed[pod.key] = placed = replace(pod, node=node)
         self._placed_on.setdefault(node, []).append(placed)
+        if pod.spec.pod_anti_affinity:
+            self._placed_refusing.setdefault((pod.namespace, pod.spec.pod_anti_affinity), []).append(placed)
         self._count(pod, node, 1)
 
     def nodes(self) -> Iterator[NodeObject]:
@@ -91,9 +94,8 @@ class Cluster:
         """What bound pods with required anti-affinity refuse, and the pods that refuse it."""
         for refusal, pods in pod_index(self.state).refusing.items():
             yield refusal, self._there(pods)
-        for pod in self._placed.values():
-            if pod.spec.pod_anti_affinity:
-                yield (pod.namespace, pod.spec.pod_anti_affinity), iter((pod,))
+        for refusal, placed in self._placed_refusing.items():
+            yield refusal, iter(placed)
 
     def users_of(self, claim: str) -> Iterator[Pod]:
         """Pods that name the claim "namespace/name", have a node that is there and have not ended."""

@@ -281,11 +281,11 @@ def _cases(view: ClusterView, topology: Topology, known: _Known) -> Iterator[Cas
     places: dict[str, _Strand] = {}
     local: dict[str, _Strand] = {}
     for (terms, _, _), batch in known.batches.items():
-        where = " and ".join(dict.fromkeys(str(place_of(each)) for each in terms))
+        where, own = " and ".join(dict.fromkeys(str(place_of(each)) for each in terms)), is_local(terms)
         for key, pod in batch.by_zone.items():
             zones.setdefault(topology.zones.get(pod.node, ""), _Strand()).pods[key] = pod
         for key, pod in batch.by_node.items():
-            if is_local(terms):
+            if own:
                 local.setdefault(_storage(view.objects, pod), _Strand()).pods[key] = pod
             else:
                 places.setdefault(where, _Strand()).pods[key] = pod
