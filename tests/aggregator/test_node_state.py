@@ -248,6 +248,49 @@ def test_increments_names_every_counter_that_rose() -> None:
 # -- what does not fit -------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0.0, 45),
+            st.integers(0, 9),
+            st.integers(-1, 2),
+            st.sampled_from(["update", "full", "back", "gone"]),
+        ),
+        max_size=40,
+    )
+)
+def test_no_fault_counter_that_rose_in_a_window_is_missing_among_those_that_may_have(
+    steps: list[tuple[float, int, int, str]],
+) -> None:
+    source, at, packets, drops = Source(), 0.0, 5, 5
+    names = ("rx_packets", "tx_dropped")
+    for wait, more, dropped, how in steps:
+        at += -wait * 3 if how == "back" else wait
+        packets, drops = packets + more, max(0, drops + dropped)
+        blocks = {} if how == "gone" else {"link/1": Block(names, (packets, drops)), "link/2": Block(names, (1, 1))}
+        source.send(at, Reading({}, blocks), full=how == "full")
+        for window in (5.0, 60.0, 300.0, 900.0):
+            said = set(source.state.faults(window))
+            assert said <= {("link/1", "tx_dropped"), ("link/2", "tx_dropped")}
+            for subject in ("link/1", "link/2"):
+                rises = source.state.increments(subject, window) or {}
+                assert ("tx_dropped" not in rises) or (subject, "tx_dropped") in said
+                plain = source.state.rises(subject, window)
+                if plain is not None:
+                    assert [rises[name].increment if name in rises else 0 for name in names] == list(plain[0])
+
+
+def test_a_fault_counter_that_stood_still_for_a_window_is_not_among_those_that_rose() -> None:
+    source, names = Source(), ("rx_packets", "tx_dropped")
+    for second in range(0, 200, 5):
+        source.send(second, Reading({}, {"link/1": Block(names, (second, min(second, 20)))}))
+        if second == 20:
+            assert list(source.state.faults(60.0)) == [("link/1", "tx_dropped")]
+    assert list(source.state.faults(60.0)) == []
+    assert list(source.state.faults(900.0)) == [("link/1", "tx_dropped")]
+
+
 def full_update(**changes: object) -> agent_pb2.Update:
     update = agent_pb2.Update(at_unix_ms=EPOCH * 1000, full=True)
     update.schemas.add(id=1, names=["a", "b"])

@@ -133,7 +133,9 @@ class Story:
 
     def _pool(self, host: TestHost, _other: str, amount: int) -> None:
         labels = {"cloud.google.com/gke-nodepool": f"pool-{amount % 2}"}
-        self.objects.keep("nodes", host.name, NodeObject(host.name, labels=labels) if amount % 4 else None)
+        ranges = ((), ("10.244.0.0/24",), ("172.16.0.0/24", "fd00::/64"))[amount // 4 % 3]
+        node = NodeObject(host.name, labels=labels, pod_cidrs=ranges) if amount % 4 else None
+        self.objects.keep("nodes", host.name, node)
 
     def _gone(self, host: TestHost, _other: str, amount: int) -> None:  # noqa: ARG002  # as the others
         self.states.pop(host.name, None)
