@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import os
 import socket
@@ -83,6 +84,8 @@ class ApiClient:
         """Since when nothing has succeeded; None: the last request did, or none was made."""
         self.renewals = 0
         """How often credentials were read."""
+        self.moves = 0
+        """How often the credentials led to another server: no version of the former one means anything there."""
         self.problem = ""
         """Why changed credentials could not be used, while the former ones still are."""
 
@@ -196,6 +199,11 @@ class ApiClient:
             return held
         self._client, self._print, self._suspect, self.problem = built, now, False, ""
         self.renewals += 1
+        if not self._source.in_cluster:
+            # Whoever makes another context current means kubectl, not an aggregator that runs.
+            self._source = dataclasses.replace(self._source, context=credentials.config.context_name)
+        if held is not None and held.credentials.server != credentials.server:
+            self.moves += 1
         if held is not None:
             held.retired = True
             await self._close_if_unused(held)

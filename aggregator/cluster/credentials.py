@@ -46,6 +46,8 @@ class Source:
     """A kubeconfig, or the directory of a service account."""
     in_cluster: bool = False
     """It is a service account's directory."""
+    context: str = ""
+    """Of the kubeconfig; empty: the one that is current when it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def _service_account(env: Mapping[str, str], account: Path) -> Source | None:
 def load(source: Source, env: Mapping[str, str]) -> Credentials:
     """Read them. Raises KubeError."""
     try:
-        return _from_service_account(source.path, env) if source.in_cluster else _from_kubeconfig(source.path, env)
+        return _from_service_account(source.path, env) if source.in_cluster else _from_kubeconfig(source, env)
     except KubeError:
         raise
     except yaml.YAMLError as error:
@@ -137,11 +139,12 @@ def _from_service_account(account: Path, env: Mapping[str, str]) -> Credentials:
     return Credentials(config, proxy_for(server, env), "", (), files, in_cluster=True)
 
 
-def _from_kubeconfig(path: Path, env: Mapping[str, str]) -> Credentials:
+def _from_kubeconfig(source: Source, env: Mapping[str, str]) -> Credentials:
+    path = source.path
     if not path.is_file():
         raise KubeError(f"{path}: not found")
     document = yaml.safe_load(path.read_bytes())
-    config = KubeConfig.from_dict(document, path).get()
+    config = KubeConfig.from_dict(document, path).get(source.context or None)
     if config is None:
         raise KubeError(f"{path}: no current context")
     more = _entry(document, "clusters", "cluster", config.context.cluster)

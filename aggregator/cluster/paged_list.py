@@ -138,20 +138,18 @@ class PagedList:
 
     async def _fetch(self, parameters: dict[str, str]) -> tuple[_List, int]:
         """One page, and how many bytes it was."""
-        chunks: list[bytes] = []
-        size = 0
+        body = bytearray()  # grown as it comes: joining five megabytes at the end would take as long as reading them
         async with self._api.get(self._path, parameters) as answer:
             async for chunk in answer.aiter_bytes():
-                size += len(chunk)
-                if size > self._pace.page_bytes:
+                body += chunk
+                if len(body) > self._pace.page_bytes:
                     raise _TooLargeError
-                chunks.append(chunk)
         try:
-            page = _decoder.decode(b"".join(chunks))
+            page = _decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ApiError(Cause.ODD, f"the answer is no list: {' '.join(str(error).split())[:100]}") from error
         if not page.kind.endswith("List"):
             raise ApiError(Cause.ODD, f'the answer is no list, but a "{page.kind[:40]}"')
         if not page.metadata.version:
             raise ApiError(Cause.ODD, "a list without a resourceVersion")
-        return page, size
+        return page, len(body)

@@ -95,6 +95,8 @@ class Reflector:
         """When something last came, seconds since the epoch."""
         self._silent_since: float | None = None
         """A watch fell silent then; if it cannot be taken up, it was lost then."""
+        self._moves = 0
+        """Of the connection, when the list was begun."""
         self._doubtful = False
         """The connection broke: the server may come back with an older etcd."""
         self._marked = False
@@ -137,6 +139,7 @@ class Reflector:
         """List if needed, then watch until that ends; returns how long to wait before the next. Raises ApiError."""
         if not self._version:
             async with self._lists:
+                self._moves = self._api.moves
                 self._version = await self._list.read(self._sink.begin(self.resource.name))
             self._listed, self._doubtful = True, False
             self._lost_at = self._silent_since = None
@@ -181,8 +184,8 @@ class Reflector:
         silent_s = pace.silent_s if self._marked else pace.silent_unmarked_s
         async with self._api.get(self._path, asked, silent_s=silent_s) as answer:
             self._allowed()
-            if not self._listed:  # it was forgotten while it was denied
-                self._version = ""
+            if not self._listed or self._api.moves != self._moves:
+                self._version = ""  # it was forgotten while it was denied, or is another server's
                 return
             self._opened, self._heard = self._monotonic(), self._clock()
             async for chunk in answer.aiter_bytes():

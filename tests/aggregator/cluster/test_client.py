@@ -274,6 +274,71 @@ def test_a_plug_in_is_asked_once_for_all(tmp_path: Path) -> None:
     assert (tmp_path / "runs").read_text() == "\n"
 
 
+def test_a_service_account_whose_directory_is_turned(tmp_path: Path, authorities: tuple[Pair, Pair]) -> None:
+    """As the kubelet renews it: a new directory, and one symbolic link that is replaced."""
+    old, _ = authorities
+    token = ["one"]
+
+    def turn(number: int) -> None:
+        folder = tmp_path / f"..{number}"
+        folder.mkdir()
+        (folder / "token").write_text(token[0])
+        shutil.copy(old.certificate, folder / "ca.crt")
+        (tmp_path / "next").symlink_to(folder)
+        (tmp_path / "next").rename(tmp_path / "account")
+
+    async def play() -> None:
+        turn(1)
+        async with serving(expecting(token), server_context(issued(tmp_path, old, "inside"))) as server:
+            env = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}
+            api = ApiClient(Source(tmp_path / "account", in_cluster=True), env, PACE)
+            assert await fetch(api) == b"fine"
+            token[0] = "two"
+            turn(2)
+            assert await fetch(api) == b"fine"
+            assert {request.headers["accept-encoding"] for request in server.requests} == {"identity"}
+            assert server.requests[-1].headers["user-agent"] == "nodetell"
+            await api.aclose()
+
+    asyncio.run(play())
+
+
+def test_a_proxy_is_asked_for_what_only_it_can_reach(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with serving(_fine) as proxy:
+            source = kubeconfig(tmp_path, "http://api.invalid:8080", {"token": "t"}, **{"proxy-url": proxy.url})
+            api = ApiClient(source, {}, PACE)
+            assert await fetch(api) == b"fine"
+            assert proxy.requests[0].headers["host"] == "api.invalid:8080"
+            await api.aclose()
+
+    asyncio.run(play())
+
+
+def test_another_current_context_is_not_followed(tmp_path: Path) -> None:
+    """`kubectl config use-context` means kubectl: an aggregator that runs must not mix two clusters."""
+
+    async def play() -> None:
+        async with serving(_fine) as mine, serving(_fine) as other:
+            source = kubeconfig(tmp_path, mine.url, {"token": "t"})
+            api = ApiClient(source, {}, PACE)
+            await fetch(api)
+            config = yaml.safe_load(source.path.read_text())
+            config["clusters"].append({"name": "b", "cluster": {"server": other.url}})
+            config["contexts"].append({"name": "d", "context": {"cluster": "b", "user": "u"}})
+            config["current-context"] = "d"
+            source.path.write_text(yaml.safe_dump(config))
+            await fetch(api)
+            assert (len(mine.requests), len(other.requests), api.moves) == (2, 0, 0)
+            config["clusters"][0]["cluster"]["server"] = other.url  # but the context's cluster may move
+            source.path.write_text(yaml.safe_dump(config))
+            await fetch(api)
+            assert (len(mine.requests), len(other.requests), api.moves) == (2, 1, 1)
+            await api.aclose()
+
+    asyncio.run(play())
+
+
 # -- what an answer means ------------------------------------------------------------------------------------------
 
 

@@ -551,3 +551,21 @@ def test_silence_that_was_a_loss_began_when_it_fell_silent(tmp_path: Path) -> No
             assert since <= fell + 0.05
 
     asyncio.run(play())
+
+
+def test_a_cluster_that_is_made_anew_elsewhere_is_listed_anew(tmp_path: Path) -> None:
+    """Its versions begin anew, too: none of the old cluster's may be used there."""
+
+    async def play() -> None:
+        old, new = cluster(9), cluster(3)
+        old.watch_s = 0.1
+        for number in range(20):
+            new.put(PODS, f"other-{number}")
+        async with following(tmp_path, old.answer) as followed, serving(new.answer) as elsewhere:
+            await followed.until(lambda: followed.pods == old.truth(PODS))
+            kubeconfig(tmp_path, elsewhere.url)
+            await followed.until(lambda: followed.pods == new.truth(PODS))
+            new.put(PODS, "later")
+            await followed.until(lambda: followed.pods == new.truth(PODS))
+
+    asyncio.run(play())
