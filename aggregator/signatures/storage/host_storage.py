@@ -15,7 +15,7 @@ from nodetell.v1 import facts_pb2 as pb
 from aggregator.cluster.objects import Volume
 from aggregator.node_state import NodeState
 from aggregator.signatures.host_memo import HostMemo
-from aggregator.signatures.storage.identity import disk_tokens, is_disk_of, letters, staging_hash, tail, tells_itself
+from aggregator.signatures.storage.identity import disk_tokens, letters, says, staging_hash, tail, tells_itself
 from aggregator.view import ClusterView
 
 _NAME = "storage/hosts"
@@ -83,7 +83,8 @@ class HostStorage:
 
     def disk(self, volume: Volume) -> pb.AttachedDevice | None:
         """The one disk that says that it is this volume; None: none, or several."""
-        found = [disk for disk in self.disks if is_disk_of(volume, disk.identity)]
+        tokens, handle = disk_tokens(volume), tail(volume.handle).lower()
+        found = [disk for disk in self.disks if says(disk.identity, tokens, handle)]
         return found[0] if len(found) == 1 else None
 
 

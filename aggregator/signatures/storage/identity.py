@@ -101,13 +101,16 @@ def disk_tokens(volume: Volume) -> tuple[str, ...]:
 
 def is_disk_of(volume: Volume, disk: pb.DeviceIdentity) -> bool:
     """What the disk says of itself holds the volume's handle or name. Where it says nothing, this is no proof."""
-    told = [letters(each) for each in (disk.serial, disk.wwid, *disk.by_id)]
-    tokens = disk_tokens(volume)
+    return says(disk, disk_tokens(volume), tail(volume.handle).lower())
+
+
+def says(disk: pb.DeviceIdentity, tokens: tuple[str, ...], handle: str) -> bool:
+    """The same, for many disks and one volume, of which these are the tokens and the last part of the handle."""
+    serial = disk.serial
+    told = [letters(each) for each in (serial, disk.wwid, *disk.by_id) if each]
     if any(token in each for token in tokens for each in told):
         return True
-    # A serial number that was cut: the UUID goes on.
-    serial = disk.serial.lower()
-    return len(serial) == CINDER_SERIAL and tail(volume.handle).lower().startswith(serial)
+    return len(serial) == CINDER_SERIAL and handle.startswith(serial.lower())  # it was cut: the UUID goes on
 
 
 def names_itself(disk: pb.DeviceIdentity, driver: str) -> bool:
