@@ -58,10 +58,6 @@ class Thresholds:
     ones fail healthily, before a device is there or a driver has come up."""
     driver_starting_s: float = field(default=300.0, metadata={"unit": "s", "min": 0.0, "max": 3600.0})
     """A node that has been ready for less may still be starting its drivers."""
-    volume_wait_warning_s: float = field(default=300.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})
-    """How long a pod is Pending before where its volume is becomes a finding, as for any Pending pod ..."""
-    volume_wait_critical_s: float = field(default=900.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})
-    """... and before it is critical."""
     node_away_min_s: float = field(default=60.0, metadata={"unit": "s", "min": 0.0, "max": 3600.0})
     """A node that has not been ready for so long is out of reach for volumes; one whose kubelet restarts is not."""
     what_if_every_s: float = field(default=60.0, metadata={"unit": "s", "min": 0.0, "max": 3600.0})

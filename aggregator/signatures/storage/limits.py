@@ -97,7 +97,7 @@ def full_nodes(facts: Facts) -> Iterator[Case]:
 
 
 def _held_by_limit(facts: Facts, pod: Pod) -> bool:
-    if not pod.claims or facts.age(pod.created) < facts.limits.volume_wait_warning_s:
+    if not pod.claims or facts.age(pod.created) < facts.limits.pending_warning_s:
         return False
     condition = pod.condition("PodScheduled")
     if condition is None or not condition.message:

@@ -78,7 +78,7 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
     judged: dict[object, _Mismatch | None] = {}
     for _, pod in sorted(state.waiting.items()):
         waits = age(view, pod.created)
-        if pod.gates or pod.deleted or not pod.claims or waits < thresholds.volume_wait_warning_s:
+        if pod.gates or pod.deleted or not pod.claims or waits < thresholds.pending_warning_s:
             continue
         pinned = pinned_volumes(state, pod)
         if not pinned:
@@ -194,7 +194,7 @@ def _case(view: ClusterView, pod: Pod, pinned: list[Pinned], found: _Mismatch, t
             *(f"Node/{name}" for name in lost[:_COUNTED]),
         ),
         tuple(_evidence(view, pod, culprits, found)),
-        severity=Severity.CRITICAL if waits >= thresholds.volume_wait_critical_s else Severity.WARNING,
+        severity=Severity.CRITICAL if waits >= thresholds.pending_critical_s else Severity.WARNING,
         weight=waits,
         ruled_out=(
             RuledOut("sched.node_affinity", f"the pod itself may use {_nodes(found.elsewhere)} elsewhere"),

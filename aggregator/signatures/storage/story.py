@@ -134,7 +134,7 @@ def story(facts: Facts, volume: Volume) -> Story:
 
 def severity(facts: Facts, waited: float) -> Severity | None:
     """Worse where a pod has waited so many seconds."""
-    return Severity.CRITICAL if waited >= facts.limits.volume_wait_critical_s else None
+    return Severity.CRITICAL if waited >= facts.limits.pending_critical_s else None
 
 
 def who(pods: list[Pod]) -> str:
