@@ -68,6 +68,46 @@ def test_one_that_fails_over_several_hosts_together_fails_as_a_whole() -> None:
     assert judgement.left_out == {}
 
 
+def counting(bad: set[str], calls: list[int]) -> Signature:
+    def signature(view: ClusterView, _thresholds: Thresholds) -> Verdict:
+        calls.append(len(view.hosts))
+        if bad & set(view.hosts):
+            raise ValueError("no")
+        return Verdict([finding(name) for name in view.hosts])
+
+    return signature
+
+
+def test_a_few_bad_hosts_among_thousands_are_found_in_a_few_dozen_evaluations() -> None:
+    view = ClusterView("c", {f"n{i}": NodeState(f"n{i}") for i in range(5_000)})
+    calls: list[int] = []
+    judgement = judge(view, THRESHOLDS, (("picky", counting({"n17", "n4999"}, calls)),))
+    assert sorted(judgement.left_out["picky"]) == ["n17", "n4999"]
+    assert len(judgement.verdict.findings) == 4_998
+    assert len(calls) < 60
+
+
+def test_one_that_every_host_makes_fail_is_given_up_soon() -> None:
+    view = ClusterView("c", {f"n{i}": NodeState(f"n{i}") for i in range(5_000)})
+    calls: list[int] = []
+    judgement = judge(view, THRESHOLDS, (("broken", counting(set(view.hosts), calls)),))
+    assert list(judgement.failed) == ["broken"]
+    assert len(calls) < 210
+
+
+def test_where_no_host_is_to_blame_none_is_tried() -> None:
+    calls: list[int] = []
+
+    def by_objects(view: ClusterView, _thresholds: Thresholds) -> Verdict:
+        calls.append(len(view.hosts))
+        raise KeyError("an object")
+
+    view = ClusterView("c", {f"n{i}": NodeState(f"n{i}") for i in range(5_000)})
+    judgement = judge(view, THRESHOLDS, (("blind", by_objects),))
+    assert list(judgement.failed) == ["blind"]
+    assert calls == [5_000, 0]
+
+
 def test_two_findings_of_one_id_are_told_of_and_the_worse_one_stands() -> None:
     mild, bad = finding("f", Severity.INFO), finding("f", Severity.CRITICAL)
     for order in ((mild, bad), (bad, mild)):
