@@ -465,6 +465,31 @@ def storage_orphaned_device__positive_of_a_volume_that_is_no_more() -> Scenario:
 
 
 @scenario
+def storage_orphaned_device__positive_two_hosts_may_write() -> Scenario:
+    """Detached by force, deleted by force: the API server has moved on, and n1 still has it mounted."""
+    lab = cluster()
+    database(lab)
+    lab.tick()
+    lab.delete(f"Pod/{POD}")
+    lab.detached(VOLUME, "n1")
+    lab.attachment(VOLUME, "n2", created=-50)
+    lab.pod(NEW, node="n2", claims={"data": "data"})
+    lab.host("n2").mount_csi(NEW, VOLUME)
+    lab.tick()
+    says = ["which is no more", "attached to n2 as well"]
+    return found(lab, "mounted twice", Want(ORPHAN, nodes=["n1"], stage="risk", says=says, count=1))
+
+
+@scenario
+def storage_orphaned_device__near_miss_pods_cannot_be_listed() -> Scenario:
+    lab = cluster()
+    database(lab)
+    lab.unlisted.add("pods")
+    lab.tick()
+    return found(lab, "a pod that is not known is not gone")
+
+
+@scenario
 def storage_orphaned_device__near_miss_disks_of_the_machine() -> Scenario:
     lab = cluster()
     host = lab.host("n1")

@@ -6,7 +6,7 @@ volume, a disk that names a PersistentVolume, or one that only a cloud's volume 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -17,8 +17,9 @@ from aggregator.model import Evidence, RuledOut, Severity, Stage
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.storage.codes import DETACH_STUCK, ORPHANED_DEVICE
 from aggregator.signatures.storage.facts import Facts, objects_of, span
+from aggregator.signatures.storage.ghosts import ghosts
 from aggregator.signatures.storage.host_storage import names_of
-from aggregator.signatures.storage.identity import CINDER_SERIAL, CLOUD_SERIAL, disk_tokens, tail
+from aggregator.signatures.storage.identity import CINDER_SERIAL, CLOUD_SERIAL, TELLING_DRIVERS, disk_tokens, tail
 from aggregator.signatures.storage.story import story, who
 from aggregator.signatures.storage.truth import volume_on_host
 from aggregator.view import ClusterView
@@ -50,9 +51,10 @@ def cases(facts: Facts, explained: Collection[str]) -> Iterator[Case]:
     """One for each device that is left over; of volumes that are `explained` (by name), none."""
     if not facts.view.objects.knows("pods", "volumeattachments", "persistentvolumes", "persistentvolumeclaims"):
         return
-    for node in sorted(facts.fleet.with_leftovers):
+    gone = ghosts(facts)
+    for node in sorted(facts.fleet.with_leftovers | gone.keys()):
         if facts.host_is_current(node) and not facts.absence(node):
-            for left in _left_on(facts, node):
+            for left in (*_left_on(facts, node), *_left_mounted(facts, node, gone.get(node, ()))):
                 if left.volume is None or left.volume.name not in explained:
                     case = _case(facts, left)
                     if case is not None:
@@ -72,7 +74,7 @@ def _left_on(facts: Facts, node: str) -> Iterator[_Left]:
         volume = _named_by(view, disk.identity)
         since = disk.unused_since_unix_ms / 1000
         device, dev = disk.identity.name, disk.identity.dev
-        if volume is not None and volume.source != "local":
+        if volume is not None and volume.driver in TELLING_DRIVERS:  # a disk of a storage network is seen by many
             how = "attached and mounted nowhere"
             yield _Left(node, volume.driver, volume.handle, volume, dev, device, how, "sys/block", since)
         elif volume is None and since and CLOUD_SERIAL.fullmatch(disk.identity.serial):
@@ -83,6 +85,18 @@ def _left_on(facts: Facts, node: str) -> Iterator[_Left]:
                 yield _Left(node, driver, handle, None, dev, device, how, "sys/block", since)
 
 
+def _left_mounted(facts: Facts, node: str, mounts: Iterable[pb.Volume]) -> Iterator[_Left]:
+    """For pods that are no more."""
+    for mount in mounts:
+        volume = volume_on_host(facts.view, mount)
+        handle = mount.volume_handle or (volume.handle if volume is not None else "")
+        if handle and (volume is None or volume.source == "csi"):
+            device = next(iter(mount.devices), mount.dev)
+            driver = mount.driver or (volume.driver if volume is not None else "")
+            how = f"mounted for pod {mount.pod_uid}, which is no more"
+            yield _Left(node, driver, handle, volume, mount.dev, device, how, "proc/1/mountinfo")
+
+
 def _case(facts: Facts, left: _Left) -> Case | None:
     view, volume, node = facts.view, left.volume, left.node
     last = _last_event(facts, left)
@@ -91,12 +105,16 @@ def _case(facts: Facts, left: _Left) -> Case | None:
     seen = _seen(facts, left)
     pods: list[Pod] = []
     if volume is not None:
-        waiting = story(facts, volume).blocked
+        waiting = story(facts, volume).kept_out
         pods = [each.pod for each in waiting if each.seconds >= facts.limits.attach_slow_s]
     bound = volume is not None and volume.phase == "Bound"
     severity = Severity.WARNING if bound and seen >= facts.limits.orphan_seen_min_s else Severity.INFO
     name = f"{volume.name} ({left.handle})" if volume is not None else left.handle
     known = "" if volume is not None else "; no PersistentVolume has this handle"
+    also = _attached_elsewhere(facts, left)
+    if also:
+        severity = Severity.WARNING
+        known = f"; it is attached to {also} as well, and two hosts may write to it"
     objects = objects_of(volume, *pods) if volume is not None else ()
     return Case(
         ORPHANED_DEVICE,
@@ -118,6 +136,14 @@ def _case(facts: Facts, left: _Left) -> Case | None:
         since=view.hosts[node].at - seen if seen else 0.0,
         ruled_out=(RuledOut(DETACH_STUCK, "there is no VolumeAttachment that could still be let go"),),
     )
+
+
+def _attached_elsewhere(facts: Facts, left: _Left) -> str:
+    """Another node that has a volume which is for one; empty: none."""
+    if left.volume is None or left.volume.shareable:
+        return ""
+    attachments = facts.view.objects.attachments_of(left.volume.name).values()
+    return next((each.node for each in attachments if each.attached and each.node != left.node), "")
 
 
 def _accounted_for(facts: Facts, left: _Left) -> bool:
