@@ -323,6 +323,19 @@ def storage_provision_failed_class_missing__positive_without_events() -> Scenari
 
 
 @scenario
+def storage_provision_failed_class_missing__positive_made_before_the_default() -> Scenario:
+    lab = claimed(zones("a"), storage_class=None)
+    text = "no persistent volumes available for this claim and no storage class is set"
+    lab.event("PersistentVolumeClaim", "shop/files", "FailedBinding", text, first=-1100, last=-10, count=70)
+    return Scenario(
+        lab,
+        why="clusters before 1.28 do not give the default class to claims that are there already",
+        expect=[Want(CLASS, says=["was made before there was a default one"])],
+        allow=SCHEDULER,
+    )
+
+
+@scenario
 def storage_provision_failed_class_missing__near_miss_static() -> Scenario:
     return Scenario(
         claimed(zones("a"), storage_class=""),
@@ -712,6 +725,20 @@ def storage_driver_not_registered__positive_without_a_word() -> Scenario:
         why="nobody says so, but the node's CSINode does not have the volume's driver",
         expect=[Want(DRIVER, nodes=["n1"], says=["efs.csi.aws.com"])],
         allow=["storage.attach_timeout", "storage.device_not_found"],
+    )
+
+
+@scenario
+def storage_driver_not_registered__positive_does_not_answer() -> Scenario:
+    text = (
+        'MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Unavailable desc = connection error: '
+        'desc = "transport: Error while dialing: dial unix /var/lib/kubelet/plugins/ebs.csi.aws.com/csi.sock: connect: '
+        'connection refused"'
+    )
+    return Scenario(
+        unmounted(starting(zones("a")), text),
+        why="its pod on the node crashes: CSINode still has the driver",
+        expect=[Want(DRIVER, nodes=["n1"], says=["ebs.csi.aws.com does not answer", "though its CSINode has it"])],
     )
 
 

@@ -32,6 +32,8 @@ _DRIVER = re.compile(r"driver name (\S{1,253}) not found")
 _SERVER = re.compile(
     r"(?:by server while mounting |(?:Mounting arguments:|mount -t|-t) [^\n]*?)(//[\w.-]+|[\w.\-\[\]:]+):?/"
 )
+_SOCKET = "csi.sock"
+"""Named where the driver is known and its pod on the node does not answer."""
 _OWN = frozenset({MOUNT_FAILED_FS, MOUNT_PERMISSION, DRIVER_NOT_REGISTERED})
 
 
@@ -226,11 +228,13 @@ def _registered(state: ClusterState, node: str, driver: str) -> bool | None:
 def _without_driver(view: ClusterView, pod: Pod, driver: str, failure: _Failure, *, registered: bool | None) -> Case:
     csi_node = view.objects.csi_nodes.get(pod.node)
     there = sorted(each.name for each in csi_node.drivers) if csi_node is not None else []
-    says = {
-        True: "though its CSINode still has it",
-        False: f"and its CSINode has {', '.join(there) or 'no driver at all'}",
+    has = {
+        True: ", though its CSINode has it",
+        False: f", and its CSINode has {', '.join(there) or 'no driver at all'}",
         None: "",
     }[registered]
+    silent = _SOCKET in failure.message
+    what = f"does not answer on its socket there{has}" if silent else f"is not registered with the kubelet there{has}"
     told = [] if failure.told is None else [failure.told]
     if registered is not None:
         drivers = ", ".join(there) or "(none)"
@@ -239,7 +243,7 @@ def _without_driver(view: ClusterView, pod: Pod, driver: str, failure: _Failure,
         DRIVER_NOT_REGISTERED,
         (driver,),
         f"Pod {pod.key} has waited for a volume on {pod.node} for {span(age(view, failure.since))}: driver "
-        f"{driver or '(not named)'} is not registered with the kubelet there{f', {says}' if says else ''}",
+        f"{driver or '(not named)'} {what}",
         _objects(pod, failure.volume),
         tuple(told),
         nodes=(pod.node,),

@@ -35,6 +35,8 @@ from aggregator.view import ClusterView
 
 STATIC = "kubernetes.io/no-provisioner"
 _FAILED = "ProvisioningFailed"
+_UNBOUND = "FailedBinding"
+_NO_CLASS = "no storage class is set"
 _SUCCEEDED = "ProvisioningSucceeded"
 _WAITS_FOR_PROVISIONER = "ExternalProvisioning"
 _NODE_NAMED = re.compile(r"CSINode (\S{1,253})")
@@ -77,7 +79,7 @@ def _case(view: ClusterView, claim: Claim, thresholds: Thresholds) -> Case | Non
         return None  # the last two: a volume made by hand is wanted
     made_by = state.storage_classes.get(claim.storage_class or "")
     pending = _Pending(claim, users_of(state, claim.key), made_by)
-    if _class_missing(state, claim):
+    if _class_missing(state, claim) or _made_before_the_default(view, claim, thresholds):
         return _of_missing_class(view, pending, thresholds)
     if made_by is not None and (made_by.provisioner == STATIC or _waits_for_consumer(pending, made_by)):
         return None
@@ -104,8 +106,17 @@ def _class_missing(state: ClusterState, claim: Claim) -> bool:
         return False
     if claim.storage_class:
         return claim.storage_class not in state.storage_classes
-    # A claim without one gets the default from the controller (1.28 and newer), or was made before there was one.
     return not any(each.default for each in state.storage_classes.values())
+
+
+def _made_before_the_default(view: ClusterView, claim: Claim, thresholds: Thresholds) -> bool:
+    """The claim names no class, and though there is a default one by now, the controller goes on saying that none is
+    set: before 1.28 nobody gave it to claims that were there already."""
+    if claim.storage_class is not None or not view.objects.knows("storageclasses"):
+        return False
+    events = events_about(view.objects, "PersistentVolumeClaim", claim.key, claim.uid)
+    said = max((event.last for event in events if event.reason == _UNBOUND and _NO_CLASS in event.message), default=0.0)
+    return bool(said) and age(view, said) < thresholds.claim_failing_min_s  # it says so every quarter of a minute
 
 
 def _of_missing_class(view: ClusterView, pending: _Pending, thresholds: Thresholds) -> Case | None:
@@ -114,7 +125,7 @@ def _of_missing_class(view: ClusterView, pending: _Pending, thresholds: Threshol
     if waits < thresholds.claim_failing_min_s:
         return None
     events = events_about(state, "PersistentVolumeClaim", claim.key, claim.uid)
-    told = [event for event in events if event.reason in (_FAILED, "FailedBinding")][-1:]
+    told = [event for event in events if event.reason in (_FAILED, _UNBOUND)][-1:]
     classes = sorted(state.storage_classes)
     there = ", ".join(classes[:_NAMED]) + (", ..." if len(classes) > _NAMED else "") or "none"
     name = claim.storage_class or ""
@@ -122,7 +133,10 @@ def _of_missing_class(view: ClusterView, pending: _Pending, thresholds: Threshol
         wants = f"names storage class {name}, which does not exist"
         remedy = f"Make the class {name}, or make the claim anew with one that is there ({there})."
     else:
+        late = any(each.default for each in state.storage_classes.values())
         wants = "names no storage class, and no class is the default"
+        if late:
+            wants = "names no storage class, and was made before there was a default one"
         remedy = (
             "Mark a class as the default (storageclass.kubernetes.io/is-default-class), or name one in a new claim."
         )
