@@ -150,7 +150,10 @@ class ApiClient:
         except TimeoutError as error:
             raise self._failed(ApiError(Cause.UNREACHABLE, "no answer in time")) from error
         except (ConfigError, ValueError, LookupError, TypeError) as error:  # by a plug-in, or what it printed
-            raise self._failed(ApiError(Cause.CREDENTIALS, f"the credentials' plug-in: {one_line(error)}")) from error
+            user = client.credentials.config.user
+            what = f"the plug-in {user.exec.command}" if user is not None and user.exec is not None else "the request"
+            reason = f"{what} failed: {type(error).__name__}: {one_line(error)}"
+            raise self._failed(ApiError(Cause.CREDENTIALS, reason)) from error
         try:
             self.time.heard(answer.headers.get("date"), asked_at)
             if answer.status_code != 200:

@@ -21,7 +21,7 @@ class LineSplitter:
         lines = []
         for line in complete:
             self._keep(line)
-            whole = b"".join(self._begun) if len(self._begun) > 1 else line
+            whole = b"".join(self._begun)
             self._begun, self._size = [], 0
             if whole and not whole.isspace():
                 lines.append(whole)

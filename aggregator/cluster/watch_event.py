@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import msgspec
 
 from aggregator.cluster.answers import ApiError, Cause, error_event
 
+_NUMBER = re.compile(r"[0-9]{1,20}")
 CHANGES = ("ADDED", "MODIFIED", "DELETED")
 
 
@@ -52,6 +54,6 @@ def parse(line: bytes) -> WatchEvent:
 
 def order(version: str, other: str) -> int:
     """Below 0, 0, above 0: `version` is older than, the same as, newer than the other. What is no number is newer."""
-    if not (version.isdecimal() and other.isdecimal()):
+    if not (_NUMBER.fullmatch(version) and _NUMBER.fullmatch(other)):
         return 1
     return (int(version) > int(other)) - (int(version) < int(other))

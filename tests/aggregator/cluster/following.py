@@ -21,7 +21,7 @@ from tests.held import Held
 
 FAST = Pace(
     connect_s=1.0,
-    answer_s=1.0,
+    answer_s=0.5,
     watch_s=(1.0, 1.0),
     silent_s=0.15,
     silent_unmarked_s=0.3,

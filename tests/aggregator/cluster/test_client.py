@@ -241,8 +241,8 @@ def test_impersonation_is_sent(tmp_path: Path) -> None:
     ("script", "reason"),
     [
         ("echo no login >&2; exit 3", "returned 3: no login"),
-        ("echo nothing", "plug-in"),
-        ("echo '{}'", "plug-in"),
+        ("echo nothing", "the plug-in sh failed"),
+        ("echo '{}'", "the plug-in sh failed"),
         ("exec sleep 0.6", "no answer in time"),
     ],
 )
