@@ -176,7 +176,7 @@ class NodeState:
         self.items_revision = 0
         """Grows whenever an item may have changed."""
         self.derived: dict[str, object] = {}
-        """What others have worked out from the items, each under a name of its own; emptied when an item changes."""
+        """What others have worked out from this state, each under a name of its own and with what it rests on."""
         self.coalesced_updates = 0
         self.dropped_samples = 0
         self._schemas: dict[int, Names] = {}
@@ -193,9 +193,9 @@ class NodeState:
         """When each of FAULT_COUNTERS last rose, by subject and name, on the timeline."""
         self._offsets: dict[str, int] | None = None
         self._unpacked: tuple[_Checkpoint, array[int]] | None = None
+        self._kinds: dict[str | None, dict[str, facts_pb2.Item]] | None = None
+        """Items of each kind by key, in the order they have among all; None: not put together yet."""
         self._by_kind: dict[str | None, list[facts_pb2.Item]] = {}
-        self._stale_kinds: set[str | None] | None = None
-        """Kinds that have changed since they were put together; None: all."""
         self._links: tuple[Sequence[facts_pb2.Item], dict[int, facts_pb2.Link]] = (), {}
 
     # -- taking in -------------------------------------------------------------------------------------------------
@@ -216,7 +216,6 @@ class NodeState:
         now = max(self._now, at + shift)
         schemas = self._with_schemas(update)
         items, item_bytes = self._with_items(update)
-        kinds = self._kinds_changed(update)
         counters, slots = self._with_blocks(update, schemas, now)
         samples = [_resolve(sample, slots, now) for sample in update.samples]
         _check_range(samples)
@@ -242,13 +241,9 @@ class NodeState:
             for state in self.counters.values():
                 state.base, state.first_at, state.moved_at = state.values[:], now, now
         if items is not None:
+            self._sort_in(update, items)
             self.items, self._item_bytes = items, item_bytes
             self.items_revision += 1
-            self.derived.clear()
-            if update.full:
-                self._stale_kinds = None
-            elif self._stale_kinds is not None:
-                self._stale_kinds |= kinds
         self.coalesced_updates = update.coalesced_updates
         self.dropped_samples = update.dropped_samples
 
@@ -305,10 +300,22 @@ class NodeState:
             raise UpdateError(f"items of more than {MAX_ITEM_BYTES >> 20} MiB")
         return items, size
 
-    def _kinds_changed(self, update: agent_pb2.Update) -> set[str | None]:
-        changed = {item.WhichOneof("fact") for item in update.items}
-        before = [*(item.key for item in update.items), *update.removed_items]
-        return changed | {self.items[key].WhichOneof("fact") for key in before if key in self.items}
+    def _sort_in(self, update: agent_pb2.Update, after: dict[str, facts_pb2.Item]) -> None:
+        """Bring the items' order by kind up to date with an update; `after`: all of them then."""
+        if update.full or self._kinds is None:
+            self._kinds = None
+            self._by_kind.clear()
+            return
+        changed = [*update.removed_items, *(item.key for item in update.items)]
+        for items, place in ((self.items, False), (after, True)):
+            for key in changed:
+                if (item := items.get(key)) is not None:
+                    kind = item.WhichOneof("fact")
+                    same = self._kinds.setdefault(kind, {})
+                    same.pop(key, None)
+                    if place:
+                        same[key] = item
+                    self._by_kind.pop(kind, None)
 
     def _with_blocks(
         self, update: agent_pb2.Update, schemas: dict[int, Names], now: float
@@ -397,16 +404,16 @@ class NodeState:
         return [item.coverage for item in self.of("coverage")]
 
     def of(self, kind: str) -> Sequence[facts_pb2.Item]:
-        """Items of one kind, named as the field of Item.fact: "link", "disk", "volume", ..."""
-        if self._stale_kinds is None:
-            self._by_kind = {}
-            for item in self.items.values():
-                self._by_kind.setdefault(item.WhichOneof("fact"), []).append(item)
-            self._stale_kinds = set()
-        elif kind in self._stale_kinds:
-            self._by_kind[kind] = [item for item in self.items.values() if item.WhichOneof("fact") == kind]
-            self._stale_kinds.remove(kind)
-        return self._by_kind.get(kind, ())
+        """Items of one kind, named as the field of Item.fact: "link", "disk", "volume", ... The same object until one
+        of them changes."""
+        found = self._by_kind.get(kind)
+        if found is None:
+            if self._kinds is None:
+                self._kinds = {}
+                for key, item in self.items.items():
+                    self._kinds.setdefault(item.WhichOneof("fact"), {})[key] = item
+            found = self._by_kind[kind] = list(self._kinds.get(kind, {}).values())
+        return found
 
     def names(self, subject: str) -> tuple[str, ...]:
         """Names of a subject's counters; none if the subject is not known."""

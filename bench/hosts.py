@@ -121,9 +121,17 @@ class Host:
                 for name, rise in rises.items():
                     values[block.names.index(name)] += rise
             blocks[subject] = Block(block.names, tuple(values))
+        self._gauges(round(at))
         update = self._encoder.delta(self._reading, round(at * 1000))
         if update is not None:
             self._apply(update)
+
+    def _gauges(self, at: int) -> None:
+        """What is never twice the same."""
+        add = self._reading.add
+        add(pb.Item(key="conntrack", conntrack=pb.Conntrack(count=4_000 + at % 100, max=262_144)))
+        usage = pb.Usage(cpu_busy_bp=4_000 + at % 50, memory_total_bytes=64 << 30, memory_available_bytes=at)
+        add(pb.Item(key="usage", usage=usage))
 
     def _apply(self, update: agent_pb2.Update) -> None:
         self.state.apply(agent_pb2.Update.FromString(update.SerializeToString()))
@@ -167,7 +175,7 @@ class Host:
     def _storage(self, volumes: Iterable[Mounted]) -> None:
         add = self._reading.add
         add(pb.Item(key="host", host=pb.HostInfo(boot_time_unix_ms=1, boot_id=self.name, cpus=16)))
-        add(pb.Item(key="conntrack", conntrack=pb.Conntrack(count=4_000, max=262_144)))
+        self._gauges(0)
         add(pb.Item(key="disk/259:0", disk=pb.Disk(dev="259:0", name="nvme0n1")))
         self._reading.add(
             pb.Item(key="source/devices", signal_source=pb.SignalSource(signal="devices", source="sysfs"))

@@ -80,6 +80,9 @@ def test_the_state_equals_the_source_after_any_sequence_of_readings(steps: list[
             subject: Block(block.names, tuple(block.values)) for subject, block in source.state.counters.items()
         } == now.blocks
         assert set(source.state.links()) == {item.link.ifindex for item in now.items.values()}
+        for kind in ("link", "route"):
+            assert source.state.of(kind) == [i for i in source.state.items.values() if i.WhichOneof("fact") == kind]
+            assert source.state.of(kind) is source.state.of(kind)
 
 
 @settings(max_examples=150)
@@ -289,6 +292,22 @@ def test_a_fault_counter_that_stood_still_for_a_window_is_not_among_those_that_r
             assert list(source.state.faults(60.0)) == [("link/1", "tx_dropped")]
     assert list(source.state.faults(60.0)) == []
     assert list(source.state.faults(900.0)) == [("link/1", "tx_dropped")]
+
+
+def test_items_of_a_kind_are_the_same_object_until_one_of_them_changes() -> None:
+    source = Source()
+    route = pb.Item(key="route/1", route=pb.Route(destination="0.0.0.0/0"))
+    source.send(0, reading(link(1), link(2), route))
+    links, routes = source.state.of("link"), source.state.of("route")
+    source.send(1, reading(link(1), link(2), route, host("b")))
+    assert source.state.of("link") is links
+    source.send(2, reading(link(1, 9000), link(2), route, host("b")))
+    assert source.state.of("route") is routes
+    assert [item.link.mtu for item in source.state.of("link")] == [1500, 9000]
+    source.send(3, reading(link(2), pb.Item(key="route/1", link=pb.Link(ifindex=7))))
+    assert [item.link.ifindex for item in source.state.of("link")] == [2, 7]
+    assert source.state.of("route") == []
+    assert source.state.of("host") == []
 
 
 def full_update(**changes: object) -> agent_pb2.Update:

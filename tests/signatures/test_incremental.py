@@ -170,7 +170,8 @@ def scratch(states: dict[str, NodeState]) -> Iterator[None]:
     """Nothing is kept with the hosts, and every counter calls for its rules."""
     kept = {name: state.derived for name, state in states.items()}
     for state in states.values():
-        state.derived, state._stale_kinds = {}, None
+        state.derived, state._kinds = {}, None
+        state._by_kind.clear()
 
     def all_faults(state: NodeState, _window_s: float) -> Iterator[tuple[str, str]]:
         return ((subject, counter) for subject in state.counters for counter in FAULT_COUNTERS)

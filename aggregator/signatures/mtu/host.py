@@ -5,8 +5,11 @@ A host's windows lie on its own clock, so all of it holds until the host's state
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import is_not
+
+from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.cluster.objects import NodeObject
 from aggregator.cluster.pools import pool_of
@@ -29,6 +32,10 @@ Place = tuple[str, tuple[str, ...]]
 class Configuration:
     """What follows from a host's items and its Node alone."""
 
+    rests_on: tuple[object, ...]
+    """Items as the state has them: the same objects for as long as none of them changed."""
+    probed: Sequence[pb.Item]
+    """Likewise: they change as often as paths are probed."""
     node: NodeObject | None
     """The Node as it was last; only its place counts."""
     place: Place | None
@@ -38,6 +45,7 @@ class Configuration:
     misfits: list[configuration.Misfit]
     roles: list[Role]
     probes: list[paths.Probe]
+    """Of any age."""
     watched: Mapping[str, frozenset[str]]
     """Counters by subject that rules begin with: where none of these has risen, none of them has anything to say."""
 
@@ -71,34 +79,41 @@ def look(state: NodeState, node: NodeObject | None, thresholds: Thresholds) -> H
 
 
 def configure(state: NodeState, node: NodeObject | None) -> Configuration:
-    """What follows from a host's items and its Node, worked out only where either is another."""
+    """What follows from a host's items and its Node, worked out only where one that counts is another."""
     known = state.derived.get(_NAME)
-    if not isinstance(known, Configuration):
-        known = state.derived[_NAME] = _configuration(HostNetwork(state, node), _place(node))
+    rests_on = _rests_on(state)
+    if not isinstance(known, Configuration) or any(map(is_not, known.rests_on, rests_on)):
+        known = state.derived[_NAME] = _configuration(HostNetwork(state, node), _place(node), rests_on)
     elif known.node is not node:
         known.node = node
         place = _place(node)
         if place != known.place:
             known = state.derived[_NAME] = _moved(known, place)
+    if known.probed is not (probed := state.of("path_mtu")):
+        known.probed, known.probes = probed, paths.probes(known.network)
     return known
+
+
+def _rests_on(state: NodeState) -> tuple[object, ...]:
+    return state.of("link"), state.of("route"), state.of("pod_link"), state.items.get("host")
 
 
 def _place(node: NodeObject | None) -> Place | None:
     return (pool_of(node), tuple(node.pod_cidrs)) if node is not None else None
 
 
-def _configuration(network: HostNetwork, place: Place | None) -> Configuration:
+def _configuration(network: HostNetwork, place: Place | None, rests_on: tuple[object, ...]) -> Configuration:
     fits, gaps = configuration.overlays(network)
     misfits = configuration.misfits_on_node(network, fits)
     roles, watched = roles_of(network), _watched(network, fits, misfits)
-    return Configuration(network.node, place, network, fits, gaps, misfits, roles, paths.probes(network), watched)
+    return Configuration(rests_on, (), network.node, place, network, fits, gaps, misfits, roles, [], watched)
 
 
 def _moved(known: Configuration, place: Place | None) -> Configuration:
     """The same items with another Node: most follows from the items alone."""
     network = known.network.of_node(known.node)
     if network.local_pod_supernets != known.network.local_pod_supernets:
-        return _configuration(network, place)
+        return _configuration(network, place, known.rests_on)
     return replace(known, place=place, network=network, roles=roles_of(network))
 
 
