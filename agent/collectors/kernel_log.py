@@ -46,12 +46,14 @@ class _Tally:
     classifier: Classifier = field(default_factory=Classifier)
 
     def take(self, records: Iterable[LogRecord], since: float) -> None:
-        """Count what the records tell, but for those from before `since`."""
+        """Count what the records tell, but for those from before `since`; what they tell to be over is forgotten."""
         for record in records:
             if record.at >= since:
                 sighting = self.classifier.sighting(record)
                 if sighting is not None:
                     self._count(sighting, record.at)
+                elif (over := self.classifier.over(record)) is not None:
+                    self.seen.pop(over, None)
 
     def forget(self, before: float) -> None:
         """Drop what was seen last before then."""

@@ -103,7 +103,8 @@ PATTERNS: Sequence[tuple[pb.KernelEventClass, str]] = (
 """Class, and what the message begins with; the group is what it is about."""
 
 _COMPILED = [(of_class, re.compile(pattern)) for of_class, pattern in PATTERNS]
-_ANY = re.compile("|".join(f"(?:{pattern})" for _, pattern in PATTERNS) + "|oom-kill:")
+_NFS_ANSWERS = re.compile(r"nfs: server (\S{1,255}) OK")  # net/sunrpc/clnt.c: call_decode(), call_status()
+_ANY = re.compile("|".join(f"(?:{pattern})" for _, pattern in PATTERNS) + f"|oom-kill:|{_NFS_ANSWERS.pattern}")
 _OOM_CONTEXT = re.compile(r"oom-kill:constraint=")
 _OOM_TASK = re.compile(r",task_memcg=([^,]{1,2000}),")
 _OOM_PID = re.compile(r",pid=(\d{1,10}),")
@@ -145,6 +146,11 @@ class Classifier:
             if match is not None:
                 return Sighting(of_class, printable(match[1], _SUBJECT_LENGTH), self._pod(text))
         return None
+
+    def over(self, record: LogRecord) -> Sighting | None:
+        """What a record tells to be over: an NFS server that answers again."""
+        match = _NFS_ANSWERS.match(record.text) if record.from_kernel else None
+        return Sighting(NFS_NOT_RESPONDING, printable(match[1], _SUBJECT_LENGTH)) if match is not None else None
 
     def _remember(self, text: str) -> None:
         """Which pod's control group a kill is in (dump_oom_summary() of mm/oom_kill.c); whom it kills comes later."""

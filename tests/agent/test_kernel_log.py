@@ -106,6 +106,22 @@ def test_what_is_no_trouble_or_only_quotes_some(text: str) -> None:
     assert tell(text) == []
 
 
+def test_a_server_that_answers_again_is_no_trouble(tmp_path: Path) -> None:
+    lines = [
+        "<4>[1.000000] nfs: server 10.0.0.5 not responding, still trying",
+        "<4>[2.000000] nfs: server 10.0.0.6 not responding, timed out",
+        "<4>[3.000000] nfs: server 10.0.0.5 OK",
+        "<4>[4.000000] nfs: server 10.0.0.7 not responding, still trying",
+        "<4>[5.000000] nfs: server 10.0.0.7 OK",
+        "<4>[6.000000] nfs: server 10.0.0.7 not responding, still trying",
+    ]
+    host = host_of(tmp_path, {"kmsg": "\n".join(lines).encode(), "proc/uptime": b"10.0 1.0\n"})
+    events = [item.kernel_event for item in KernelLogCollector().collect(host, 1_000.0).items.values()]
+    told = {event.subject: (event.count, event.last_unix_ms) for event in events if event.subject}
+    assert told == {"10.0.0.6": (1, 992_000), "10.0.0.7": (1, 996_000)}
+    assert Classifier().concerns(record("nfs: server 10.0.0.5 OK")), "a collected log must hold it, too"
+
+
 def test_what_a_process_writes_to_the_log_is_not_believed() -> None:
     assert Classifier().sighting(record("I/O error, dev sda, sector 1", from_kernel=False)) is None
 

@@ -283,6 +283,15 @@ def storage_stale_nfs__near_miss_long_over() -> Scenario:
 
 
 @scenario
+def storage_stale_nfs__near_miss_it_answers_again() -> Scenario:
+    lab = cluster()
+    host = shared(lab)
+    host.kernel("nfs: server 10.0.0.5 not responding, still trying", at=-90)
+    host.kernel("nfs: server 10.0.0.5 OK", at=-40)
+    return found(lab, "a minute of silence, and over")
+
+
+@scenario
 def storage_stale_nfs__near_miss_a_server_of_nobody() -> Scenario:
     lab = cluster()
     host = shared(lab)
