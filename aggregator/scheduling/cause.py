@@ -1,7 +1,8 @@
 """Of all that stops a pod, the one thing to name: what stops most of the nodes that were meant for it.
 
 A node counts for what the scheduler would say of it, the first filter that says no; amounts are one filter, and whether
-they mean too large, fragmented or short is a matter of sums. Nodes that are lost decide only where no other node is.
+they mean too large, fragmented or short is a matter of sums. Where every node that lacks an amount is out for another
+reason too, amounts explain nothing and that reason counts. Nodes that are lost decide only where no other node is.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ _SPECIFIC = (
     NODE_AFFINITY,
 )
 """Where two stop equally many nodes, the first of these: the later filter says more of the pod."""
+_PASSING = (CORDONED, TAINT, INSUFFICIENT, TOO_LARGE, TOO_MANY_PODS)
 _SAME = {TOO_LARGE: INSUFFICIENT}
 _FIRST_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
@@ -102,19 +104,11 @@ def cause(cluster: Cluster, seen: Survey) -> Cause | None:
     if seen.of_pod:
         first = min(seen.of_pod, key=lambda stop: _SPECIFIC.index(stop.code))
         return Cause(first.code, first.about, (), (first,))
+    if not seen.stops and seen.pod.pinned_node:
+        return _without_its_node(seen.pod)
     if not seen.stops or any(not stops for stops in seen.stops.values()):
         return None
-    groups: dict[str, list[str]] = {}
-    lost: list[str] = []
-    for node in seen.meant.nodes:
-        stops = seen.stops[node.name]
-        if any(stop.code == TAINT and says_lost(stop.about) for stop in stops):
-            lost.append(node.name)
-        elif stops[0].code not in RESOURCES:
-            groups.setdefault(stops[0].code, []).append(node.name)
-        else:
-            for code in {_SAME.get(stop.code, stop.code) for stop in stops if stop.code in RESOURCES}:
-                groups.setdefault(code, []).append(node.name)
+    groups, lost = _groups(seen, amounts=_amounts_explain(seen))
     if not groups:
         groups = {TAINT: lost}
     elif lost:
@@ -125,9 +119,38 @@ def cause(cluster: Cluster, seen: Survey) -> Cause | None:
     return _named(cluster, seen, code, groups[code], others)
 
 
+def _groups(seen: Survey, *, amounts: bool) -> tuple[dict[str, list[str]], list[str]]:
+    """Names of candidates by the code of what the scheduler would say, and those that are lost."""
+    groups: dict[str, list[str]] = {}
+    lost: list[str] = []
+    for node in seen.meant.nodes:
+        stops = seen.stops[node.name]
+        if any(stop.code == TAINT and says_lost(stop.about) for stop in stops):
+            lost.append(node.name)
+            continue
+        first = stops[0] if amounts else next((stop for stop in stops if stop.code not in RESOURCES), stops[0])
+        if first.code not in RESOURCES:
+            groups.setdefault(first.code, []).append(node.name)
+        else:
+            for code in {_SAME.get(stop.code, stop.code) for stop in stops if stop.code in RESOURCES}:
+                groups.setdefault(code, []).append(node.name)
+    return groups, lost
+
+
+def _amounts_explain(seen: Survey) -> bool:
+    """There is a node that would take the pod if it had the amounts, were uncordoned, or came back."""
+    return any(all(stop.code in _PASSING for stop in seen.stops[node.name]) for node in seen.meant.nodes)
+
+
+def _without_its_node(pod: Pod) -> Cause:
+    detail = f"node {pod.pinned_node}, the only one that it is for, is not there"
+    about = f"metadata.name={pod.pinned_node}"
+    return Cause(NODE_AFFINITY, about, (), (Stop(NODE_AFFINITY, about, detail),))
+
+
 def _named(cluster: Cluster, seen: Survey, code: str, names: list[str], others: dict[str, int]) -> Cause:
     if code == INSUFFICIENT:
-        code = _of_amounts(cluster, seen, names)
+        code, names = _of_amounts(cluster, seen, names)
         wanted: tuple[str, ...] = (INSUFFICIENT, TOO_LARGE)
     else:
         wanted = (code,)
@@ -147,22 +170,22 @@ def _resource_rank(name: str) -> int:
     return _FIRST_RESOURCES.index(name) if name in _FIRST_RESOURCES else len(_FIRST_RESOURCES)
 
 
-def _of_amounts(cluster: Cluster, seen: Survey, names: list[str]) -> str:
-    """Which of the three that are told apart by sums: the nodes are those where an amount is short."""
+def _of_amounts(cluster: Cluster, seen: Survey, names: list[str]) -> tuple[str, list[str]]:
+    """Which of the three that are told apart by sums, and on which of these nodes, where an amount is short."""
     pod, requests = seen.pod, seen.pod.spec.requests
-    passing = (CORDONED, TAINT, INSUFFICIENT, TOO_LARGE, TOO_MANY_PODS)
-    possible = [node for node in seen.meant.nodes if all(stop.code in passing for stop in seen.stops[node.name])]
-    if not any(could_ever_hold(node.allocatable, requests) for node in possible):
-        return TOO_LARGE
+    possible = [node for node in seen.meant.nodes if all(stop.code in _PASSING for stop in seen.stops[node.name])]
     short = set(names)
+    if not any(could_ever_hold(node.allocatable, requests) for node in possible):
+        too_small = [node.name for node in possible if node.name in short]
+        return (TOO_LARGE, too_small) if too_small else (INSUFFICIENT, names)
     usable = [
         node
         for node in possible
         if node.name in short and all(stop.code in (INSUFFICIENT, TOO_LARGE) for stop in seen.stops[node.name])
     ]
     if not any(could_ever_hold(node.allocatable, requests) for node in usable):
-        return INSUFFICIENT
-    return FRAGMENTATION if len(usable) > 1 and _suffice(cluster, usable, pod) else INSUFFICIENT
+        return INSUFFICIENT, names
+    return (FRAGMENTATION if len(usable) > 1 and _suffice(cluster, usable, pod) else INSUFFICIENT), names
 
 
 def _suffice(cluster: Cluster, nodes: Iterable[NodeObject], pod: Pod) -> bool:

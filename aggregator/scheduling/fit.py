@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from aggregator.cluster.objects import NodeObject, Pod, Requirement, Taint
 from aggregator.scheduling.cluster import Cluster
-from aggregator.scheduling.neighbours import neighbours
+from aggregator.scheduling.neighbours import Neighbours, neighbours
 from aggregator.scheduling.resources import port_stops, resource_stops
 from aggregator.scheduling.selectors import (
     any_term_holds,
@@ -31,6 +31,8 @@ class Fit:
     """One pod against the nodes of a cluster, whether it has a node already or not: itself is left out of all sums
     where the cluster is without it."""
 
+    neighbours: Neighbours
+
     def __init__(self, cluster: Cluster, pod: Pod) -> None:
         self.cluster = cluster
         self.pod = pod
@@ -38,7 +40,7 @@ class Fit:
         self._stays_when_cordoned = any(tolerates(each, _CORDON) for each in pod.spec.tolerations)
         self._wanted = [Requirement(key, "In", (value,)) for key, value in sorted(pod.spec.node_selector.items())]
         self.volumes = volume_needs(cluster, pod)
-        self.neighbours = neighbours(cluster, pod, self._counted_by_spread)
+        self.count_neighbours()
 
     @property
     def of_pod(self) -> tuple[Stop, ...]:
@@ -54,22 +56,31 @@ class Fit:
 
     def stops(self, node: NodeObject) -> tuple[Stop, ...]:
         """All that keeps the pod off this node, apart from what stops it everywhere; empty: it fits."""
-        return tuple(self._each(node))
+        return (*self._own(node), *self.neighbours.stops(node))
+
+    def own_stops(self, node: NodeObject) -> tuple[Stop, ...]:
+        """The same without what other pods' places mean for it: that is `neighbours.stops`."""
+        return tuple(self._own(node))
+
+    def count_neighbours(self) -> None:
+        """Count anew what the cluster's pods mean for this one."""
+        self.neighbours = neighbours(self.cluster, self.pod, self._counted_by_spread)
 
     def fits(self, node: NodeObject) -> bool:
         """Nothing that is known keeps the pod off this node."""
-        return not self.volumes.of_pod and next(self._each(node), None) is None
+        if self.volumes.of_pod or next(self._own(node), None) is not None:
+            return False
+        return next(self.neighbours.stops(node), None) is None
 
     def nodes_that_fit(self) -> Iterator[NodeObject]:
         """Nodes that would take it."""
         return (node for node in self.cluster.nodes() if self.fits(node))
 
-    def _each(self, node: NodeObject) -> Iterator[Stop]:
+    def _own(self, node: NodeObject) -> Iterator[Stop]:
         yield from self.standing_stops(node)
         yield from port_stops(self.cluster, node, self.pod)
         yield from resource_stops(self.cluster, node, self.pod)
         yield from self.volumes.stops(self.cluster, node)
-        yield from self.neighbours.stops(node)
 
     def standing_stops(self, node: NodeObject) -> Iterator[Stop]:
         """What the node is, whatever runs there: cordoned, tainted, not selected."""

@@ -72,24 +72,29 @@ def _domain(cluster: Cluster, pod: Pod, key: str) -> str | None:
 
 def _own_refusals(cluster: Cluster, pod: Pod, found: Neighbours) -> None:
     for term in pod.spec.pod_anti_affinity:
+        about = _text(term, "not with")
         for other in _matching(cluster, term, pod.namespace, found):
-            value = _domain(cluster, other, term.topology_key)
-            if value is not None and (term.topology_key, value) not in found.refused:
-                detail = f"pod {other.key} is in {term.topology_key}={value}"
-                stop = Stop(POD_AFFINITY, _text(term, "not with"), detail, objects=(f"Pod/{other.key}",))
-                found.refused[term.topology_key, value] = stop
+            if (value := _domain(cluster, other, term.topology_key)) is not None:
+                _refuse(found, (term.topology_key, value), about, other, "is there")
 
 
 def _others_refusals(cluster: Cluster, pod: Pod, found: Neighbours) -> None:
     for (namespace, terms), others in cluster.refusals():
-        refusing = [term for term in terms if _term_takes(term, namespace, pod, found)]
+        refusing = [(term, _text(term, "refused by")) for term in terms if _term_takes(term, namespace, pod, found)]
         for other in others if refusing else ():
-            for term in refusing:
+            for term, about in refusing:
                 value = _domain(cluster, other, term.topology_key)
                 if value is not None and other.key != pod.key:
-                    detail = f"pod {other.key} in {term.topology_key}={value} refuses its company"
-                    stop = Stop(POD_AFFINITY, _text(term, "refused by"), detail, objects=(f"Pod/{other.key}",))
-                    found.refused.setdefault((term.topology_key, value), stop)
+                    _refuse(found, (term.topology_key, value), about, other, "refuses its company")
+
+
+def _refuse(found: Neighbours, domain: Domain, about: str, other: Pod, does: str) -> None:
+    """Of several reasons for one domain the first in order is told, so that it is the same one the next time."""
+    name = f"Pod/{other.key}"
+    known = found.refused.get(domain)
+    if known is None or (about, name) < (known.about, known.objects[0]):
+        detail = f"in {domain[0]}={domain[1]} pod {other.key} {does}"
+        found.refused[domain] = Stop(POD_AFFINITY, about, detail, objects=(name,))
 
 
 def _affinity(cluster: Cluster, pod: Pod, found: Neighbours) -> None:

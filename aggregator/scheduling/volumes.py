@@ -45,6 +45,17 @@ class VolumeNeeds:
     underway: list[str] = field(default_factory=list)
     """Claims whose volume is being made for a node that is already chosen ("namespace/name")."""
 
+    def kind(self) -> tuple[object, ...]:
+        """What pods whose volumes let them onto the same nodes have in common, names of claims and volumes aside."""
+        return (
+            tuple((stop.code, stop.about, stop.detail * (stop.code == VOLUME_IN_USE)) for stop in self.of_pod),
+            tuple(stop.about for _, stop in self.places),
+            tuple((names, stop.about) for names, stop in self.nodes),
+            tuple((tuple(volume.name for volume in volumes), stop.about) for volumes, stop in self.statics),
+            tuple((driver, len(keys)) for driver, keys in self.new.items()),
+            tuple(self.unknown),
+        )
+
     def stops(self, cluster: Cluster, node: NodeObject) -> Iterator[Stop]:
         """What keeps the pod off this node: limits first, as the scheduler looks."""
         for driver, keys in self.new.items():
@@ -95,7 +106,7 @@ def _name(namespace: str, claim: str) -> str:
 
 
 def _one_pod_only(cluster: Cluster, pod: Pod, claim: Claim, needs: VolumeNeeds) -> None:
-    for other in cluster.users_of(claim.key):
+    for other in sorted(cluster.users_of(claim.key), key=lambda each: each.key):
         if other.key != pod.key:
             detail = f"claim {claim.key} is {ONE_POD} and pod {other.key} on {other.node} uses it"
             objects = _name(claim.namespace, claim.name), f"Pod/{other.key}"

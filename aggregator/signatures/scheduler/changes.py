@@ -135,6 +135,8 @@ def _uncordon(seen: Survey, found: Cause) -> Iterator[str]:
 
 def _label(fit: Fit, found: Cause) -> Iterator[str]:
     """What the nodes have for the label that is asked for: a typing error shows."""
+    if fit.pod.pinned_node:
+        return
     for key, wanted in fit.pod.spec.node_selector.items():
         there = Counter(value for node in fit.cluster.nodes() if (value := node.labels.get(key)) is not None)
         if wanted not in there and f"{key}={wanted}" in found.about:

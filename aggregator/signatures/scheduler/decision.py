@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from aggregator.cluster.objects import Pod
 from aggregator.messages.scheduling import Kind, Reason
 from aggregator.scheduling import stops
-from aggregator.scheduling.cause import FRAGMENTATION, Survey
+from aggregator.scheduling.cause import FRAGMENTATION, Cause, Survey
 from aggregator.scheduling.volumes import class_of
 from aggregator.signatures.scheduler.codes import UNKNOWN
 from aggregator.signatures.scheduler.surveys import Looked
@@ -90,13 +91,24 @@ def decide(view: ClusterView, waiting: Waiting, looked: Looked | None) -> Decisi
         return _said(waiting, looked, claim)
     found = looked.cause
     if found is not None and not (_is_silent(waiting) and is_lease_stale(view, waiting.pod.spec.scheduler)):
-        pools = looked.pools if found.code in _OF_POOLS else ()
-        return Decision(waiting, found.code, (found.about, *pools), Ground.ARITHMETIC, looked)
+        return Decision(
+            waiting, found.code, (found.about, *_where(waiting.pod, looked, found)), Ground.ARITHMETIC, looked
+        )
     if looked.survey.underway:
         return Decision(waiting, stops.UNBOUND_CLAIM, _classes(looked), Ground.UNDERWAY, looked)
     if waiting.takes_turns:
         return None
     return _by_message(waiting, looked) or _unexplained(waiting, looked)
+
+
+def _where(pod: Pod, looked: Looked, found: Cause) -> tuple[str, ...]:
+    """What a cause of amounts is about beside the resource: the pools, or, of a DaemonSet's pods, which are for a node
+    each, their owner."""
+    if found.code not in _OF_POOLS:
+        return ()
+    if pod.pinned_node and pod.owner is not None:
+        return (f"{pod.owner.kind}/{pod.namespace}/{pod.owner.name}",)
+    return looked.pools
 
 
 def _classes(looked: Looked) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def _case(view: ClusterView, thresholds: Thresholds, decision: Decision, alike: 
     first = decision.waiting
     looked = decision.looked
     by_sums = decision.ground is Ground.ARITHMETIC and looked is not None
-    shared = explain(looked, view.now) if by_sums and looked is not None else None
+    shared = explain(looked, first.pod, view.now) if by_sums and looked is not None else None
     clause = shared.clause if shared is not None else _clause(view, decision)
     also = f" and {len(alike) - 1:,} more like it" if len(alike) > 1 else ""
     verb = "have" if also else "has"
@@ -143,7 +143,8 @@ def _clause(view: ClusterView, decision: Decision) -> str:
             reason = decision.said
             text = reason.text if reason is not None else ""
             return f'the scheduler says "{quoted(text)}", which does not hold now{_fits(decision)}'
-    return f"{scheduler} gives no reason that is known{_fits(decision)}"
+    said = f': "{quoted(decision.waiting.message)}"' if decision.waiting.message else ""
+    return f"{scheduler} gives no reason that is known{said}{_fits(decision)}"
 
 
 def _silence(view: ClusterView, scheduler: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aggregator.cluster.amounts import amount_text
+from aggregator.cluster.objects import Pod
 from aggregator.model import Evidence, RuledOut
 from aggregator.scheduling import stops
 from aggregator.scheduling.candidates import KEPT, of_control_plane, says_lost
 from aggregator.scheduling.cause import FRAGMENTATION, Cause, Survey
 from aggregator.scheduling.stops import Stop
+from aggregator.scheduling.volumes import volume_needs
 from aggregator.signatures.case import api_evidence
 from aggregator.signatures.scheduler.changes import smallest_changes
 from aggregator.signatures.scheduler.surveys import Looked
@@ -24,8 +26,9 @@ _OF_NODES = (stops.CORDONED, stops.VOLUME_LIMIT)
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The part of a case that all pods of one kind share."""
+    """The part of a case that all pods of one kind share, told of one of them."""
 
+    pod: Pod
     clause: str
     evidence: tuple[Evidence, ...]
     ruled_out: tuple[RuledOut, ...]
@@ -35,18 +38,19 @@ class Explanation:
     nodes: tuple[str, ...]
 
 
-def explain(looked: Looked, now: float) -> Explanation:
-    """Of a kind of pod whose cause is known; made once until something changes."""
-    if isinstance(looked.explanation, Explanation):
+def explain(looked: Looked, pod: Pod, now: float) -> Explanation:
+    """Of a kind of pod whose cause is known, and one pod of it; made once until something changes."""
+    if isinstance(looked.explanation, Explanation) and looked.explanation.pod is pod:
         return looked.explanation
-    found = looked.cause
-    if found is None:
+    if looked.cause is None:
         raise ValueError("nothing stops this pod")
+    found = _told_of(looked, looked.cause, pod)
     clause = (_CLAUSES.get(found.code) or _in_detail)(looked.survey, found)
     named = [each for stop in found.stops[:1] for each in stop.objects if not each.startswith("Pod/")]
     explanation = Explanation(
+        pod,
         clause,
-        tuple(_facts(looked, found, now)),
+        tuple(_facts(looked, found, pod, now)),
         tuple(_ruled_out(looked.survey, found)),
         tuple(smallest_changes(looked.fit, looked.survey, found)),
         tuple(named),
@@ -54,6 +58,16 @@ def explain(looked: Looked, now: float) -> Explanation:
     )
     looked.explanation = explanation
     return explanation
+
+
+def _told_of(looked: Looked, found: Cause, pod: Pod) -> Cause:
+    """The cause with the names of this pod's own claims and volumes: others of its kind have others."""
+    if not pod.claims or pod is looked.fit.pod:
+        return found
+    needs = volume_needs(looked.fit.cluster, pod)
+    known = [*needs.of_pod, *(stop for _, stop in (*needs.places, *needs.nodes, *needs.statics))]
+    own = {(stop.code, stop.about): stop for stop in known}
+    return replace(found, stops=tuple(own.get((stop.code, stop.about), stop) for stop in found.stops))
 
 
 # -- clauses -------------------------------------------------------------------------------------------------------
@@ -110,6 +124,8 @@ def _of_taints(seen: Survey, found: Cause) -> str:
 
 
 def _of_labels(seen: Survey, found: Cause) -> str:
+    if not found.nodes:
+        return found.stops[0].detail
     details = Counter(stop.detail for stop in found.stops if stop.detail)
     shown = "; ".join(f"{counted(count)}: {detail}" for detail, count in details.most_common(3))
     return f"it asks for a node with {found.about}, and none of {_share(seen, found)} is one{shown and f' ({shown})'}"
@@ -145,8 +161,7 @@ _CLAUSES: dict[str, Callable[[Survey, Cause], str]] = {
 # -- facts ---------------------------------------------------------------------------------------------------------
 
 
-def _facts(looked: Looked, found: Cause, now: float) -> Iterator[Evidence]:
-    of_pod = looked.survey.pod
+def _facts(looked: Looked, found: Cause, of_pod: Pod, now: float) -> Iterator[Evidence]:
     if found.code in (*stops.RESOURCES, FRAGMENTATION):
         asked, unit = found.stops[0].asked, _UNITS.get(found.about, "")
         yield api_evidence("pods", of_pod.key, f"pod.requests.{found.about}", asked, unit=unit, at=now)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from aggregator.cluster.objects import NOTHING, Amounts, PodSpec
-from aggregator.scheduling.cause import FRAGMENTATION
+from aggregator.scheduling.cause import FRAGMENTATION, cause, survey
+from aggregator.scheduling.cluster import Cluster
+from aggregator.scheduling.fit import Fit
 from aggregator.scheduling.stops import (
     CORDONED,
     INSUFFICIENT,
@@ -206,3 +210,32 @@ def test_what_stops_it_everywhere_comes_before_what_nodes_lack() -> None:
     found = small.cause(small.pod("db", cpu=1000, claims=("data",)))
     assert found is not None
     assert (found.code, found.about) == (UNBOUND_CLAIM, "apps/data")
+
+
+def test_amounts_explain_nothing_where_every_node_is_out_anyway() -> None:
+    small = Small()
+    workers(small, 3, taken=8000, labels={"zone": "b"})
+    small.volume("data", zone="a")
+    pod = small.pod("db", cpu=1000, claims=("data",))
+    found = small.cause(pod)
+    assert found is not None
+    assert (found.code, found.others) == (VOLUME_ZONE, {})
+    small.node("a1", labels={"zone": "a"}, cpu=500)
+    found = small.cause(pod)
+    assert found is not None
+    assert (found.code, found.nodes) == (TOO_LARGE, ("a1",))
+    small.node("a1", labels={"zone": "a"}, cpu=1500)
+    small.pod("hog", "a1", cpu=1000)
+    found = small.cause(pod)
+    assert found is not None
+    assert found.code == INSUFFICIENT
+
+
+def test_a_daemon_s_node_that_is_not_there() -> None:
+    small = Small()
+    workers(small)
+    pinned = replace(small.pod("agent"), pinned_node="gone")
+    seen = survey(Fit(Cluster(small.state), pinned), [])
+    found = cause(Cluster(small.state), seen)
+    assert found is not None
+    assert (found.code, found.about) == (NODE_AFFINITY, "metadata.name=gone")
