@@ -19,7 +19,7 @@ from aggregator.fleet import Fleet
 from aggregator.node_volumes import unknown_resources, volumes_of_node
 from aggregator.view import ClusterView
 from aggregator.whatif import WhatIfError, WhatIfUnknownError, lose_in_steps, nodes_of
-from aggregator.whatif_messages import loss_to_message
+from aggregator.whatif.messages import loss_to_message
 
 MAX_WATCHERS = 200
 """Watches at a time; one more is refused."""

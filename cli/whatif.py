@@ -72,7 +72,7 @@ def _of_bundle(path: str, zones: Sequence[str], nodes: Sequence[str]) -> tuple[s
 def _of_aggregator(
     arguments: argparse.Namespace, zones: Sequence[str], nodes: Sequence[str]
 ) -> tuple[str, float, Loss]:
-    from aggregator.whatif_messages import loss_from_message  # noqa: PLC0415  # a bundle needs no gRPC
+    from aggregator.whatif.messages import loss_from_message  # noqa: PLC0415  # a bundle needs no gRPC
     from cli import client  # noqa: PLC0415
 
     with client.operator(arguments.aggregator, arguments.timeout) as operator:

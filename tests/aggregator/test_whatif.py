@@ -16,7 +16,7 @@ from agent.hosts.bundle import open_bundle
 from aggregator.query import OperatorService
 from aggregator.view import ClusterView
 from aggregator.whatif import Cause, Loss, WhatIfError, WhatIfUnknownError, lose, nodes_of
-from aggregator.whatif_messages import loss_from_message, loss_to_message
+from aggregator.whatif.messages import loss_from_message, loss_to_message
 from cli.diagnose import join
 from tests.lab.cluster import Lab
 

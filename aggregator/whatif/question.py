@@ -1,0 +1,117 @@
+"""What the loss of nodes or zones would mean: which pods would come back elsewhere, which could not, and why not.
+
+An estimate in one respect: pods are placed one after the other, the most urgent and the most constrained first, each on
+the first node that takes it, so that no two count on the same room. The real scheduler may choose better or worse, and
+it may preempt pods of lower priority, which is left out here. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Set
+from typing import cast
+
+from aggregator.cluster.objects import Pod
+from aggregator.cluster.state import ClusterState
+from aggregator.cluster.workloads import controller_of
+from aggregator.topology import Terms, Topology, pinned_volumes, terms_of, topology_of
+from aggregator.view import ClusterView
+from aggregator.whatif.loss import Cause, Loss, Stranded, WhatIfError, WhatIfUnknownError
+from aggregator.whatif.nodes import reachable
+from aggregator.whatif.placing import Mover, Placing, urgency
+
+NEEDED = ("nodes", "pods")
+"""Resources of the API server without which nothing can be said."""
+WANTED = ("persistentvolumeclaims", "persistentvolumes", "csinodes", "replicasets")
+"""... and those without which less can be."""
+_STAYING = ("DaemonSet", "Node")
+"""Controllers whose pods belong to their node: they are not missed elsewhere. Node: a static pod's mirror."""
+_STEP = 100
+"""Pods that are placed in one step."""
+
+
+def nodes_of(view: ClusterView, zones: Iterable[str], nodes: Iterable[str]) -> tuple[str, ...]:
+    """Names of all nodes of these zones, and these nodes. Raises WhatIfError for one that there is not."""
+    state = view.objects
+    missing = [resource for resource in NEEDED if not state.knows(resource)]
+    if missing:
+        raise WhatIfUnknownError(f"{' and '.join(missing)} of the API server are not known: nothing can be said")
+    topology = topology_of(state)
+    there = sorted({zone for zone in topology.zones.values() if zone})
+    found: dict[str, None] = {}
+    for zone in zones:
+        if zone not in there:
+            raise WhatIfError(f"no node is in zone {zone}; zones there are: {_some(there)}")
+        found.update((name, None) for name, its in topology.zones.items() if its == zone)
+    for name in nodes:
+        if name not in state.nodes:
+            raise WhatIfError(f"there is no node {name}; nodes there are: {_some(sorted(state.nodes))}")
+        found[name] = None
+    if not found:
+        raise WhatIfError("no node and no zone is named that would be lost")
+    return tuple(found)
+
+
+def _some(names: list[str], most: int = 12) -> str:
+    more = len(names) - most
+    return (", ".join(names[:most]) or "none") + (f" and {more:,} more" if more > 0 else "")
+
+
+def lose(view: ClusterView, nodes: Iterable[str]) -> Loss:
+    """What would follow if these nodes were lost now. `nodes`: names that the view has."""
+    steps = lose_in_steps(view, nodes)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return cast(Loss, done.value)
+
+
+def lose_in_steps(view: ClusterView, nodes: Iterable[str]) -> Generator[None, None, Loss]:
+    """The same in steps of a few milliseconds, for whoever has other things to do meanwhile. What happens to the view
+    between them may or may not be in the answer."""
+    state, lost = view.objects, tuple(dict.fromkeys(nodes))
+    topology = topology_of(state)
+    gone = frozenset(lost) | {name for name, node in state.nodes.items() if not reachable(node)}
+    movers, stranded, going = _movers(state, topology, lost, gone)
+    without_pods = frozenset(mover.pod.key for mover in movers)
+    placing = Placing(state, topology, gone, without_pods)
+    for number, mover in enumerate(sorted(movers, key=urgency), 1):
+        if placing.place(mover) or not number % _STEP:
+            yield
+    unknown = [f"{resource} of the API server are not known" for resource in WANTED if not state.knows(resource)]
+    return Loss(
+        lost,
+        tuple(sorted([*stranded, *placing.stranded()], key=lambda each: (each.cause, each.workload, each.because))),
+        tuple(placing.returning()),
+        going,
+        (*unknown, *sorted(placing.unknown)),
+    )
+
+
+def _movers(
+    state: ClusterState, topology: Topology, lost: tuple[str, ...], gone: Set[str]
+) -> tuple[list[Mover], list[Stranded], int]:
+    """Pods that have to come back, those that nobody makes again, and the number of those that belong to their node."""
+    movers, orphans, going = [], [], 0
+    left: dict[Terms, int] = {}
+    for name in lost:
+        for _, pod in sorted(state.pods_on(name).items()):
+            if pod.terminal or pod.deleted:
+                continue
+            owner = controller_of(state, pod)
+            if owner is not None and owner.kind in _STAYING:
+                going += 1
+            elif owner is None:
+                orphans.append(_orphan(pod))
+            else:
+                pinned = pinned_volumes(state, pod)
+                terms = terms_of(pinned)
+                if terms not in left:
+                    left[terms] = sum(name not in gone for name in topology.usable(terms))
+                movers.append(Mover(pod, pinned, left[terms]))
+    return movers, orphans, going
+
+
+def _orphan(pod: Pod) -> Stranded:
+    because, needs = "it has no controller: nobody makes it again", ("a Deployment or StatefulSet of its own",)
+    return Stranded(f"Pod/{pod.key}", Cause.NOT_MADE_AGAIN, because, needs, (pod.key,))
