@@ -10,9 +10,10 @@ from nodetell.v1 import agent_pb2
 from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.cluster.objects import Attachment, Claim, Condition, NodeObject, Pod, PodClaim, PodSpec, Volume
-from aggregator.cluster.state import RESOURCES, ClusterState
+from aggregator.cluster.state import JOURNAL, RESOURCES, ClusterState
 from aggregator.node_state import NodeState
 from aggregator.signatures import storage_gravity
+from aggregator.signatures.storage.watchlist import Watchlist
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
@@ -151,3 +152,20 @@ def test_the_steps_make_findings() -> None:
         "storage.orphaned_device",
         "storage.io_error_readonly",
     }
+
+
+def test_a_watchlist_begins_anew_where_too_much_has_happened() -> None:
+    watched: Watchlist[NodeObject] = Watchlist(
+        "test", "nodes", NodeObject, lambda objects: objects.nodes, lambda node: node.unschedulable
+    )
+    objects = ClusterState()
+    objects.keep("nodes", "a", NodeObject("a", unschedulable=True))
+    assert set(watched.of(objects)) == {"a"}
+    objects.keep("nodes", "b", NodeObject("b", unschedulable=True))
+    objects.keep("nodes", "a", NodeObject("a"))
+    assert set(watched.of(objects)) == {"b"}
+    objects.keep("nodes", "b", None)
+    for number in range(JOURNAL + 1):
+        objects.keep("nodes", "c", NodeObject("c", unschedulable=True, provider_id=str(number)))
+    assert objects.changes(3) is None
+    assert set(watched.of(objects)) == {"c"}

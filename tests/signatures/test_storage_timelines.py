@@ -809,6 +809,24 @@ def test_scenario(name: str) -> None:
     judge(SCENARIOS[name]())
 
 
+@pytest.mark.parametrize(
+    ("name", "condition"),
+    [
+        ("storage_stale_attachment__positive_the_node_is_not_heard", "Only when it is surely shut down"),
+        ("storage_stale_attachment__positive_the_node_object_is_gone", "while it may run, nothing is safe"),
+        ("storage_stale_attachment__positive_the_machine_runs_on_without_its_kubelet", "nothing may be detached"),
+        ("storage_stale_attachment__positive_the_host_has_no_such_device", "no process on that host has it open"),
+        ("storage_multi_attach__positive_at_once_where_the_pod_is_no_more", "Do not detach it by force"),
+        ("storage_detach_stuck__positive_while_it_is_still_mounted", "Do not remove the VolumeAttachment's finalizer"),
+    ],
+)
+def test_what_must_be_true_first_is_said(name: str, condition: str) -> None:
+    text = "\n".join(remedy for finding in SCENARIOS[name]().lab.findings() for remedy in finding.remediation)
+    assert condition in text
+    assert "--force" not in text
+    assert "--grace-period" not in text
+
+
 def test_every_code_has_all_three() -> None:
     for path in Path(__file__).parent.glob("test_storage*.py"):
         importlib.import_module(f"tests.signatures.{path.stem}")
