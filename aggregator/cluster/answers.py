@@ -27,6 +27,8 @@ class Cause(StrEnum):
     """404: it has no such list."""
     EXPIRED = "expired"
     """410: the version or the continue token is too old."""
+    INVALID = "invalid"
+    """400: the version or the continue token is not one of this server's."""
     AHEAD = "ahead"
     """504: the version is from its future, as after a restore of etcd."""
     BUSY = "busy"
@@ -77,7 +79,14 @@ class Status(msgspec.Struct):
 
 
 _status = msgspec.json.Decoder(Status)
-_BY_CODE = {401: Cause.UNAUTHORIZED, 403: Cause.DENIED, 404: Cause.ABSENT, 410: Cause.EXPIRED, 429: Cause.BUSY}
+_BY_CODE = {
+    400: Cause.INVALID,
+    401: Cause.UNAUTHORIZED,
+    403: Cause.DENIED,
+    404: Cause.ABSENT,
+    410: Cause.EXPIRED,
+    429: Cause.BUSY,
+}
 _TOO_LARGE = "ResourceVersionTooLarge"
 
 

@@ -250,7 +250,7 @@ class Reflector:
             return self._turned_away(error)
         if self._listed:
             self._lost_at = self._lost_at or self._silent_since or self._clock()
-        if error.cause in (Cause.EXPIRED, Cause.AHEAD):
+        if error.cause in (Cause.EXPIRED, Cause.INVALID, Cause.AHEAD):
             self._version = ""
         elif error.cause is Cause.ODD:
             self.counters.odd += 1

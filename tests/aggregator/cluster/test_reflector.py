@@ -157,7 +157,7 @@ def test_a_watch_that_ends_is_taken_up_where_it_was(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
-@pytest.mark.parametrize("way", ["event", "http"])
+@pytest.mark.parametrize("way", ["event", "http", "invalid"])
 def test_a_version_that_is_too_old_costs_a_list(tmp_path: Path, way: str) -> None:
     there = cluster()
 
@@ -166,7 +166,8 @@ def test_a_version_that_is_too_old_costs_a_list(tmp_path: Path, way: str) -> Non
         await reply.piece(line("ERROR", EXPIRED))
         await reply.end()
 
-    answer = expired if way == "event" else saying(410, EXPIRED)
+    invalid = saying(400, status(400, 'resourceVersion: Invalid value: "9x"', "Invalid"))
+    answer = {"event": expired, "http": saying(410, EXPIRED), "invalid": invalid}[way]
     followed = asyncio.run(check(tmp_path, there, once(answer, then=there, of="watch")))
     assert followed.server.lists(PODS) == 2
 
