@@ -8,36 +8,27 @@ once is left to `nodetell whatif`, which places them one after the other.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from aggregator.cluster.amounts import amounts_text
-from aggregator.cluster.objects import NodeObject, Pod, PodSpec
+from aggregator.cluster.objects import Pod
 from aggregator.cluster.state import Change, ClusterState
 from aggregator.cluster.workloads import controller_of, workload_of
-from aggregator.cluster.zones import Kind, place_of
+from aggregator.cluster.zones import place_of
 from aggregator.model import Stage
-from aggregator.scheduling.cluster import Cluster
-from aggregator.scheduling.fit import Fit
-from aggregator.scheduling.neighbours import asks_for_neighbours
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.storage.codes import STRANDED_ON_LOSS
+from aggregator.signatures.storage.stranding import Batch, Judge, is_local
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.topology import Pinned, Terms, Topology, pinned_volumes, terms_of, topology_of
 from aggregator.view import ClusterView
-from aggregator.whatif import NOBODY, reachable
 
 _NAME = "storage.stranded"
 _NEEDED = ("nodes", "pods", "persistentvolumeclaims", "persistentvolumes")
 _STAYING = ("DaemonSet", "Node")
 _AT_ONCE = 700
 """Nodes that are looked at in one evaluation, about; after the first, which looks at all that is needed."""
-_FIT_COSTS = 100
-_COMPANY_COSTS = 400
-"""What it costs to ask for a template, in nodes looked at; and for one that asks about other pods."""
-_ENOUGH = 2
-"""Nodes of a zone that fit: one may be the node that is lost."""
 _MANY = 2_000
 _SETTLE_S = 10.0
 """More pods than so many are not listed anew with every change, but once in so many seconds."""
@@ -45,21 +36,6 @@ _MOST_PODS = 500
 """Pods that a finding names; of the others, the number is said."""
 _MOST_NODES = 20
 _NAMED = 4
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Pods of one template whose volumes can be used on the same nodes, and what losses would do to them."""
-
-    spec: PodSpec
-    """Kept, so that its id stays its own."""
-    pods: dict[str, Pod] = field(default_factory=dict)
-    at: float | None = None
-    """When they were judged; None: not yet."""
-    by_node: dict[str, Pod] = field(default_factory=dict)
-    """Those that could not come back if their node were lost."""
-    by_zone: dict[str, Pod] = field(default_factory=dict)
-    """... if their zone were."""
 
 
 _Key = tuple[Terms, int, str]
@@ -72,7 +48,7 @@ class _Known:
 
     revision: int
     of_pod: dict[str, _Key] = field(default_factory=dict)
-    batches: dict[_Key, _Batch] = field(default_factory=dict)
+    batches: dict[_Key, Batch] = field(default_factory=dict)
     cases: list[Case] = field(default_factory=list)
     made_at: float = 0.0
     complete: bool = False
@@ -98,7 +74,7 @@ class _Known:
         pinned = pinned_volumes(state, pod) if owner is not None and owner.kind not in _STAYING else []
         if pinned:
             place = self.of_pod[key] = terms_of(pinned), id(pod.spec), pod.pinned_node
-            self.batches.setdefault(place, _Batch(pod.spec)).pods[key] = pod
+            self.batches.setdefault(place, Batch(pod.spec)).pods[key] = pod
 
     def take(self, state: ClusterState, change: Change) -> None:
         """Take in one change of the state."""
@@ -125,7 +101,7 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
     topology = topology_of(state)
     due = [key for key, batch in known.batches.items() if _is_due(batch, view, thresholds)]
     if due:
-        judge = _Judge(view, topology)
+        judge = Judge(view, topology)
         for key in _in_turn(known, due):
             known.outdated |= judge.judge(key[0], known.batches[key])
             if known.complete and judge.looked_at >= _AT_ONCE:
@@ -162,103 +138,8 @@ def _known(state: ClusterState) -> _Known:
     return known
 
 
-def _is_due(batch: _Batch, view: ClusterView, thresholds: Thresholds) -> bool:
+def _is_due(batch: Batch, view: ClusterView, thresholds: Thresholds) -> bool:
     return batch.at is None or not 0 <= view.now - batch.at < thresholds.what_if_every_s
-
-
-# -- judging -------------------------------------------------------------------------------------------------------
-
-
-class _Judge:
-    """Finds nodes for templates, in the cluster as it is now."""
-
-    def __init__(self, view: ClusterView, topology: Topology) -> None:
-        self._state = view.objects
-        self._now = view.now
-        self._topology = topology
-        self._cluster = Cluster(view.objects)
-        self._sorted: dict[Terms, list[NodeObject]] = {}
-        self.looked_at = 0
-
-    def judge(self, terms: Terms, batch: _Batch) -> bool:
-        """Say what losses would do to the pods of one batch; whether that is news."""
-        before = batch.by_node.keys(), batch.by_zone.keys()
-        batch.at, batch.by_node, batch.by_zone = self._now, {}, {}
-        reached = {key: pod for key, pod in batch.pods.items() if self._is_reached(pod.node)}
-        self.looked_at += len(batch.pods) // 10
-        if is_local(terms):
-            batch.by_node = reached
-        elif reached:
-            self._strand(terms, batch, reached)
-        return before != (batch.by_node.keys(), batch.by_zone.keys())
-
-    def _strand(self, terms: Terms, batch: _Batch, reached: dict[str, Pod]) -> None:
-        fits = self._fitting(next(iter(reached.values())), self._nodes(terms))
-        by_zone = Counter(fits.values())
-        for key, pod in reached.items():
-            zone = self._topology.zones.get(pod.node, "")
-            if len(fits) == (pod.node in fits):
-                batch.by_node[key] = pod
-            if zone and len(fits) == by_zone[zone]:
-                batch.by_zone[key] = pod
-        if (batch.by_node or batch.by_zone) and not self._is_held_by_volume(next(iter(reached.values())), terms):
-            batch.by_node, batch.by_zone = {}, {}
-
-    def _nodes(self, terms: Terms) -> list[NodeObject]:
-        """Nodes on which the volumes can be used, the emptiest first."""
-        nodes = self._sorted.get(terms)
-        if nodes is None:
-            found = (self._state.nodes[name] for name in self._topology.usable(terms))
-            nodes = sorted((each for each in found if reachable(each)), key=lambda each: -self._free_cpu(each))
-            self._sorted[terms] = nodes
-            self.looked_at += len(nodes) // 8
-        return nodes
-
-    def _is_reached(self, name: str) -> bool:
-        node = self._state.nodes.get(name)
-        return node is not None and reachable(node)
-
-    def _free_cpu(self, node: NodeObject) -> int:
-        return node.allocatable.get("cpu", 0) - self._cluster.requested(node.name).get("cpu", 0)
-
-    def _fitting(self, pod: Pod, nodes: list[NodeObject]) -> dict[str, str]:
-        """Zone by name of up to two nodes in each zone that would take one more pod like this."""
-        cluster, company = self._cluster, asks_for_neighbours(pod)
-        if company:  # it does not keep itself away, and its own node is no place for its likes
-            cluster = Cluster(self._state, without_pods=frozenset({pod.key}))
-        fit = Fit(cluster, pod)
-        self.looked_at += _COMPANY_COSTS if company else _FIT_COSTS
-        asked = pod.spec.requests.get("cpu", 0)
-        wanting = Counter({self._topology.zones[node.name]: _ENOUGH for node in nodes})
-        found: dict[str, str] = {}
-        for node in nodes:
-            if not wanting or self._free_cpu(node) < asked:
-                break  # those that follow have less
-            zone = self._topology.zones[node.name]
-            if zone not in wanting or (company and node.name == pod.node):
-                continue
-            self.looked_at += 1
-            if fit.fits(node):
-                found[node.name] = zone
-                wanting[zone] -= 1
-                if not wanting[zone]:
-                    del wanting[zone]
-        return found
-
-    def _is_held_by_volume(self, pod: Pod, terms: Terms) -> bool:
-        """A node is there that the pod itself might use, and its volumes cannot."""
-        there, standing = set(self._topology.usable(terms)), Fit(NOBODY, pod)
-        for name, node in self._state.nodes.items():
-            if name not in there:
-                self.looked_at += 1
-                if reachable(node) and next(standing.standing_stops(node), None) is None:
-                    return True
-        return False
-
-
-def is_local(terms: Terms) -> bool:
-    """One of these volumes can be used on certain nodes only, by name."""
-    return any(place_of(each).kind is Kind.NODE for each in terms)
 
 
 # -- what is said of it --------------------------------------------------------------------------------------------
