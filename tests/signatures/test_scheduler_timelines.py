@@ -990,6 +990,42 @@ def sched_resource_claim__positive() -> Scenario:
 
 
 @scenario
+def sched_resource_claim__positive_beside_the_control_plane() -> Scenario:
+    lab = workers("0", "0")
+    for number in (1, 2, 3):
+        lab.node(f"cp-{number}", role="control-plane")
+    says = "0/5 nodes are available: 2 cannot allocate all claims, 3 node(s) had untolerated taint(s)."
+    return Scenario(
+        stuck(lab, says, resource_claims=["gpu"]),
+        why="more taints than devices in the message, and they are as they should be",
+        expect=found(stops.RESOURCE_CLAIM),
+        forbid=but(stops.RESOURCE_CLAIM),
+    )
+
+
+@scenario
+def sched_resource_claim__positive_the_claim_was_not_made() -> Scenario:
+    says = '0/1 nodes are available: waiting for dynamic resource controller to create the resourceclaim "train-gpu".'
+    return Scenario(
+        stuck(workers("0"), says, resource_claims=["gpu"]),
+        why="the scheduler refuses the pod before it looks at any node",
+        expect=found(stops.RESOURCE_CLAIM),
+        forbid=but(stops.RESOURCE_CLAIM),
+    )
+
+
+@scenario
+def sched_resource_claim__near_miss_most_nodes_lack_cpu() -> Scenario:
+    says = "0/4 nodes are available: 1 cannot allocate all claims, 3 Insufficient cpu."
+    return Scenario(
+        stuck(workers("4", "4", "4", "0"), says, requests={"cpu": "1"}, resource_claims=["gpu"]),
+        why="three of four lack CPU, and the devices of the fourth are not followed",
+        expect=found(stops.INSUFFICIENT),
+        forbid=but(stops.INSUFFICIENT),
+    )
+
+
+@scenario
 def sched_resource_claim__near_miss_no_node_has_the_cpu_either() -> Scenario:
     return Scenario(
         stuck(workers("4", "4"), NONE_FREE.format(2), requests={"cpu": "1"}, resource_claims=["gpu"]),
@@ -1047,6 +1083,28 @@ def sched_unknown__positive_the_reason_does_not_hold() -> Scenario:
         why="the message says Insufficient cpu, and both nodes are empty",
         expect=found(codes.UNKNOWN, says=["does not hold now", "2 nodes would take it"]),
         forbid=but(codes.UNKNOWN),
+    )
+
+
+@scenario
+def sched_unknown__positive_a_plug_in_of_its_own() -> Scenario:
+    says = "0/2 nodes are available: 2 node(s) didn't pass the licence check."
+    return Scenario(
+        stuck(workers("0", "0"), says),
+        why="a reason that nobody knows here",
+        expect=found(codes.UNKNOWN, says=["licence check", "2 nodes would take it"]),
+        forbid=but(codes.UNKNOWN),
+    )
+
+
+@scenario
+def sched_unknown__near_miss_a_plug_in_of_its_own_on_one_node() -> Scenario:
+    says = "0/3 nodes are available: 1 node(s) didn't pass the licence check, 2 Insufficient cpu."
+    return Scenario(
+        stuck(workers("4", "4", "0"), says, requests={"cpu": "1"}),
+        why="two of three lack CPU",
+        expect=found(stops.INSUFFICIENT),
+        forbid=but(stops.INSUFFICIENT),
     )
 
 

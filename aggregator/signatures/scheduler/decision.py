@@ -7,6 +7,7 @@ scheduler's word counts. Where the two contradict each other, or nobody says any
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -144,24 +145,36 @@ def _claim_refused(waiting: Waiting) -> Reason | None:
 
 
 def _by_message(waiting: Waiting, looked: Looked | None) -> Decision | None:
-    """What the scheduler says, unless plain arithmetic contradicts it."""
-    main = waiting.says.main
-    if main is None or main.kind not in _CODES:
-        return None
-    code = _CODES[main.kind]
-    decidable = looked is not None and code in _PLAIN and not looked.survey.unknown
-    if looked is not None and decidable and not _holds_somewhere(looked.survey, code):
-        return None
-    return _said(waiting, looked, main)
+    """What the scheduler says. Where nodes are known, some would take the pod by plain sums: then it is a reason that
+    these do not decide, unless what they prove stops more nodes. None: it gives none that holds."""
+    reasons = [reason for reason in waiting.says.reasons if reason.kind in _CODES]
+    if looked is None:
+        main = waiting.says.main
+        return _said(waiting, None, main) if main in reasons and main is not None else None
+    proven = _proven(looked.survey)
+    code, nodes = proven.most_common(1)[0] if proven else ("", 0)
+    soft = max((each for each in reasons if _CODES[each.kind] not in _PLAIN), key=_reach, default=None)
+    if soft is not None and (not soft.count or soft.count >= nodes):
+        return _said(waiting, looked, soft)
+    odd = soft is not None or any(each.kind is Kind.OTHER for each in waiting.says.reasons)
+    plain = next((each for each in reasons if odd and _CODES[each.kind] == code), None)
+    return _said(waiting, looked, plain) if plain is not None else None
+
+
+def _reach(reason: Reason) -> tuple[bool, int]:
+    """Of the pod as a whole first, then by the number of nodes."""
+    return not reason.count, reason.count
+
+
+def _proven(seen: Survey) -> Counter[str]:
+    """How many nodes that were meant for the pod plain sums keep it off, by code."""
+    firsts = [stops[0] for node in seen.meant.nodes if (stops := seen.stops[node.name])]
+    return Counter(code for stop in firsts if (code := _SAME.get(stop.code, stop.code)) in _PLAIN)
 
 
 def _said(waiting: Waiting, looked: Looked | None, reason: Reason) -> Decision:
     about = reason.resource or reason.taint or " ".join(_QUOTES.sub("", reason.text).split())[:120]
     return Decision(waiting, _CODES[reason.kind], ("said", about), Ground.MESSAGE, looked, said=reason)
-
-
-def _holds_somewhere(seen: Survey, code: str) -> bool:
-    return any(_SAME.get(stop.code, stop.code) == code for node in seen.meant.nodes for stop in seen.stops[node.name])
 
 
 def _unexplained(waiting: Waiting, looked: Looked) -> Decision:
