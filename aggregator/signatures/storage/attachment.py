@@ -133,6 +133,7 @@ def _device_missing(story: Story) -> Iterator[Case]:
             weight=seconds,
             ruled_out=(RuledOut(MULTI_ATTACH, f"the host of {node} does not have it, whatever its attachment says"),),
             remedies=(
+                *((f"Delete {running[0].key}: what it has mounted leads nowhere.",) if mounted and running else ()),
                 (
                     f"See with the storage or the cloud where {volume.handle or volume.name} is attached. If nowhere, "
                     "or elsewhere, and no process on that host has it open, delete the VolumeAttachment: it comes anew."

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from aggregator.cluster.objects import NodeTerm, StorageClass, Volume
-from aggregator.cluster.state import ClusterState
+from aggregator.cluster.objects import NodeTerm, StorageClass
 from aggregator.cluster.zones import Kind, place_of
 from aggregator.model import Evidence, Stage
 from aggregator.scheduling.candidates import of_control_plane
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.storage.codes import IMMEDIATE_BINDING
+from aggregator.signatures.storage.volume_index import VolumesByPlace, volumes_by_place
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.topology import Topology, topology_of
 from aggregator.view import ClusterView
@@ -39,44 +39,9 @@ ZONAL_PROVISIONERS = frozenset(
 )
 """Provisioners all of whose disks are in one zone. Where there are regional disks too (pd.csi.storage.gke.io,
 disk.csi.azure.com) or zones may be ignored (cinder.csi.openstack.org, csi.vsphere.vmware.com), the volumes tell."""
-_NAME = "storage.binding"
 _CASES = "storage.binding.cases"
 _MOST_CLAIMS = 500
 _NAMED = 4
-
-
-@dataclass(slots=True)
-class _Volumes:
-    """Names and claims of all volumes by class and node affinity, kept as objects change."""
-
-    revision: int = 0
-    changed: int = 0
-    """How often volumes have changed."""
-    by_class: dict[str, dict[tuple[NodeTerm, ...] | None, dict[str, str]]] = field(default_factory=dict)
-
-    def take(self, before: object, after: object) -> None:
-        """Take in one change of a volume."""
-        self.changed += 1
-        if isinstance(before, Volume):
-            self.by_class.get(before.storage_class, {}).get(before.node_terms, {}).pop(before.name, None)
-        if isinstance(after, Volume) and after.storage_class:
-            of_class = self.by_class.setdefault(after.storage_class, {})
-            of_class.setdefault(after.node_terms, {})[after.name] = after.claim
-
-
-def _volumes(state: ClusterState) -> _Volumes:
-    known = state.derived.get(_NAME)
-    changes = state.changes(known.revision) if isinstance(known, _Volumes) else None
-    if not isinstance(known, _Volumes) or changes is None:
-        known = state.derived[_NAME] = _Volumes()
-        for volume in state.volumes.values():
-            known.take(None, volume)
-    else:
-        for change in changes:
-            if change.resource == "persistentvolumes":
-                known.take(change.before, change.after)
-    known.revision = state.revision
-    return known
 
 
 def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:  # noqa: ARG001  # the shape of every rule
@@ -84,7 +49,7 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:  # noqa:
     state = view.objects
     if not state.knows("nodes", "storageclasses"):
         return []
-    topology, volumes = topology_of(state), _volumes(state)
+    topology, volumes = topology_of(state), volumes_by_place(state)
     # Volumes and classes change seldom: what follows from them is kept until they do.
     key = state.revisions["storageclasses"], volumes.changed, topology.version
     known = state.derived.get(_CASES)
@@ -93,7 +58,7 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:  # noqa:
     return list(known[1])
 
 
-def _cases(view: ClusterView, topology: Topology, volumes: _Volumes) -> Iterator[Case]:
+def _cases(view: ClusterView, topology: Topology, volumes: VolumesByPlace) -> Iterator[Case]:
     immediate = [each for _, each in sorted(view.objects.storage_classes.items()) if not each.waits_for_consumer]
     zones = _zones(view, topology) if immediate else Counter[str]()
     if len(zones) < 2:
@@ -135,7 +100,7 @@ class _Pinned:
     """How many are not bound to one zone."""
 
 
-def _pinned(topology: Topology, volumes: _Volumes, name: str, zones: Counter[str]) -> _Pinned:
+def _pinned(topology: Topology, volumes: VolumesByPlace, name: str, zones: Counter[str]) -> _Pinned:
     found = _Pinned()
     for terms, by_name in volumes.by_class.get(name, {}).items():
         zone = _only_zone(topology, terms, zones)

@@ -34,13 +34,7 @@ _ATTACHING = (
         INCIDENT,
         "a volume for one node is wanted on another while the first still has it",
         "the waiting pod has its volume, or wants it no more",
-        (
-            (
-                "A volume for one node needs a workload that stops the old pod before it starts the new one: strategy "
-                "Recreate or a StatefulSet; or an access mode and a driver that allow several nodes."
-            ),
-            "Do not detach it by force and do not delete the VolumeAttachment: the node that has it may still write.",
-        ),
+        ("Do not detach it by force and do not delete the VolumeAttachment: the node that has it may still write.",),
         spreads=False,
     ),
     Code(
@@ -50,8 +44,8 @@ _ATTACHING = (
         "the VolumeAttachment is gone or not attached any more, or the node is back with the device",
         (
             (
-                "Do not delete the VolumeAttachment or its finalizer while the node may still run: two writers "
-                "destroy a file system."
+                "Do not delete the VolumeAttachment or its finalizer before that is sure: two writers destroy a "
+                "file system."
             ),
         ),
         spreads=False,

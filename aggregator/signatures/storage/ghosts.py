@@ -45,7 +45,7 @@ def ghosts(facts: Facts) -> Mapping[str, tuple[pb.Volume, ...]]:
             item.volume
             for item in hosts[node].volumes
             if item.volume.pod_uid
-            and item.volume.mounted
+            and (item.volume.mounted or (item.volume.raw_block and item.volume.attached))
             and not item.volume.dev.startswith(_ANONYMOUS)
             and not _is_there(objects.pod_by_uid(item.volume.pod_uid), node)
         )

@@ -163,7 +163,9 @@ def _kind(waiting: list[Pod], found: list[Standing]) -> tuple[str, tuple[str, ..
         if owner is not None and owner.kind == "ReplicaSet":
             text = f": the new pod waits for the volume, and {other.key} stays until the new one is ready"
             return text, ("Set the Deployment's strategy to Recreate: RollingUpdate cannot hand over such a volume.",)
-        return f": {other.key} uses it, and nothing tells it to leave", ()
+        return f": {other.key} uses it, and nothing tells it to leave", (
+            "Use it in one pod at a time, or have storage with an access mode and a driver that allow several nodes.",
+        )
     if leaving:
         pod = leaving[0]
         return f": {pod.key} was to be gone by now, and is not", (
