@@ -152,8 +152,7 @@ class ApiClient:
         except (ConfigError, ValueError, LookupError, TypeError) as error:  # by a plug-in, or what it printed
             user = client.credentials.config.user
             what = f"the plug-in {user.exec.command}" if user is not None and user.exec is not None else "the request"
-            reason = f"{what} failed: {type(error).__name__}: {one_line(error)}"
-            raise self._failed(ApiError(Cause.CREDENTIALS, reason)) from error
+            raise self._failed(ApiError(Cause.CREDENTIALS, f"{what} failed: {one_line(error)}")) from error
         try:
             self.time.heard(answer.headers.get("date"), asked_at)
             if answer.status_code != 200:

@@ -24,6 +24,7 @@ from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfi
 from lightkube.config.models import Cluster, Context, User
 from lightkube.core.exceptions import ConfigError
 
+from aggregator.cluster.plugin_auth import PluginAuth
 from aggregator.cluster.proxy import proxy_for
 
 if TYPE_CHECKING:
@@ -223,7 +224,9 @@ def auth(credentials: Credentials) -> httpx2.Auth | None:
     """How requests say who asks. Raises KubeError."""
     user = credentials.config.user
     try:
-        return BearerAuth(user.token) if user is not None and user.token else user_auth(user)
+        if user is not None and user.token:
+            return BearerAuth(user.token)
+        return PluginAuth(user.exec) if user is not None and user.exec is not None else user_auth(user)
     except (ConfigError, ValueError, TypeError) as error:
         raise KubeError(f"{credentials.server}: {one_line(error)}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
 from pathlib import Path
@@ -240,10 +241,10 @@ def test_impersonation_is_sent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("echo no login >&2; exit 3", "returned 3: no login"),
+        ("echo no login >&2; exit 3", "the plug-in sh failed: exit status 3: no login"),
         ("echo nothing", "the plug-in sh failed"),
         ("echo '{}'", "the plug-in sh failed"),
-        ("exec sleep 0.6", "no answer in time"),
+        ('echo \'{"status": {"token": 7}}\'', "it gave no token"),
     ],
 )
 def test_a_plug_in_that_fails(tmp_path: Path, script: str, reason: str) -> None:
@@ -255,7 +256,55 @@ def test_a_plug_in_that_fails(tmp_path: Path, script: str, reason: str) -> None:
             assert reason in str(await failing(api))
             assert server.requests == []
             await api.aclose()
-            await asyncio.sleep(0.6 if "sleep" in script else 0.0)  # or nobody sees the child end
+
+    asyncio.run(play())
+
+
+def test_a_plug_in_that_is_not_installed(tmp_path: Path) -> None:
+    version = "client.authentication.k8s.io/v1beta1"
+    plugin = {"apiVersion": version, "command": "no-such-plugin", "installHint": "apt install it"}
+
+    async def play() -> None:
+        api = ApiClient(kubeconfig(tmp_path, "http://127.0.0.1:1", {"exec": plugin}), {}, PACE)
+        error = await failing(api)
+        said = "the plug-in no-such-plugin failed: it cannot be started: No such file or directory (apt install it)"
+        assert (error.cause, str(error)) == (Cause.CREDENTIALS, said)
+        await api.aclose()
+
+    asyncio.run(play())
+
+
+def test_a_plug_in_that_nobody_waits_for_any_more_is_ended(tmp_path: Path) -> None:
+    script = f"echo $$ > {tmp_path}/pid; exec sleep 60"
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": "sh", "args": ["-c", script]}
+
+    async def play() -> None:
+        async with serving(_fine) as server:
+            api = ApiClient(kubeconfig(tmp_path, server.url, {"exec": plugin}), {}, Pace(connect_s=0.2, answer_s=0.3))
+            assert "no answer in time" in str(await failing(api))
+            assert server.requests == []
+            await api.aclose()
+
+    asyncio.run(play())
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_plug_in_is_asked_again_when_its_token_is_not_taken_any_more(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("one")
+    script = f'printf \'{{"status": {{"token": "%s"}}}}\' $(cat {tmp_path}/token)'
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": "sh", "args": ["-c", script]}
+
+    async def play() -> None:
+        token = ["one"]
+        async with serving(expecting(token)) as server:
+            api = ApiClient(kubeconfig(tmp_path, server.url, {"exec": plugin}), {}, PACE)
+            assert await fetch(api) == b"fine"
+            (tmp_path / "token").write_text("two")
+            token[0] = "two"
+            assert await fetch(api) == b"fine"
+            assert len(server.requests) == 3
+            await api.aclose()
 
     asyncio.run(play())
 
