@@ -86,7 +86,9 @@ def judge(
             judgement.verdict.gaps.extend(_gap(name, reason, node) for node, reason in left_out.items())
         judgement.verdict.gaps.extend(verdict.gaps)
         _add(verdict.findings, name, found, judgement)
-    judgement.verdict.findings = report_order(link(found.values()))
+    linked = link(found.values())
+    judgement.verdict.gaps += linked.gaps
+    judgement.verdict.findings = report_order(linked.findings)
     return judgement
 
 

@@ -27,6 +27,8 @@ SEGFAULT = "crash.segfault"
 EXIT_ZERO = "crash.exit_zero"
 CONFIG = "crash.config_missing"
 IMAGE_UNKNOWN = "image.unknown"
+REGISTRY = "image.registry_unreachable"
+UNPACKING = "image.disk_or_snapshotter"
 
 _IMAGE_WAITS = frozenset(
     {

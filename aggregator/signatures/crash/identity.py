@@ -13,6 +13,7 @@ from aggregator.cluster.objects import Pod
 from aggregator.node_state import NodeState
 from aggregator.signatures.crash.cadence import Loop
 from aggregator.signatures.crash.decide import APP_ERROR, IDENTITY, Cause
+from aggregator.signatures.crash.ways import Way
 from aggregator.signatures.thresholds import Thresholds
 
 RAPID_S = 300.0
@@ -30,6 +31,8 @@ class Suspect:
     """When it began to fail, seconds since the epoch, as far as can be told."""
     workload: str
     """"Kind/namespace/name" of what it is a pod of in the end."""
+    way: Way | None = None
+    """Over which paths it waited in vain for an answer; None: it did not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.model import RuledOut, Stage
 from aggregator.signatures.mtu.observation import Observation
-from aggregator.signatures.mtu.paths import PATH_BLACK_HOLE
+from aggregator.signatures.mtu.paths import PATH_BLACK_HOLE, peer_path
 from aggregator.signatures.mtu.window import HostWindow
 
 
@@ -45,6 +45,7 @@ def timing_out(window: HostWindow) -> list[Observation]:
                 remedies=(
                     f"First see that {seen.peer} answers small packets: one that died in mid-transfer looks like this.",
                 ),
+                paths=(peer_path(window.host.state.name, seen.peer),),
                 ruled_out=(RuledOut("net.loss", "random loss retransmits small segments too, and seldom in a row"),),
             )
         )

@@ -41,6 +41,7 @@ def _finding(
         nodes=nodes,
         evidence=fair_share([seen.evidence for seen in group]),
         clears_when=code.clears_when,
+        objects=tuple(dict.fromkeys(path for seen in group for path in seen.paths)),
         ruled_out=first_of_each(rule for seen in group for rule in seen.ruled_out),
         caused_by=tuple(sorted(causes - {ids[key]})),
         remediation=(*dict.fromkeys(remedy for seen in group for remedy in seen.remedies), *code.remediation),

@@ -30,6 +30,8 @@ class Observation:
     remedies: tuple[str, ...] = ()
     """Remedies that depend on this host's facts; they come before those of the code."""
     workloads: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    """Paths that it is about: "Path/NODE/NODE" between two nodes, "Path/NODE/ADDRESS", or all of "Path/NODE"."""
 
 
 class Moves:

@@ -80,6 +80,21 @@ def clean(own: list[Probe]) -> str:
     return f"probes of {' and '.join(map(str, sizes))} bytes pass to {peers}"
 
 
+def ends(probe: Probe) -> frozenset[str]:
+    """The nodes between which it went."""
+    return frozenset((probe.node, probe.peer))
+
+
+def pair_path(one: str, other: str) -> str:
+    """How findings name the path between two nodes, whichever way: "Path/NODE/NODE", in order of their names."""
+    return f"Path/{'/'.join(sorted((one, other)))}"
+
+
+def peer_path(node: str, address: str) -> str:
+    """How findings name the path from a node to an address."""
+    return f"Path/{node}/{address}"
+
+
 def path_rules(too_small: list[Probe], of_node: Callable[[str], Sequence[Probe]]) -> list[Observation]:
     """Paths that pass less than the interfaces at their ends; black holes where no ICMP tells the sender.
 
@@ -101,7 +116,8 @@ def _observe(code: str, via: str, hit: list[Probe], of_node: Callable[[str], Seq
         for end in {probe.node, probe.peer}:
             by_end.setdefault(end, []).append(probe)
     observations = []
-    for node in sorted(_common_nodes(hit, of_node) or by_end):
+    common = _common_nodes(hit, of_node)
+    for node in sorted(common or by_end):
         own = by_end[node]
         sizes = sorted({probe.sizes[0] for probe in own})
         largest = max(probe.sizes[1] for probe in own)
@@ -116,6 +132,7 @@ def _observe(code: str, via: str, hit: list[Probe], of_node: Callable[[str], Seq
                 statement=f"the {via} between {node} and {listed(peers)} passes {' or '.join(map(str, sizes))} bytes "
                 f"where its interfaces take {largest}, {told} ICMP",
                 evidence=tuple(probe.evidence for probe in own),
+                paths=(*(f"Path/{each}" for each in common), *(pair_path(node, peer) for peer in peers)),
                 ruled_out=(
                     RuledOut(PATH_SMALLER, 'no ICMP "fragmentation needed" came back')
                     if code == PATH_BLACK_HOLE
