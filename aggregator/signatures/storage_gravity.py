@@ -13,6 +13,7 @@ from dataclasses import replace
 from aggregator.model import Severity, Stage, Verdict
 from aggregator.signatures.case import Case, gather
 from aggregator.signatures.storage import (
+    abandoned,
     attachment,
     binding,
     io_errors,
@@ -32,6 +33,7 @@ from aggregator.view import ClusterView
 
 RULES: tuple[Callable[[ClusterView, Thresholds], Iterable[Case]], ...] = (
     placement.cases,
+    abandoned.cases,
     provisioning.cases,
     mounts.cases,
     resize.cases,

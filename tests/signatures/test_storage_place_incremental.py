@@ -27,14 +27,14 @@ from aggregator.cluster.objects import (
 )
 from aggregator.cluster.state import RESOURCES, ClusterState
 from aggregator.signatures.case import Case
-from aggregator.signatures.storage import binding, placement, provisioning, resize, stranded
+from aggregator.signatures.storage import abandoned, binding, placement, provisioning, resize, stranded
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.topology import topology_of
 from aggregator.view import ClusterView
 
 NOW = 1_790_000_000.0
 ZONE = "topology.kubernetes.io/zone"
-RULES = (placement, provisioning, resize, binding, stranded)
+RULES = (abandoned, placement, provisioning, resize, binding, stranded)
 AT_ONCE = Thresholds(what_if_every_s=0.0)
 APART = PodTerm(Selector((Requirement("app", "In", ("a",)),)), "kubernetes.io/hostname")
 SPECS = (PodSpec(requests={"cpu": 1000}), PodSpec(requests={"cpu": 3000}), PodSpec(pod_anti_affinity=(APART,)))
@@ -169,5 +169,6 @@ def test_the_story_reaches_every_rule() -> None:
     things = [node(1, "b", "True", False), node(2, "a", "True", False), pod(1, 0, 0, "", 600.0), volume(1, "n4", 0)]
     things += [claim(1, True, 0, True), storage_class(0, False), storage_class(1, False), pod(3, 1, 0, "Running", 60.0)]
     things += [volume(3, "b", 0), claim(3, True, 0, False), claim(2, False, 1, False), event(2, 600.0)]
+    things += [volume(4, "n4", 0), claim(4, True, 0, False)]
     told = said(state_of({(resource, key): thing for resource, key, thing in things if thing is not None}))
     assert {name: len(cases) for name, cases in told.items() if not cases} == {}

@@ -205,6 +205,21 @@ def storage_zone_mismatch__positive_the_driver_has_not_labelled_the_node() -> Sc
 
 
 @scenario
+def storage_zone_mismatch__positive_as_a_risk() -> Scenario:
+    lab = zones("b", "c")
+    lab.disk("db/data-pg-0", "pv-1", zone="a")
+    lab.disk("db/data-pg-1", "pv-2", zone="b")
+    lab.disk("db/shared", "pv-3", source=NFS, modes=["ReadWriteMany"])
+    return Scenario(
+        lab,
+        why="scaled to none: when it comes back, no node is where its first volume is",
+        expect=[
+            Want(ZONE, stage="risk", severity="info", objects=["PersistentVolumeClaim/db/data-pg-0"], count=1),
+        ],
+    )
+
+
+@scenario
 def storage_zone_mismatch__near_miss() -> Scenario:
     lab = zones("b", "c")
     lab.node("n3", zone="a", cpu="1")
