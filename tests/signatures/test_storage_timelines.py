@@ -308,6 +308,14 @@ def storage_stale_attachment__positive_left_over_where_nothing_is_and_wanted_els
 
 
 @scenario
+def storage_stale_attachment__positive_before_anybody_wants_it() -> Scenario:
+    lab = cluster()
+    lab.disk(CLAIM, VOLUME, attached_to="n1")
+    lab.tick()
+    return found(lab, "nobody suffers yet", Want(STALE, nodes=["n1"], stage="risk", severity="info", count=1))
+
+
+@scenario
 def storage_stale_attachment__positive_the_device_went_away_under_the_mount() -> Scenario:
     lab = cluster()
     host = database(lab)

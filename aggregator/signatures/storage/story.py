@@ -13,6 +13,7 @@ from aggregator.messages.model import Message
 from aggregator.model import Evidence, Severity
 from aggregator.signatures.storage.codes import ATTACH_TIMEOUT, MULTI_ATTACH
 from aggregator.signatures.storage.facts import Facts, unreachable
+from aggregator.signatures.storage.ghosts import too_few_disks
 from aggregator.signatures.storage.refusals import Refusal, attached_since, refusals
 from aggregator.signatures.storage.truth import Cell, Row, device_of, rows_of, volume_on_host
 from aggregator.signatures.storage.watchlist import Watchlist
@@ -98,6 +99,8 @@ def stories(facts: Facts) -> Iterator[Story]:
     for node in _nobody_there(facts):
         for attachment in objects.attachments_to(node).values():
             names[attachment.volume or attachment.name] = None
+    for suspects in too_few_disks(facts).values():
+        names.update(dict.fromkeys(suspects))
     for node in facts.fleet.with_vanished:
         for found in facts.fleet.hosts[node].vanished:
             volume = volume_on_host(facts.view, found)

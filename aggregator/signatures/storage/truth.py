@@ -25,7 +25,7 @@ from aggregator.signatures.storage.identity import (
 from aggregator.view import ClusterView
 
 _NAME = "storage/hashes"
-_DISK_DRIVERS = TELLING_DRIVERS | {
+DISK_DRIVERS = TELLING_DRIVERS | {
     "disk.csi.azure.com",
     "blockvolume.csi.oraclecloud.com",
     "vpc.block.csi.ibm.io",
@@ -218,7 +218,7 @@ def _absence(storage: HostStorage, volume: Volume, *, mounted: bool) -> Cell:
     """No disk says that it is the volume: whether that proves anything."""
     if volume.source in _NETWORK or mounted:
         return Cell(None, "no device of this host is behind it")
-    if not storage.complete or volume.driver not in _DISK_DRIVERS or not volume.handle:
+    if not storage.complete or volume.driver not in DISK_DRIVERS or not volume.handle:
         return Cell(None, "disks of this driver do not tell what they are")
     nameless = [disk.identity.name for disk in storage.disks if not _another(disk, volume)]
     if nameless:
