@@ -90,6 +90,7 @@ def _cases(view: ClusterView) -> Iterator[Case]:
                 (f"Node/{name}",),
                 (api_evidence("nodes", name, "node.condition", "DiskPressure", at=view.now, node=name),),
                 nodes=(name,),
+                since=pressure.since,
             )
 
 
@@ -129,6 +130,7 @@ def _lost(view: ClusterView, found: Lost) -> Case:
         tuple(told),
         nodes=(name,),
         weight=silent,
+        since=found.since,
     )
 
 

@@ -114,6 +114,7 @@ def _case(view: ClusterView, node: NodeObject, budget: Budget, pods: list[Pod], 
         nodes=(node.name,),
         stage=Stage.RISK,
         weight=held or 0.0,
+        since=view.now - held if held else 0.0,
         remedies=_remedies(budget),
         ruled_out=(RuledOut(stops.CORDONED, "the pods on it run: it is the drain that waits"),),
     )

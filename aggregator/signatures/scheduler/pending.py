@@ -70,6 +70,7 @@ def _case(view: ClusterView, thresholds: Thresholds, decision: Decision, alike: 
         nodes=shared.nodes if shared is not None else (),
         severity=Severity.CRITICAL if critical else Severity.WARNING,
         weight=first.age,
+        since=first.since,
         ruled_out=shared.ruled_out if shared is not None else tuple(_ruled_out(decision)),
         remedies=(*(shared.remedies if shared is not None else ()), *_by_autoscaler(first)),
     )

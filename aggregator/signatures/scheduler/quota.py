@@ -185,6 +185,7 @@ def _case(view: ClusterView, about: str, refusal: Refusal, age: float, workload:
         tuple(objects),
         tuple(_facts(view, about, quota, refusal, age)),
         weight=age,
+        since=view.now - age if age else 0.0,
         remedies=tuple(_remedies(refusal)),
     )
 

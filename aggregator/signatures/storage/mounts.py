@@ -151,6 +151,7 @@ def _case(view: ClusterView, pod: Pod, failure: _Failure, thresholds: Thresholds
         (*((failure.told,) if failure.told is not None else ()), *fault.evidence),
         nodes=(pod.node,),
         weight=age(view, failure.since),
+        since=failure.since,
         ruled_out=fault.ruled_out,
         remedies=fault.remedies,
     )
@@ -248,4 +249,5 @@ def _without_driver(view: ClusterView, pod: Pod, driver: str, failure: _Failure,
         tuple(told),
         nodes=(pod.node,),
         weight=age(view, failure.since),
+        since=failure.since,
     )

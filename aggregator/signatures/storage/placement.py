@@ -196,6 +196,7 @@ def _case(view: ClusterView, pod: Pod, pinned: list[Pinned], found: _Mismatch, t
         tuple(_evidence(view, pod, culprits, found)),
         severity=Severity.CRITICAL if waits >= thresholds.pending_critical_s else Severity.WARNING,
         weight=waits,
+        since=pod.created,
         ruled_out=(
             RuledOut("sched.node_affinity", f"the pod itself may use {_nodes(found.elsewhere)} elsewhere"),
             RuledOut("sched.insufficient_resources", "no node of the volume's place is open to it, full or not"),

@@ -155,6 +155,7 @@ def _of_missing_class(view: ClusterView, pending: _Pending, thresholds: Threshol
             *(event_evidence(event) for event in told),
         ),
         weight=waits,
+        since=view.now - waits if waits else 0.0,
         remedies=(remedy, *((f"Or make one more volume of class {name} by hand.",) if by_hand else ())),
     )
 
@@ -200,6 +201,7 @@ def _of_failures(view: ClusterView, pending: _Pending, failures: list[Event], th
         ),
         nodes=(node,) if node in view.nodes else (),
         weight=fails,
+        since=view.now - fails if fails else 0.0,
         ruled_out=(RuledOut(CLASS_MISSING, f"class {name} exists and names {driver}"),) if exists else (),
         remedies=_remedies(code, pending),
     )
@@ -235,5 +237,6 @@ def _of_silence(view: ClusterView, pending: _Pending, events: list[Event], thres
         tuple(event_evidence(event) for event in events[-1:]),
         severity=Severity.INFO,
         weight=silent,
+        since=view.now - silent,
         remedies=(f"See whether the controller of {driver} runs, and whether that is its name (CSIDriver, class).",),
     )

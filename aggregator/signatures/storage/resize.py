@@ -76,6 +76,7 @@ def _case(view: ClusterView, claim: Claim, thresholds: Thresholds) -> Case | Non
         (f"PersistentVolumeClaim/{claim.key}", f"PersistentVolume/{claim.volume}", *pod_objects(users)),
         tuple(told),
         weight=fails,
+        since=view.now - fails if fails else 0.0,
         remedies=_remedies(" ".join([event.message for event in failures] + [each.message for each in errors])),
     )
 
@@ -130,6 +131,7 @@ def _of_silence(
         (f"PersistentVolumeClaim/{claim.key}", f"PersistentVolume/{claim.volume}", *pod_objects(users)),
         (event_evidence(waiting[-1]),),
         weight=silent,
+        since=view.now - silent,
         ruled_out=(RuledOut("storage.driver_not_registered", "the claim is bound: its driver made the volume"),),
         remedies=("See whether the driver's controller has a csi-resizer container, and whether the driver can grow.",),
     )
