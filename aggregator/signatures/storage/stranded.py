@@ -175,19 +175,20 @@ def _cases(view: ClusterView, topology: Topology, known: _Known) -> Iterator[Cas
             view,
             ("zone", zone),
             strand,
-            f"If zone {zone} were lost, {{}} could not come back: their volumes can be used nowhere else, or only "
+            f"If zone {zone} were lost, {{}} could not come back: the volumes can be used nowhere else, or only "
             "where no node would take them",
             "Have replicas in other zones, or volumes that can follow (regional disks, replicated storage).",
         )
     for where, strand in sorted(places.items()):
+        inside = f"in {where}" if where.startswith("zone") else f"on {where}"
         largest = max(strand.pods.values(), key=lambda pod: (pod.spec.requests.get("cpu", 0), pod.key))
         yield _case(
             view,
             ("node", where),
             strand,
-            f"If its node were lost, each of {{}} could not come back: its volumes can be used on {where} only, and no "
-            "other node there would take it".replace(" on zone", " in zone", 1),
-            f"Have one more node of {where}, with {amounts_text(largest.spec.requests)} free.",
+            f"{{}} could not come back if the node under it were lost: the volumes can be used {inside} only, and no "
+            "other node there would take it",
+            f"Have one more node {inside}, with {amounts_text(largest.spec.requests)} free.",
         )
     for storage, strand in sorted(local.items()):
         yield _case(
