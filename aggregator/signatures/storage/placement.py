@@ -220,6 +220,8 @@ def _where(culprits: list[Pinned], found: _Mismatch) -> str:
             return f"{volume}, and {name}, which is there, has no label {key} as the volume's affinity asks for"
         gone = ", which is gone" if found.place.kind is Kind.NODE else ", where there is no node"
         return volume + gone
+    if found.place.kind is Kind.NODE and len(found.there) == 1:
+        return f"{volume}, which {found.there[0].because}"
     named = ", ".join(f"{each.node.name} {each.because}" for each in found.there[:_NAMED])
     rest = len(found.there) - _NAMED
     return f"{volume}, where {named}{f', and {rest} more nodes are out' if rest > 0 else ''}"
