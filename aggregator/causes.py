@@ -48,6 +48,8 @@ EDGES: tuple[Edge, ...] = (
     Edge("mtu.drop_fingerprint", "crash.dependency_unreachable", PATH),
     Edge("mtu.fragments_lost", "crash.dependency_unreachable", PATH),
     Edge("mtu.icmp_blocked", "crash.dependency_unreachable", PATH),
+    Edge("node.lost", "sched.taint", NODE),
+    Edge("node.disk_pressure", "sched.taint", NODE),
     Edge("storage.zone_mismatch", "sched.volume_zone", _CLAIM),
     Edge("storage.provision_failed_class_missing", "sched.unbound_pvc", _CLAIM),
     Edge("storage.provision_failed_quota_or_cloud", "sched.unbound_pvc", _CLAIM),

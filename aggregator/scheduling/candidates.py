@@ -35,7 +35,6 @@ LEAVING = (
     "karpenter.sh/disruption",
     "karpenter.sh/disrupted",
     "cluster.x-k8s.io/",
-    "node.cluster.x-k8s.io/",
     "machine.openshift.io/",
     "cloud.google.com/impending-node-termination",
     "aws-node-termination-handler/",
@@ -48,6 +47,7 @@ _STARTING = (
     "ebs.csi.aws.com/agent-not-ready",
     "efs.csi.aws.com/agent-not-ready",
     "node.eks.amazonaws.com/",
+    "node.cluster.x-k8s.io/",
     "startup-taint.cluster-autoscaler.kubernetes.io/",
     "status-taint.cluster-autoscaler.kubernetes.io/",
     "ignore-taint.cluster-autoscaler.kubernetes.io/",
@@ -72,6 +72,11 @@ def taint_key(text: str) -> str:
 def says_lost(taint: str) -> bool:
     """A taint (as text) of a node that cannot be reached, is not ready, or not yet: its loss is what it is about."""
     return taint_key(taint).startswith((*_LOST, *_STARTING))
+
+
+def says_pressed(taint: str) -> bool:
+    """A taint (as text) of a node that is short of memory, disk or process ids."""
+    return taint_key(taint).startswith(_PRESSED)
 
 
 def says_leaving(taint: str) -> bool:

@@ -21,8 +21,8 @@ NOW = 1_790_000_000.0
     [
         (
             (
-                'pods "x" is forbidden: exceeded quota: team, requested: limits.cpu=1,pods=1, used: limits.cpu=4,pods=9, '
-                "limited: limits.cpu=4,pods=9"
+                'pods "x" is forbidden: exceeded quota: team, requested: limits.cpu=1,pods=1, '
+                "used: limits.cpu=4,pods=9, limited: limits.cpu=4,pods=9"
             ),
             "team",
             {"limits.cpu": "1", "pods": "1"},

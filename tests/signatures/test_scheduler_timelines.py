@@ -419,6 +419,27 @@ def sched_taint__positive_all_nodes_not_ready() -> Scenario:
 
 
 @scenario
+def sched_taint__positive_short_of_disk() -> Scenario:
+    conditions = {"conditions": {"DiskPressure": "True"}, "taints": ["node.kubernetes.io/disk-pressure:NoSchedule"]}
+    lab = workers("0", "0", **conditions)
+    lab.node("full")
+    lab.pod("etl/big", node="full", requests={"cpu": "4"})
+    says = "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint(s)."
+    return Scenario(
+        stuck(lab, says, requests={"cpu": "1"}),
+        why="two of three were meant for it and are short of disk",
+        expect=found(
+            stops.TAINT,
+            nodes=["w1", "w2"],
+            caused_by="node.disk_pressure",
+            says=["Relieve w1 (node.kubernetes.io/disk-pressure)"],
+        ),
+        allow=["node.disk_pressure"],
+        forbid=but(stops.TAINT),
+    )
+
+
+@scenario
 def sched_taint__near_miss_another_pool_s_taint() -> Scenario:
     lab = workers("4", "4")
     for number in (1, 2, 3):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aggregator.cluster.objects import Budget, NodeObject, Pod
+from aggregator.cluster.objects import Budget, NodeObject, Pod, Taint
 from aggregator.cluster.state import ClusterState
 from aggregator.model import RuledOut, Stage
 from aggregator.scheduling import stops
 from aggregator.scheduling.candidates import says_leaving
 from aggregator.scheduling.fit import UNSCHEDULABLE
-from aggregator.scheduling.selectors import selects
+from aggregator.scheduling.selectors import STOPPING, selects
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.scheduler.codes import PDB_DEADLOCK
 from aggregator.signatures.scheduler.pools import is_usual
@@ -56,7 +56,12 @@ def _draining(state: ClusterState) -> list[str]:
 
 
 def _is_draining(node: NodeObject) -> bool:
-    return node.unschedulable or any(says_leaving(str(taint)) for taint in node.taints)
+    return node.unschedulable or any(_is_leaving(taint) for taint in node.taints)
+
+
+def _is_leaving(taint: Taint) -> bool:
+    """It is decided: a preference (a candidate for deletion) is not."""
+    return taint.effect in STOPPING and says_leaving(str(taint))
 
 
 def _is_closed(budget: Budget) -> bool:
@@ -82,7 +87,7 @@ def _held_for(view: ClusterView, node: NodeObject, budget: Budget) -> float | No
     """For how long both have been so, seconds; None: neither says since when."""
     condition = next((each for each in budget.conditions if each.type == _ALLOWED), None)
     cordoned = [
-        taint.added for taint in node.taints if taint.added and (taint.key == UNSCHEDULABLE or says_leaving(str(taint)))
+        taint.added for taint in node.taints if taint.added and (taint.key == UNSCHEDULABLE or _is_leaving(taint))
     ]
     closed = [condition.since] if condition is not None and condition.since and condition.status == "False" else []
     known = [min(cordoned), *closed] if cordoned else closed

@@ -10,7 +10,7 @@ from aggregator.cluster.amounts import amount_text, amounts_text
 from aggregator.cluster.objects import NodeObject, Pod
 from aggregator.cluster.pools import pool_of
 from aggregator.scheduling import stops
-from aggregator.scheduling.candidates import says_lost
+from aggregator.scheduling.candidates import of_purpose, says_lost, says_pressed, taint_key
 from aggregator.scheduling.cause import FRAGMENTATION, Cause, Survey
 from aggregator.scheduling.cluster import Cluster
 from aggregator.scheduling.fit import Fit
@@ -120,7 +120,10 @@ def _of_taints(seen: Survey, found: Cause) -> Iterator[str]:
     lost = [name for name, taint in only if says_lost(taint)]
     if lost:
         yield f"Bring {lost[0]} back: nothing else keeps the pod off it."
-    kept = Counter(taint for _, taint in only if not says_lost(taint))
+    pressed = [(name, taint) for name, taint in only if says_pressed(taint)]
+    if pressed:
+        yield f"Relieve {pressed[0][0]} ({taint_key(pressed[0][1])}): nothing else keeps the pod off it."
+    kept = Counter(taint for _, taint in only if of_purpose(taint))
     if kept:
         taint, count = kept.most_common(1)[0]
         opened = f"{count:,} node{'' if count == 1 else 's'}"

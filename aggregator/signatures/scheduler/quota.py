@@ -28,7 +28,6 @@ _EXCEEDED = re.compile(
 )
 _FAILED = re.compile(r"failed quota: (?P<quota>[^:\s]+): must specify (?P<missing>.*)", re.DOTALL)
 _PAIR = re.compile(r"([^=,\s]+)=([^,\s]+)")
-_KINDS = {"ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController"}
 
 
 @dataclass(frozen=True, slots=True)

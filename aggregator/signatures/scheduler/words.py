@@ -10,7 +10,7 @@ from aggregator.cluster.amounts import amount_text
 from aggregator.cluster.objects import Pod
 from aggregator.model import Evidence, RuledOut
 from aggregator.scheduling import stops
-from aggregator.scheduling.candidates import KEPT, of_control_plane, says_lost
+from aggregator.scheduling.candidates import KEPT, of_control_plane, of_purpose, says_lost
 from aggregator.scheduling.cause import FRAGMENTATION, Cause, Survey
 from aggregator.scheduling.stops import Stop
 from aggregator.scheduling.volumes import volume_needs
@@ -20,8 +20,6 @@ from aggregator.signatures.scheduler.surveys import Looked
 
 _NAMED = 4
 _UNITS = {"cpu": "millicores", "memory": "bytes", "ephemeral-storage": "bytes"}
-_OF_NODES = (stops.CORDONED, stops.VOLUME_LIMIT)
-"""Causes whose trouble is on the nodes themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +52,17 @@ def explain(looked: Looked, pod: Pod, now: float) -> Explanation:
         tuple(_ruled_out(looked.survey, found)),
         tuple(smallest_changes(looked.fit, looked.survey, found)),
         tuple(named),
-        found.nodes if found.code in _OF_NODES else (),
+        found.nodes if _is_of_nodes(found) else (),
     )
     looked.explanation = explanation
     return explanation
+
+
+def _is_of_nodes(found: Cause) -> bool:
+    """The trouble is on the nodes themselves: cordoned, at a limit, lost, under pressure."""
+    if found.code == stops.TAINT:
+        return not any(of_purpose(stop.about) for stop in found.stops)
+    return found.code in (stops.CORDONED, stops.VOLUME_LIMIT)
 
 
 def _told_of(looked: Looked, found: Cause, pod: Pod) -> Cause:
