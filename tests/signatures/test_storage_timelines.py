@@ -835,6 +835,13 @@ def test_what_must_be_true_first_is_said(name: str, condition: str) -> None:
     assert "--grace-period" not in text
 
 
+def test_a_lost_node_s_finding_rests_on_the_api_server_alone() -> None:
+    """Or else it would stand, unconfirmed, for as long as the agent is silent, whatever becomes of the volume."""
+    lab = SCENARIOS["storage_stale_attachment__positive_the_node_is_not_heard"]().lab
+    (stale,) = [finding for finding in lab.findings() if finding.code == STALE]
+    assert {fact.source for fact in stale.evidence if fact.node == "n1"} == {"kube/volumeattachments", "kube/nodes"}
+
+
 def test_every_code_has_all_three() -> None:
     for path in Path(__file__).parent.glob("test_storage*.py"):
         importlib.import_module(f"tests.signatures.{path.stem}")

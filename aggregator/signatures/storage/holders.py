@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aggregator.cluster.objects import Pod
 from aggregator.model import Evidence, RuledOut
-from aggregator.signatures.case import Case
+from aggregator.signatures.case import API, Case
 from aggregator.signatures.storage.codes import DETACH_STUCK, MULTI_ATTACH, STALE_ATTACHMENT
 from aggregator.signatures.storage.facts import objects_of, span
 from aggregator.signatures.storage.story import Story, Waiting, severity, waits, who
@@ -42,9 +42,13 @@ def standing(story: Story, node: str) -> Standing:
     mounted = [row for row in rows if row.mounted.says]
     ghost = next((row.pod_uid for row in mounted if row.wanted.says is False), "") if current else ""
     text, remedies = _how(node, rows, mounted, ghost)
-    if not current:
+    evidence = []
+    if rows[0].in_use.says:
+        evidence.append(Evidence(node, "node.volumes_in_use", volume.name, True, "", f"{API}nodes", facts.view.now))
+    if not current:  # told, and no evidence: a finding that rests on it could not be over before the agent is back
         text = f"when its agent last told, {span(age)} ago, {text}"
-    evidence = [
+        return Standing(node, text, tuple(evidence), _leave(users), users, "")
+    evidence += [
         facts.host_says(node, "volume.mounted", row.pod or row.pod_uid, row.mounted.detail, row.mounted.source)
         for row in mounted
     ]
@@ -52,8 +56,6 @@ def standing(story: Story, node: str) -> Standing:
     if cell.says is not None:
         subject = volume.handle or volume.name
         evidence.append(facts.host_says(node, "device.present", subject, cell.detail or cell.says, cell.source))
-    if rows[0].in_use.says:
-        evidence.append(Evidence(node, "node.volumes_in_use", volume.name, True, "", "kube/nodes", facts.view.now))
     return Standing(node, text, tuple(evidence), remedies or _leave(users), users, ghost)
 
 
