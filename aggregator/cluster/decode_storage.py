@@ -21,13 +21,9 @@ from aggregator.cluster.objects import (
 )
 from aggregator.cluster.sharing import Sharing
 from aggregator.cluster.wire import Meta
+from aggregator.cluster.zones import REGION, REGION_BETA, ZONE, ZONE_BETA
 
-_ZONE_LABELS = {
-    "topology.kubernetes.io/zone": "topology.kubernetes.io/zone",
-    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
-    "topology.kubernetes.io/region": "topology.kubernetes.io/region",
-    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
-}
+_ZONE_LABELS = {ZONE: ZONE, ZONE_BETA: ZONE, REGION: REGION, REGION_BETA: REGION}
 """Labels of a volume that bind it to a place (the scheduler's VolumeZone): the label of nodes that says the place."""
 _IN_TREE_DRIVERS = {
     "awsElasticBlockStore": "ebs.csi.aws.com",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -253,3 +256,49 @@ def test_it_never_raises_and_a_list_at_the_end_puts_everything_right(steps: list
     assert sorted(world.state.pods_on("node-c")) == ["demo/a", "demo/z"]
     assert world.sink.problems("pods") == []
     assert world.state.knows("pods")
+
+
+# -- a real API server's lists and watches -------------------------------------------------------------------------
+
+SHARED = os.environ.get("NODETELL_SHARED", "")
+RECORDED = [
+    ("pods", "pods.json", "watch-pods-70s.jsonl"),
+    ("nodes", "nodes.json", "watch-nodes-70s.jsonl"),
+    ("events", "events-core-v1.json", "watch-events-70s.jsonl"),
+    ("pods", "node-lost/pods.json", "node-lost/watch-pods.jsonl"),
+    ("nodes", "node-lost/nodes.json", "node-lost/watch-nodes.jsonl"),
+    ("events", "node-lost/events.json", "node-lost/watch-events.jsonl"),
+]
+
+
+@pytest.mark.skipif(not SHARED, reason="NODETELL_SHARED names no directory with recordings of an API server")
+@pytest.mark.parametrize(("resource", "listed", "watched"), RECORDED)
+def test_a_recorded_watch_ends_where_a_list_of_its_last_objects_would(resource: str, listed: str, watched: str) -> None:
+    folder = Path(SHARED, "recordings")
+    items = json.loads((folder / listed).read_bytes())["items"]
+    came = [json.loads(line) for line in (folder / watched).read_bytes().splitlines() if line.strip()]
+    changes = [each for each in came if each["type"] in ("ADDED", "MODIFIED", "DELETED")]
+    assert changes
+    last = {(each["metadata"].get("namespace"), each["metadata"]["name"]): each for each in items}
+    world = World()
+    world.list(resource, *items)
+    for each in changes:
+        thing = each["object"]
+        place = (thing["metadata"].get("namespace"), thing["metadata"]["name"])
+        if each["type"] == "DELETED":
+            world.sink.drop(resource, item(thing))
+            last.pop(place, None)
+        else:
+            world.sink.put(resource, item(thing))
+            last[place] = thing
+    fresh = World()
+    fresh.list(resource, *last.values())
+    assert world.sink.problems(resource) == fresh.sink.problems(resource) == []
+    keys = world.state.keys(resource)
+    assert keys == fresh.state.keys(resource)
+    assert {key: world.state.get(resource, key) for key in keys} == {
+        key: fresh.state.get(resource, key) for key in keys
+    }
+    revision = world.state.revision
+    world.list(resource, *last.values())
+    assert world.state.revision == revision  # listed again: nothing new
