@@ -10,19 +10,21 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc.aio
 from nodetell import __version__
 from nodetell.logs import configure, event
 
-from aggregator.cluster.credentials import KubeError, chosen
-from aggregator.cluster.live import LiveCluster
 from aggregator.findings import FindingBook
 from aggregator.fleet import Fleet
 from aggregator.ingest import add_agent_service, server_options
 from aggregator.query import add_operator_service
 from aggregator.settings import AggregatorSettings, is_loopback, state_directory
 from aggregator.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from aggregator.cluster.live import LiveCluster
 
 _log = logging.getLogger("nodetell.aggregator")
 
@@ -55,17 +57,35 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
         )
         async with _running(api):
             return await _serve(settings, fleet, stop, ready, "memory" if directory is None else str(directory))
-    except KubeError as error:
+    except _KubeMissingError as error:
         event(_log, logging.ERROR, "not_started", reason=error)
         return FAILED
     finally:
         await asyncio.to_thread(store.close)
 
 
+class _KubeMissingError(Exception):
+    """The API server must be asked, and nobody says who we are."""
+
+
 def _api(settings: AggregatorSettings) -> LiveCluster | None:
-    """The API server, where it is to be asked. Raises KubeError where it must be, and nobody says who we are."""
-    source = chosen(settings.kubernetes, os.environ, Path.home())
-    return LiveCluster(source, settings.kubernetes) if source is not None else None
+    """The API server, where it is to be asked. Raises _KubeMissingError."""
+    wanted = settings.kubernetes
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
+    if wanted.enabled == "off" or (wanted.enabled == "auto" and not wanted.kubeconfig and not in_pod):
+        return None
+    # What reads it takes 24 MiB: loaded only where it may be needed.
+    from aggregator.cluster.credentials import KubeError, chosen  # noqa: PLC0415
+
+    try:
+        source = chosen(wanted, os.environ, Path.home())
+    except KubeError as error:
+        raise _KubeMissingError(str(error)) from error
+    if source is None:
+        return None
+    from aggregator.cluster.live import LiveCluster  # noqa: PLC0415
+
+    return LiveCluster(source, wanted)
 
 
 @contextlib.asynccontextmanager

@@ -61,4 +61,5 @@ class LiveCluster:
         gaps = self._watch.gaps()
         for resource in WATCHED:
             gaps += [Gap("", f"kube/{resource.name}", "damaged", line) for line in self._sink.problems(resource.name)]
+        gaps += [Gap("", "kube/metrics", "damaged", line) for line in self.metrics.problems]
         return gaps
