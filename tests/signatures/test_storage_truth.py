@@ -8,6 +8,7 @@ import pytest
 from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.cluster.objects import Volume
+from aggregator.signatures.storage.facts import quoted
 from aggregator.signatures.storage.host_storage import fleet_of
 from aggregator.signatures.storage.identity import disk_tokens, is_disk_of, same_unique_name, staging_hash, unique_names
 from aggregator.signatures.storage.truth import Row, rows_of_node, rows_of_volume
@@ -174,3 +175,14 @@ def test_an_index_forgets_what_is_gone() -> None:
     assert fleet_of(view) is fleet
     assert fleet.hosts_with(known) == []
     assert sorted(fleet.hosts) == ["n2", "n3"]
+
+
+def test_the_same_refusal_is_quoted_the_same() -> None:
+    refusals = [
+        f"api error VolumeInUse, https response error StatusCode: 400, RequestID: {request}, vol-0 is attached"
+        for request in ("0a1b2c3d-1111-2222-3333-444455556666", "ffffffff-0000-2222-3333-444455556666")
+    ]
+    assert len({quoted(each) for each in refusals}) == 1
+    assert "VolumeInUse" in quoted(refusals[0])
+    assert quoted("x" * 5000).endswith("x...")
+    assert len(quoted("x" * 5000)) < 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from aggregator.cluster.objects import Attachment, Claim, NodeObject, Pod, Volume
@@ -11,6 +12,7 @@ from aggregator.signatures.storage.host_storage import Fleet, fleet_of
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
+_REQUEST = re.compile(r"(\brequest[ -]?id\W{1,3})[0-9a-z-]{6,}", re.IGNORECASE)
 _QUOTED = 240
 """Characters of a message that a finding quotes."""
 
@@ -105,8 +107,8 @@ def span(seconds: float) -> str:
 
 
 def quoted(message: str) -> str:
-    """The beginning of a message, in one line."""
-    text = " ".join(message.split())
+    """The beginning of a message, in one line; without the id of the one request that met it, which is no news."""
+    text = _REQUEST.sub(r"\1...", " ".join(message.split()))
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
 
 

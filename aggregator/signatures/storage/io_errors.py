@@ -181,7 +181,7 @@ def _counted(facts: Facts, host: NodeState, disk: _Disk) -> tuple[_Sign | None, 
         return None, None
     where = next(iter(worst.devices), disk.name)
     source = f"sys/fs/{worst.fs_type or 'ext4'}/{where}/errors_count"
-    evidence = Evidence(host.name, "fs.errors", where, worst.errors, "errors", source, host.at)
+    evidence = Evidence(host.name, "counter.fs_errors", where, worst.errors, "errors", source, host.at)
     rise = _rise(facts, host, f"fs/{worst.fs_type}/{where}")
     age = max(0.0, host.at - worst.last_error_time) if worst.last_error_time else None
     func = f" in {worst.last_error_func}" if worst.last_error_func else ""
@@ -207,7 +207,7 @@ def _told(facts: Facts, host: NodeState, events: list[pb.KernelEvent], names: se
             continue
         what = _CLASSES[_class(event)]
         word = pb.KernelEventClass.Name(_class(event))
-        signal = f"kernel.{word.removeprefix('KERNEL_EVENT_CLASS_').lower()}"
+        signal = f"counter.kernel_{word.removeprefix('KERNEL_EVENT_CLASS_').lower()}"
         evidence = Evidence(host.name, signal, event.subject, event.count, "messages", "kmsg", last)
         yield _Sign(f"the kernel told of {what} on {event.subject} {span(age)} ago ({event.count} messages)", evidence)
 

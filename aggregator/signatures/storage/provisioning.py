@@ -72,6 +72,11 @@ class _Pending:
         """As findings name them."""
         return f"PersistentVolumeClaim/{self.claim.key}", *pod_objects(self.users)
 
+    def wanted_since(self, told: float) -> float:
+        """When it was first wanted, where that is before it was first told of: events live an hour, and the first
+        refusal comes after the pod."""
+        return max(self.claim.created, min([told, *(pod.created for pod in self.users if pod.created)]))
+
 
 def _case(view: ClusterView, claim: Claim, thresholds: Thresholds) -> Case | None:
     state = view.objects
@@ -201,7 +206,7 @@ def _of_failures(view: ClusterView, pending: _Pending, failures: list[Event], th
         ),
         nodes=(node,) if node in view.nodes else (),
         weight=fails,
-        since=view.now - fails if fails else 0.0,
+        since=pending.wanted_since(view.now - fails),
         ruled_out=(RuledOut(CLASS_MISSING, f"class {name} exists and names {driver}"),) if exists else (),
         remedies=_remedies(code, pending),
     )
@@ -237,6 +242,6 @@ def _of_silence(view: ClusterView, pending: _Pending, events: list[Event], thres
         tuple(event_evidence(event) for event in events[-1:]),
         severity=Severity.INFO,
         weight=silent,
-        since=view.now - silent,
+        since=pending.wanted_since(view.now - silent),
         remedies=(f"See whether the controller of {driver} runs, and whether that is its name (CSIDriver, class).",),
     )

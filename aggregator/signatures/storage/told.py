@@ -241,7 +241,7 @@ def _silent(facts: Facts, node: str, event: pb.KernelEvent, mounts: list[pb.Moun
         f"the kernel of {node} told {span(max(0.0, host.at - last))} ago that NFS server {event.subject} does not "
         f"answer, which {users} use there",
         (*(f"Pod/{pod.key}" for pod in pods), f"Node/{node}"),
-        (Evidence(node, "kernel.nfs_not_responding", event.subject, event.count, "messages", "kmsg", last),),
+        (Evidence(node, "counter.kernel_nfs_not_responding", event.subject, event.count, "messages", "kmsg", last),),
         nodes=(node,),
         weight=float(event.count),
         since=event.first_unix_ms / 1000,
