@@ -398,8 +398,8 @@ QUOTA = (
 def storage_provision_failed_quota_or_cloud__positive() -> Scenario:
     lab = claimed(zones("a"), selected_node="n1", provisioner="ebs.csi.aws.com", says="")
     return Scenario(
-        refused(lab, QUOTA),
-        why="the cloud's limit",
+        refused(lab, QUOTA, first=-900),
+        why="the cloud's limit; of the events the first are gone",
         expect=[
             Want(
                 CLOUD,
