@@ -100,7 +100,8 @@ def storage_zone_mismatch__positive() -> Scenario:
                 objects=["PersistentVolumeClaim/db/data-pg-0", "Pod/db/pg-0", "PersistentVolume/pv-1"],
                 severity="critical",
                 says=["zone a only, where there is no node", "3 nodes elsewhere", "Have a node in zone a"],
-            )
+            ),
+            Want("sched.volume_zone", objects=["Pod/db/pg-0"], caused_by=ZONE),
         ],
         allow=SCHEDULER,
         forbid=["sched.insufficient_resources", "sched.node_affinity"],
@@ -305,7 +306,8 @@ def storage_provision_failed_class_missing__positive() -> Scenario:
                 CLASS,
                 objects=["PersistentVolumeClaim/shop/files", "Pod/shop/web-7d-abcde"],
                 says=["storage class fast, which does not exist", "gp3"],
-            )
+            ),
+            Want("sched.unbound_pvc", objects=["Pod/shop/web-7d-abcde"], caused_by=CLASS),
         ],
         allow=SCHEDULER,
     )
@@ -396,16 +398,19 @@ QUOTA = (
 
 @scenario
 def storage_provision_failed_quota_or_cloud__positive() -> Scenario:
-    lab = claimed(zones("a"), selected_node="n1", provisioner="ebs.csi.aws.com", says="")
+    lab = zones("a")
+    lab.storage_class("fast", waits=False)
+    claimed(lab, storage_class="fast", provisioner="ebs.csi.aws.com")
     return Scenario(
         refused(lab, QUOTA, first=-900),
         why="the cloud's limit; of the events the first are gone",
         expect=[
             Want(
                 CLOUD,
-                objects=["PersistentVolumeClaim/shop/files", "StorageClass/gp3"],
+                objects=["PersistentVolumeClaim/shop/files", "StorageClass/fast"],
                 says=["VolumeLimitExceeded", "ebs.csi.aws.com"],
-            )
+            ),
+            Want("sched.unbound_pvc", caused_by=CLOUD),
         ],
         forbid=[CLASS, TOPOLOGY],
         allow=SCHEDULER,
