@@ -39,6 +39,7 @@ class Fit:
         self._stops_by_taints: dict[tuple[Taint, ...], tuple[Stop, ...]] = {(): ()}
         self._stays_when_cordoned = any(tolerates(each, _CORDON) for each in pod.spec.tolerations)
         self._wanted = [Requirement(key, "In", (value,)) for key, value in sorted(pod.spec.node_selector.items())]
+        self._selects = bool(self._wanted or pod.spec.node_terms is not None or pod.pinned_node)
         self.volumes = volume_needs(cluster, pod)
         self.count_neighbours()
 
@@ -56,11 +57,22 @@ class Fit:
 
     def stops(self, node: NodeObject) -> tuple[Stop, ...]:
         """All that keeps the pod off this node, apart from what stops it everywhere; empty: it fits."""
-        return (*self._own(node), *self.neighbours.stops(node))
+        return self.with_neighbours(node, self.own_stops(node))
 
     def own_stops(self, node: NodeObject) -> tuple[Stop, ...]:
-        """The same without what other pods' places mean for it: that is `neighbours.stops`."""
-        return tuple(self._own(node))
+        """The same without what other pods' places mean for it."""
+        found = list(self.standing_stops(node))
+        if self.pod.spec.host_ports:
+            found += port_stops(self.cluster, node, self.pod)
+        found += resource_stops(self.cluster, node, self.pod)
+        if self.pod.claims:
+            found += self.volumes.stops(self.cluster, node)
+        return tuple(found)
+
+    def with_neighbours(self, node: NodeObject, own: tuple[Stop, ...]) -> tuple[Stop, ...]:
+        """All, given those without the neighbours."""
+        more = tuple(self.neighbours.stops(node)) if self.neighbours.decide else ()
+        return (*own, *more) if more else own
 
     def count_neighbours(self) -> None:
         """Count anew what the cluster's pods mean for this one."""
@@ -68,26 +80,21 @@ class Fit:
 
     def fits(self, node: NodeObject) -> bool:
         """Nothing that is known keeps the pod off this node."""
-        if self.volumes.of_pod or next(self._own(node), None) is not None:
+        if self.volumes.of_pod or next(self.standing_stops(node), None) is not None:
             return False
-        return next(self.neighbours.stops(node), None) is None
+        return not self.own_stops(node) and next(self.neighbours.stops(node), None) is None
 
     def nodes_that_fit(self) -> Iterator[NodeObject]:
         """Nodes that would take it."""
         return (node for node in self.cluster.nodes() if self.fits(node))
-
-    def _own(self, node: NodeObject) -> Iterator[Stop]:
-        yield from self.standing_stops(node)
-        yield from port_stops(self.cluster, node, self.pod)
-        yield from resource_stops(self.cluster, node, self.pod)
-        yield from self.volumes.stops(self.cluster, node)
 
     def standing_stops(self, node: NodeObject) -> Iterator[Stop]:
         """What the node is, whatever runs there: cordoned, tainted, not selected."""
         if node.unschedulable and not self._stays_when_cordoned:
             yield Stop(CORDONED, "cordoned")
         yield from self._taint_stops(node)
-        yield from self._selector_stops(node)
+        if self._selects:
+            yield from self._selector_stops(node)
 
     def _taint_stops(self, node: NodeObject) -> tuple[Stop, ...]:
         stops = self._stops_by_taints.get(node.taints)

@@ -33,6 +33,11 @@ class Neighbours:
     unknown: list[str] = field(default_factory=list)
     """What could not be decided, one clause each."""
 
+    @property
+    def decide(self) -> bool:
+        """They mean something for the pod on some node."""
+        return bool(self.refused or self.wanted or self.spread)
+
     def stops(self, node: NodeObject) -> Iterator[Stop]:
         """What of it keeps the pod off this node, spread first, as the scheduler looks."""
         for constraint, room, stop in self.spread:

@@ -54,7 +54,7 @@ def _ahead(cluster: Cluster, node: str, pod: Pod) -> Iterator[Pod]:
 def resource_stops(cluster: Cluster, node: NodeObject, pod: Pod) -> list[Stop]:
     """Amounts that the node does not have for the pod. One that it could not have even if it were empty: too large."""
     has, taken = node.allocatable, cluster.requested(node.name)
-    ahead = list(_ahead(cluster, node.name, pod))
+    ahead = list(_ahead(cluster, node.name, pod)) if cluster.nominated(node.name) else ()
     stops = []
     most, used = has.get("pods", 0), taken.get("pods", 0) + len(ahead)
     if used + 1 > most:

@@ -165,7 +165,7 @@ def _nodes(fit: Fit) -> Iterable[NodeObject]:
 def _looked(cluster: Cluster, pod: Pod, now: float) -> Looked:
     fit = Fit(cluster, pod)
     own = {node.name: fit.own_stops(node) for node in _nodes(fit)}
-    stops = {node.name: (*own[node.name], *fit.neighbours.stops(node)) for node in _nodes(fit)}
+    stops = {node.name: fit.with_neighbours(node, own[node.name]) for node in _nodes(fit)}
     seen = _survey(fit, stops)
     return Looked(fit, own, stops, seen, cause(cluster, seen), _pools(seen), now)
 
@@ -198,7 +198,7 @@ def _count_again(kept: Looked, state: ClusterState) -> None:
     kept.fit.count_neighbours()
     for name, own in kept.own.items():
         if (node := state.nodes.get(name)) is not None:
-            _put(kept, name, own, (*own, *kept.fit.neighbours.stops(node)))
+            _put(kept, name, own, kept.fit.with_neighbours(node, own))
 
 
 def _look_again(kept: Looked, state: ClusterState, names: Iterable[str]) -> None:
@@ -209,7 +209,7 @@ def _look_again(kept: Looked, state: ClusterState, names: Iterable[str]) -> None
         node = state.nodes.get(name)
         if node is not None:
             own = kept.fit.own_stops(node)
-            _put(kept, name, own, (*own, *kept.fit.neighbours.stops(node)))
+            _put(kept, name, own, kept.fit.with_neighbours(node, own))
         elif name in kept.stops:
             del kept.own[name], kept.stops[name]
             kept.moved = kept.stale = True
