@@ -9,6 +9,7 @@ from aggregator.cluster.api_metrics import MetricsParser, Sample
 from aggregator.cluster.credentials import Source
 from aggregator.cluster.intake import ClusterSink
 from aggregator.cluster.metrics_history import MetricsHistory
+from aggregator.cluster.pace import Pace
 from aggregator.cluster.reflector import State
 from aggregator.cluster.resources import WATCHED
 from aggregator.cluster.scrape import MetricsReader
@@ -27,12 +28,13 @@ class LiveCluster:
         settings: KubernetesSettings,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
     ) -> None:
         self.objects = ClusterState()
         self.metrics = MetricsHistory()
         self._sink = ClusterSink(self.objects)
         reader: MetricsReader[Sample] = MetricsReader(MetricsParser, self.metrics.add)
-        self._watch = ClusterWatch(source, self._sink, settings, clock, monotonic, metrics=reader)
+        self._watch = ClusterWatch(source, self._sink, settings, clock, monotonic, pace=pace, metrics=reader)
 
     async def run(self) -> None:
         """Follow the API server until cancelled."""

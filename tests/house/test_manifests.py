@@ -11,6 +11,7 @@ import yaml  # type: ignore[import-untyped]  # comes with lightkube; its types d
 from nodetell.setting import settings_of
 
 from agent.settings import AgentSettings
+from aggregator.cluster.resources import METRICS_PATH, WATCHED
 from aggregator.settings import AggregatorSettings
 
 BASE = Path(__file__).resolve().parents[2] / "manifests" / "base"
@@ -58,6 +59,19 @@ def test_the_aggregator_alone_is_granted_anything_and_only_to_read() -> None:
     for binding in (item for item in objects() if item["kind"].endswith("Binding")):
         account = {"kind": "ServiceAccount", "name": "nodetell-aggregator", "namespace": "nodetell"}
         assert binding["subjects"] == [account]
+
+
+def test_what_is_granted_is_what_is_asked_and_nothing_more() -> None:
+    granted = {
+        (group, resource, role["metadata"].get("namespace", ""))
+        for role in ROLES
+        for rule in role["rules"]
+        for group in rule.get("apiGroups", [])
+        for resource in rule.get("resources", [])
+    }
+    assert granted == {(each.group, each.plural, each.namespace) for each in WATCHED}
+    urls = [rule["nonResourceURLs"] for role in ROLES for rule in role["rules"] if "nonResourceURLs" in rule]
+    assert urls == [[METRICS_PATH]]
 
 
 def test_everything_with_a_namespace_says_it() -> None:
