@@ -24,7 +24,7 @@ _URL = re.compile(
 )
 _ARROW = re.compile(r"->(\[[0-9a-f:.]+\]|[\d.]+):\d+", re.I)
 _SPOKEN_TO = re.compile(
-    r"\b(?:dial (?:tcp|udp)[46]?|connect(?:ing|ion)? to|host|server at|server|address|addr|endpoint|broker|lookup)"
+    r"\b(?:dial (?:tcp|udp)[46]?|connect(?:ing|ion)? to(?: (?:the )?server at)?|host|server at|server|address|addr|endpoint|broker|lookup)"
     r"[ =:]{1,3}[\"'(]?(\[[0-9a-f:.]+\]|[\w-]{1,63}(?:\.[\w-]{1,63})*)(?=$|[:\s\"'),;]|\.(?:\s|$))",
     re.I,
 )
