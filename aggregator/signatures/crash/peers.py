@@ -24,15 +24,14 @@ _URL = re.compile(
 )
 _ARROW = re.compile(r"->(\[[0-9a-f:.]+\]|[\d.]+):\d+", re.I)
 _SPOKEN_TO = re.compile(
-    r"\b(?:dial (?:tcp|udp)[46]?|connect(?:ing|ion)? to(?: (?:the )?server at)?|host|server at|server|address|addr|endpoint|broker|lookup)"
+    r"\b(?:dial (?:tcp|udp)[46]?|connect(?:ing|ion)? to(?: (?:the )?server at)?|host|server at"
+    r"|server|address|addr|endpoint|broker|lookup)"
     r"[ =:]{1,3}[\"'(]?(\[[0-9a-f:.]+\]|[\w-]{1,63}(?:\.[\w-]{1,63})*)(?=$|[:\s\"'),;]|\.(?:\s|$))",
     re.I,
 )
 _FILE = re.compile(r"\.(?:go|py|js|ts|java|rb|rs|c|cc|cpp|kt|php|cs)$", re.I)
 _DOMAIN = re.compile(r"^(?P<rest>.+)\.svc(?:\.[\w.-]+)?$", re.I)
-_WORDS = frozenset(
-    {"the", "a", "an", "at", "on", "is", "not", "to", "closed", "timed", "failed", "error", "name", "port"}
-)
+_WORDS = frozenset("the a an at on is not to closed timed failed error name port server database remote".split())
 
 
 class Where(Enum):
