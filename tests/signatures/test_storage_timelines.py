@@ -681,6 +681,16 @@ def storage_detach_stuck__positive_the_host_has_let_go() -> Scenario:
 
 
 @scenario
+def storage_detach_stuck__positive_a_volume_that_a_pod_describes_itself() -> Scenario:
+    lab = cluster()
+    lab.disk(CLAIM, VOLUME)
+    source = {"persistentVolumeName": "", "inlineVolumeSpec": {"accessModes": ["ReadWriteOnce"]}}
+    lab.attachment(VOLUME, "n1", deleted=-4 * MINUTE, patch={"spec": {"source": source}})
+    objects = [f"VolumeAttachment/{lab.attachment_name(VOLUME, 'n1')}"]
+    return found(lab, "no PersistentVolume is behind it", Want(STUCK, nodes=["n1"], objects=objects))
+
+
+@scenario
 def storage_detach_stuck__near_miss_a_minute_is_nothing() -> Scenario:
     lab = cluster()
     lab.disk(CLAIM, VOLUME)

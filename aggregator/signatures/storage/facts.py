@@ -12,6 +12,9 @@ from aggregator.signatures.storage.host_storage import Fleet, fleet_of
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
+INLINE = "inline"
+"""Stands for the kind of a volume that a VolumeAttachment describes itself: no PersistentVolume is behind it, and its
+name is the attachment's."""
 _REQUEST = re.compile(r"(\brequest[ -]?id\W{1,3})[0-9a-z-]{6,}", re.IGNORECASE)
 _QUOTED = 240
 """Characters of a message that a finding quotes."""
@@ -118,4 +121,4 @@ def objects_of(volume: Volume, *pods: Pod, claim: Claim | None = None) -> tuple[
     names = [f"Pod/{pod.key}" for pod in pods]
     if bound:
         names.append(f"PersistentVolumeClaim/{bound}")
-    return (*names, f"PersistentVolume/{volume.name}")
+    return tuple(names) if volume.source == INLINE else (*names, f"PersistentVolume/{volume.name}")

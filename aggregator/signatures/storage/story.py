@@ -12,7 +12,7 @@ from aggregator.messages.classify import classify
 from aggregator.messages.model import Message
 from aggregator.model import Evidence, Severity
 from aggregator.signatures.storage.codes import ATTACH_TIMEOUT, MULTI_ATTACH
-from aggregator.signatures.storage.facts import Facts, unreachable
+from aggregator.signatures.storage.facts import INLINE, Facts, unreachable
 from aggregator.signatures.storage.ghosts import too_few_disks
 from aggregator.signatures.storage.refusals import Refusal, attached_since, refusals
 from aggregator.signatures.storage.truth import Cell, Row, device_of, rows_of, volume_on_host
@@ -112,14 +112,15 @@ def stories(facts: Facts) -> Iterator[Story]:
             if claim is not None and claim.volume:
                 names[claim.volume] = None
     for name in sorted(names):
-        yield story(facts, objects.volumes.get(name) or Volume(name=name))
+        inline = name in objects.attachments
+        yield story(facts, objects.volumes.get(name) or Volume(name=name, source=INLINE if inline else ""))
 
 
 def story(facts: Facts, volume: Volume) -> Story:
     """Of this one."""
     objects = facts.view.objects
     attachments = sorted(objects.attachments_of(volume.name).values(), key=lambda each: each.name)
-    if not attachments and volume.name in objects.attachments:  # given inline
+    if volume.source == INLINE and volume.name in objects.attachments:
         attachments = [objects.attachments[volume.name]]
     done = {each.node for each in attachments if each.attached and not each.deleted}
     pods = objects.pods_of_claim(volume.claim).values() if volume.claim else ()
