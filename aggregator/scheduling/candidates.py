@@ -143,11 +143,11 @@ def _for_the_pod(
     workers = bool(free) or any(not any(map(of_control_plane, taints)) for taints in kept_for.values())
     found = []
     for node in nodes:
-        taints = kept_for.get(node.name)
-        if taints is None or not workers:
+        keepers = kept_for.get(node.name, [])
+        if not keepers or not workers:
             found.append(node)
-        elif any(map(of_control_plane, taints)) or (pools and pool_of(node) not in pools):
-            aside[node.name] = f"{KEPT}{taints[0]}"
+        elif any(map(of_control_plane, keepers)) or (pools and pool_of(node) not in pools):
+            aside[node.name] = f"{KEPT}{keepers[0]}"
         else:
             found.append(node)
     return found

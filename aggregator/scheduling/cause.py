@@ -113,7 +113,8 @@ def cause(cluster: Cluster, seen: Survey) -> Cause | None:
         groups = {TAINT: lost}
     elif lost:
         groups.setdefault(TAINT, []).extend(lost)
-    decisive = {code: sum(name not in lost for name in names) or -1 for code, names in groups.items()}
+    gone = set(lost)
+    decisive = {code: sum(name not in gone for name in names) or -1 for code, names in groups.items()}
     code = max(groups, key=lambda each: (decisive[each], -_SPECIFIC.index(each)))
     others = {each: len(names) for each, names in groups.items() if each != code}
     return _named(cluster, seen, code, groups[code], others)

@@ -317,6 +317,13 @@ def sched_insufficient_resources__near_miss_gated() -> Scenario:
 
 
 @scenario
+def sched_insufficient_resources__near_miss_just_let_through_its_gate() -> Scenario:
+    lab = stuck(workers("4"), since=-8 * 86400, labels={"kueue.x-k8s.io/queue-name": "a"}, requests={"cpu": "1"})
+    lab.event("Pod", "shop/api-7d-abcde", "FailedScheduling", NONE_FREE.format(1), first=-40, last=-40)
+    return Scenario(lab, why="it has waited its turn for eight days, and for a node for forty seconds", forbid=ALL)
+
+
+@scenario
 def sched_insufficient_resources__near_miss_terminating() -> Scenario:
     lab = stuck(workers("4"), NONE_FREE.format(1), deleted=-10, requests={"cpu": "1"})
     return Scenario(lab, why="nobody waits for it any more", forbid=ALL)

@@ -23,6 +23,8 @@ _SCALES = ("TriggeredScaleUp", "Nominated", "NominatedForScaleUp")
 _SCALES_NOT = ("NotTriggerScaleUp", "FailedScheduling")
 """The latter from Karpenter."""
 _AUTOSCALERS = ("cluster-autoscaler", "karpenter", "node-autoprovisioner", "auto-mode")
+_GATING = "kueue.x-k8s.io/"
+"""Labels of pods that Kueue holds at a gate until it is their turn."""
 _FREEING_S = 600.0
 """Victims of a preemption have their grace period; who takes longer frees nothing."""
 _TURN = re.compile(
@@ -59,19 +61,23 @@ def waiting(view: ClusterView, thresholds: Thresholds) -> Iterator[Waiting]:
     """Pods that no node has been chosen for and that have waited too long."""
     border = view.now - thresholds.pending_warning_s
     for pod in view.objects.waiting.values():
-        since = _since(pod)
+        since = _since(view, pod)
         if 0.0 < since <= border and not pod.deleted and not pod.gates and not _is_being_freed(view, pod):
             found = _told(view, pod, since)
             if found is not None and not _is_helped(view, pod, thresholds):
                 yield found
 
 
-def _since(pod: Pod) -> float:
+def _since(view: ClusterView, pod: Pod) -> float:
     """Since when it is refused, or since its creation; 0.0: not said."""
     condition = pod.condition("PodScheduled")
-    if condition is not None and condition.status != "True" and condition.since:
-        return condition.since
-    return pod.created
+    refused = condition.since if condition is not None and condition.status != "True" else 0.0
+    since = refused or pod.created
+    if any(label.startswith(_GATING) for label in pod.labels):
+        # The condition keeps the time at which the gate was met: who is let through is refused from then on.
+        tried = [event.first for event in events_of(view, pod) if event.reason == _SAID and event.first]
+        since = max(since, min(tried, default=0.0))
+    return since
 
 
 def _is_being_freed(view: ClusterView, pod: Pod) -> bool:
