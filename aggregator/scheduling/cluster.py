@@ -47,7 +47,7 @@ class Cluster:
             changed[name] = changed.get(name, 0) + sign * amount
 
     def place(self, pod: Pod, node: str) -> None:
-        """A pod that is gone, or whose node is, has come back on this node: whoever is asked about from now on finds it there."""
+        """A pod that is gone, or whose node is, has come back on this one: who is asked about from now on finds it."""
         self._placed[pod.key] = placed = replace(pod, node=node)
         self._placed_on.setdefault(node, []).append(placed)
         if pod.spec.pod_anti_affinity:

@@ -73,12 +73,12 @@ class _Group:
 class Placing:
     """Places pods one after the other."""
 
-    def __init__(self, state: ClusterState, topology: Topology, gone: Set[str], without_pods: Set[str]) -> None:
+    def __init__(self, state: ClusterState, topology: Topology, gone: Set[str]) -> None:
         self._state = state
         self._topology = topology
         self._gone = gone
-        self._cluster = Cluster(state, gone, without_pods)
-        self._untouched = Cluster(state, gone, without_pods)
+        self._cluster = Cluster(state, gone)
+        self._untouched = Cluster(state, gone)
         """As it is before any of them has come back."""
         self._free_cpu_before = {node.name: self._free_cpu(node) for node in self._cluster.nodes()}
         self._left = sorted(self._cluster.nodes(), key=lambda node: (-self._free_cpu_before[node.name], node.name))

@@ -26,7 +26,7 @@ WANTED = ("persistentvolumeclaims", "persistentvolumes", "csinodes", "replicaset
 _STAYING = ("DaemonSet", "Node")
 """Controllers whose pods belong to their node: they are not missed elsewhere. Node: a static pod's mirror."""
 _STEP = 100
-"""Pods that are placed in one step."""
+"""Nodes that are looked at, and pods that are placed, in one step."""
 
 
 def nodes_of(view: ClusterView, zones: Iterable[str], nodes: Iterable[str]) -> tuple[str, ...]:
@@ -72,44 +72,62 @@ def lose_in_steps(view: ClusterView, nodes: Iterable[str]) -> Generator[None, No
     state, lost = view.objects, tuple(dict.fromkeys(nodes))
     topology = topology_of(state)
     gone = frozenset(lost) | {name for name, node in state.nodes.items() if not reachable(node)}
-    movers, stranded, going = _movers(state, topology, lost, gone)
-    without_pods = frozenset(mover.pod.key for mover in movers)
-    placing = Placing(state, topology, gone, without_pods)
-    for number, mover in enumerate(sorted(movers, key=urgency), 1):
+    census = _Census(state, topology, gone)
+    for number, name in enumerate(lost, 1):
+        census.take(name)
+        if not number % _STEP:
+            yield
+    placing = Placing(state, topology, gone)
+    yield
+    for number, mover in enumerate(sorted(census.movers, key=urgency), 1):
         if placing.place(mover) or not number % _STEP:
             yield
     unknown = [f"{resource} of the API server are not known" for resource in WANTED if not state.knows(resource)]
     return Loss(
         lost,
-        tuple(sorted([*stranded, *placing.stranded()], key=lambda each: (each.cause, each.workload, each.because))),
+        tuple(
+            sorted([*census.orphans, *placing.stranded()], key=lambda each: (each.cause, each.workload, each.because))
+        ),
         tuple(placing.returning()),
-        going,
+        census.going,
         (*unknown, *sorted(placing.unknown)),
     )
 
 
-def _movers(
-    state: ClusterState, topology: Topology, lost: tuple[str, ...], gone: Set[str]
-) -> tuple[list[Mover], list[Stranded], int]:
-    """Pods that have to come back, those that nobody makes again, and the number of those that belong to their node."""
-    movers, orphans, going = [], [], 0
-    left: dict[Terms, int] = {}
-    for name in lost:
-        for _, pod in sorted(state.pods_on(name).items()):
+class _Census:
+    """The pods of the nodes that are lost."""
+
+    def __init__(self, state: ClusterState, topology: Topology, gone: Set[str]) -> None:
+        self._state = state
+        self._topology = topology
+        self._gone = gone
+        self._left: dict[Terms, int] = {}
+        self.movers: list[Mover] = []
+        """Those that have to come back."""
+        self.orphans: list[Stranded] = []
+        """Those that nobody makes again."""
+        self.going = 0
+        """The number of those that belong to their node."""
+
+    def take(self, node: str) -> None:
+        """Count the pods of one node."""
+        for _, pod in sorted(self._state.pods_on(node).items()):
             if pod.terminal or pod.deleted:
                 continue
-            owner = controller_of(state, pod)
-            if owner is not None and owner.kind in _STAYING:
-                going += 1
-            elif owner is None:
-                orphans.append(_orphan(pod))
+            owner = controller_of(self._state, pod)
+            if owner is None:
+                self.orphans.append(_orphan(pod))
+            elif owner.kind in _STAYING:
+                self.going += 1
             else:
-                pinned = pinned_volumes(state, pod)
-                terms = terms_of(pinned)
-                if terms not in left:
-                    left[terms] = sum(name not in gone for name in topology.usable(terms))
-                movers.append(Mover(pod, pinned, left[terms]))
-    return movers, orphans, going
+                pinned = pinned_volumes(self._state, pod)
+                self.movers.append(Mover(pod, pinned, self._candidates(terms_of(pinned))))
+
+    def _candidates(self, terms: Terms) -> int:
+        """Nodes left on which such volumes can be used."""
+        if terms not in self._left:
+            self._left[terms] = sum(name not in self._gone for name in self._topology.usable(terms))
+        return self._left[terms]
 
 
 def _orphan(pod: Pod) -> Stranded:
