@@ -1137,6 +1137,17 @@ def sched_unknown__near_miss_a_plug_in_of_its_own_on_one_node() -> Scenario:
 
 
 @scenario
+def sched_unknown__positive_a_scheduler_that_makes_nodes() -> Scenario:
+    lab = workers("0", taints=["eks.amazonaws.com/compute-type=fargate:NoSchedule"])
+    return Scenario(
+        unheard(lab, scheduler="fargate-scheduler"),
+        why="each Fargate node is for one pod: their taints explain nothing",
+        expect=found(codes.UNKNOWN, says=["no scheduler named fargate-scheduler has said anything of it"]),
+        forbid=but(codes.UNKNOWN),
+    )
+
+
+@scenario
 def sched_unknown__near_miss_a_gang_waits_its_turn() -> Scenario:
     says = "pod group is not ready, 1 Pending, 3 minAvailable; Pending: 1 Unschedulable"
     lab = stuck(workers("0", "0"), says, scheduler="volcano")

@@ -20,6 +20,8 @@ from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
 _OF_CLAIMS = (stops.VOLUME_ZONE, stops.UNBOUND_CLAIM, stops.VOLUME_LIMIT, stops.VOLUME_IN_USE)
+_MAKING_NODES = ("fargate-scheduler",)
+"""Schedulers that make a node for each pod: what is free on those that are there says nothing."""
 _LARGER = (FRAGMENTATION, stops.TOO_LARGE)
 _NAMED = 3
 
@@ -31,7 +33,8 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterator[Case]:
     kept = surveys(view.objects) if view.objects.knows("nodes") else None
     groups: dict[tuple[object, ...], tuple[Looked | None, list[Waiting]]] = {}
     for each in waiting(view, thresholds):
-        looked = kept.of(each.pod, view.now) if kept is not None else None
+        followed = kept is not None and each.pod.spec.scheduler not in _MAKING_NODES
+        looked = kept.of(each.pod, view.now) if kept is not None and followed else None
         main = each.says.main
         key = (id(looked), main.code if main is not None else "", each.pod.spec.scheduler if looked is None else "")
         groups.setdefault(key, (looked, []))[1].append(each)
@@ -159,7 +162,7 @@ def _silence(view: ClusterView, scheduler: str) -> str:
 
 def _fits(decision: Decision) -> str:
     if decision.looked is None:
-        return "; nodes are not known"
+        return "" if decision.waiting.pod.spec.scheduler in _MAKING_NODES else "; nodes are not known"
     seen = decision.looked.survey
     if not seen.stops:
         return "; there is no node"
