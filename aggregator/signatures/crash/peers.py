@@ -31,10 +31,7 @@ _SPOKEN_TO = re.compile(
 )
 _FILE = re.compile(r"\.(?:go|py|js|ts|java|rb|rs|c|cc|cpp|kt|php|cs)$", re.I)
 _DOMAIN = re.compile(r"^(?P<rest>.+)\.svc(?:\.[\w.-]+)?$", re.I)
-_WORDS = frozenset(
-    ("the", "a", "an", "at", "on", "is", "not", "to", "closed", "timed", "failed", "error", "name", "port", "server")
-    + ("database", "remote")
-)
+_WORDS = frozenset({"the", "a", "an", "at", "on", "is", "not", "to", "closed", "failed", "port", "server", "database"})
 
 
 class Where(Enum):
