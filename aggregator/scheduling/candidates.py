@@ -1,8 +1,9 @@
 """Which nodes were meant for a pod. The others' reasons are as they should be and explain nothing.
 
 Left aside: nodes that its selector does not take, where others are taken; nodes without a device that it asks for,
-where others have it; nodes that a taint keeps for others (the control plane's, another pool's). What a node is going
-through at present (not ready, under pressure, about to be deleted, cordoned) does not say whom it is for.
+where others have it; nodes where its volumes cannot be used, where others are open to it and to them; nodes that a
+taint keeps for others (the control plane's, another pool's). What a node is going through at present (not ready, under
+pressure, about to be deleted, cordoned) does not say whom it is for.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from aggregator.cluster.objects import Amounts, NodeObject
 from aggregator.cluster.pools import pool_of
 from aggregator.scheduling.resources import is_extended
-from aggregator.scheduling.stops import NODE_AFFINITY, TAINT, Stop
+from aggregator.scheduling.stops import CORDONED, NODE_AFFINITY, TAINT, VOLUME_ZONE, Stop
 
+_STANDING = frozenset({CORDONED, TAINT, NODE_AFFINITY, VOLUME_ZONE})
+"""Codes of what a node is, rather than of what runs there."""
 _LOST = (
     "node.kubernetes.io/not-ready",
     "node.kubernetes.io/unreachable",
@@ -111,6 +114,8 @@ def candidates(nodes: Iterable[NodeObject], stops: Mapping[str, tuple[Stop, ...]
     for resource, asked in requests.items():
         if asked > 0 and is_extended(resource):
             left = _kept(left, aside, _without(resource))
+    if any(_is_open(stops[node.name]) for node in left):
+        left = _kept(left, aside, lambda node: _out_of_place(stops[node.name]))
     return Candidates(tuple(_for_the_pod(left, stops, aside)), aside)
 
 
@@ -126,6 +131,15 @@ def _kept(nodes: list[NodeObject], aside: dict[str, str], why: Callable[[NodeObj
 
 def _not_selected(stops: Iterable[Stop]) -> str:
     return next((f"is not {stop.about}" for stop in stops if stop.code == NODE_AFFINITY), "")
+
+
+def _is_open(stops: Iterable[Stop]) -> bool:
+    """The pod and its volumes may be there: at most what runs there is in the way."""
+    return all(stop.code not in _STANDING for stop in stops)
+
+
+def _out_of_place(stops: Iterable[Stop]) -> str:
+    return next((f"is not where its volume is: {stop.about}" for stop in stops if stop.code == VOLUME_ZONE), "")
 
 
 def _without(resource: str) -> Callable[[NodeObject], str]:

@@ -229,8 +229,8 @@ def storage_zone_mismatch__near_miss() -> Scenario:
     return Scenario(
         waiting(lab, says=says, requests={"cpu": "500m"}),
         why="the volume's zone has a node that the pod may use: it is full, which is no mismatch",
-        forbid=[ZONE],
-        allow=(*SCHEDULER, "sched.fragmentation"),
+        expect=[Want("sched.insufficient_resources", objects=["Pod/db/pg-0"], severity="critical")],
+        forbid=[ZONE, "sched.volume_zone"],
     )
 
 
