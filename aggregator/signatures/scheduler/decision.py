@@ -21,7 +21,7 @@ from aggregator.signatures.scheduler.surveys import Looked
 from aggregator.signatures.scheduler.waiting import Waiting
 from aggregator.view import ClusterView
 
-_CODES = {
+CODES_OF = {
     Kind.RESOURCES: stops.INSUFFICIENT,
     Kind.PODS: stops.TOO_MANY_PODS,
     Kind.TAINT: stops.TAINT,
@@ -39,6 +39,7 @@ _CODES = {
     Kind.CORDONED: stops.CORDONED,
     Kind.RESOURCE_CLAIM: stops.RESOURCE_CLAIM,
 }
+"""Codes of the reasons that a scheduler gives."""
 _PLAIN = (
     stops.INSUFFICIENT,
     stops.TOO_MANY_PODS,
@@ -147,17 +148,17 @@ def _claim_refused(waiting: Waiting) -> Reason | None:
 def _by_message(waiting: Waiting, looked: Looked | None) -> Decision | None:
     """What the scheduler says. Where nodes are known, some would take the pod by plain sums: then it is a reason that
     these do not decide, unless what they prove stops more nodes. None: it gives none that holds."""
-    reasons = [reason for reason in waiting.says.reasons if reason.kind in _CODES]
+    reasons = [reason for reason in waiting.says.reasons if reason.kind in CODES_OF]
     if looked is None:
         main = waiting.says.main
         return _said(waiting, None, main) if main in reasons and main is not None else None
     proven = _proven(looked.survey)
     code, nodes = proven.most_common(1)[0] if proven else ("", 0)
-    soft = max((each for each in reasons if _CODES[each.kind] not in _PLAIN), key=_reach, default=None)
+    soft = max((each for each in reasons if CODES_OF[each.kind] not in _PLAIN), key=_reach, default=None)
     if soft is not None and (not soft.count or soft.count >= nodes):
         return _said(waiting, looked, soft)
     odd = soft is not None or any(each.kind is Kind.OTHER for each in waiting.says.reasons)
-    plain = next((each for each in reasons if odd and _CODES[each.kind] == code), None)
+    plain = next((each for each in reasons if odd and CODES_OF[each.kind] == code), None)
     return _said(waiting, looked, plain) if plain is not None else None
 
 
@@ -174,7 +175,7 @@ def _proven(seen: Survey) -> Counter[str]:
 
 def _said(waiting: Waiting, looked: Looked | None, reason: Reason) -> Decision:
     about = reason.resource or reason.taint or " ".join(_QUOTES.sub("", reason.text).split())[:120]
-    return Decision(waiting, _CODES[reason.kind], ("said", about), Ground.MESSAGE, looked, said=reason)
+    return Decision(waiting, CODES_OF[reason.kind], ("said", about), Ground.MESSAGE, looked, said=reason)
 
 
 def _unexplained(waiting: Waiting, looked: Looked) -> Decision:
