@@ -16,7 +16,15 @@ from aggregator.causes import link
 from aggregator.cluster.objects import NodeObject
 from aggregator.model import Finding, Gap, Verdict, report_order
 from aggregator.node_state import NodeState
-from aggregator.signatures import crash_loop, mtu_mismatch, node_health, scheduler_stuck, slow_fsync, storage_gravity
+from aggregator.signatures import (
+    clock,
+    crash_loop,
+    mtu_mismatch,
+    node_health,
+    scheduler_stuck,
+    slow_fsync,
+    storage_gravity,
+)
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
@@ -26,6 +34,7 @@ SIGNATURES: tuple[tuple[str, Signature], ...] = (
     ("mtu_mismatch", mtu_mismatch.evaluate),
     ("slow_fsync", slow_fsync.evaluate),
     ("node_health", node_health.evaluate),
+    ("clock", clock.evaluate),
     ("crash_loop", crash_loop.evaluate),
     ("scheduler_stuck", scheduler_stuck.evaluate),
     ("storage_gravity", storage_gravity.evaluate),
@@ -88,7 +97,7 @@ def judge(
         _add(verdict.findings, name, found, judgement)
     linked = link(found.values())
     judgement.verdict.gaps += linked.gaps
-    judgement.verdict.findings = report_order(linked.findings)
+    judgement.verdict.findings = report_order(clock.suffered(linked.findings))
     return judgement
 
 

@@ -5,12 +5,12 @@ A pure function of the joined view. Few pods are in trouble at a time; only thos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from aggregator.cluster.objects import ContainerStatus, Pod
 from aggregator.cluster.state import ClusterState
-from aggregator.model import Evidence, RuledOut, Severity, Stage, Verdict
+from aggregator.model import Evidence, RuledOut, Severity, Verdict
 from aggregator.signatures.case import Case, api_evidence, gather
 from aggregator.signatures.crash import identity
 from aggregator.signatures.crash.cadence import loop_of
@@ -31,7 +31,6 @@ from aggregator.signatures.crash.ways import Way, Ways, is_refusal
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
-CLOCK_SKEW = "node.clock_skew"
 _IMAGE = "image."
 
 
@@ -44,7 +43,6 @@ def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     fine = {suspect.workload: _fine(view.objects, suspect) for suspect in suspects}
     proofs = identity.proofs(suspects, view.hosts, fine, thresholds)
     cases = [*waiting, *(_loop_case(view, each, proofs) for each in suspects)]
-    cases += _clocks(view, thresholds, {case.nodes[0] for case in cases if case.code == IDENTITY and case.nodes})
     verdict.findings = gather(view.cluster, cases, CODES)
     return verdict
 
@@ -173,25 +171,6 @@ def _loop_case(view: ClusterView, suspect: Suspect, proofs: Mapping[tuple[str, s
         weight=view.now - suspect.began,
         since=suspect.began,
     )
-
-
-def _clocks(view: ClusterView, thresholds: Thresholds, suffering: set[str]) -> Iterator[Case]:
-    for name, host in view.hosts.items():
-        item = host.items.get("clock")
-        if item is None or not item.clock.HasField("offset_us"):
-            continue
-        wrong = identity.wrong_clock(host, thresholds)
-        if abs(item.clock.offset_us) <= thresholds.clock_offset_s * 1e6 or not wrong:
-            continue
-        yield Case(
-            CLOCK_SKEW,
-            (name,),
-            f"the clock of {name} {wrong}: tokens and certificates are refused as not yet valid or out of date",
-            (),
-            (Evidence(name, "clock.offset", name, round(item.clock.offset_us / 1e6, 1), "s", "adjtimex", host.at),),
-            nodes=(name,),
-            stage=Stage.ACTIVE if name in suffering else Stage.RISK,
-        )
 
 
 def _name(pod: Pod, container: ContainerStatus) -> str:

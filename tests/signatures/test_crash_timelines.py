@@ -321,31 +321,6 @@ def crash_identity__near_miss_it_lives_too_long_for_a_refusal() -> Scenario:
 
 
 @scenario
-def node_clock_skew__positive() -> Scenario:
-    lab = cluster()
-    lab.host("n1").file("clock.json", '{"synchronized": false, "offset_seconds": 12.5}')
-    return Scenario(
-        lab, why="nobody suffers yet", expect=[Want("node.clock_skew", nodes=["n1"], stage="risk", says=["fast"])]
-    )
-
-
-@scenario
-def node_clock_skew__near_miss() -> Scenario:
-    lab = cluster()
-    lab.host("n1").file("clock.json", '{"synchronized": false, "offset_seconds": 0.2}')
-    return Scenario(lab, why="nobody disciplines it, and it is right", forbid=["node.clock_skew"])
-
-
-@scenario
-def node_clock_skew__recovery() -> Scenario:
-    lab = cluster()
-    lab.host("n1").file("clock.json", '{"synchronized": false, "offset_seconds": 12.5}')
-    lab.tick(60)
-    lab.host("n1").file("clock.json", '{"synchronized": true, "offset_seconds": 0.01}')
-    return Scenario(lab, why="chrony stepped it", at_each=[["node.clock_skew"], []], watched=["node.clock_skew"])
-
-
-@scenario
 def crash_oom__positive_by_the_kernels_log() -> Scenario:
     lab = cluster()
     crashes(lab, End(137))

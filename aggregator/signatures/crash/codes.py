@@ -143,14 +143,6 @@ CODES = {
             ("See runAsUser, fsGroup and readOnlyRootFilesystem against the owner of the path that is named.",),
         ),
         Code(
-            "node.clock_skew",
-            "node",
-            "the clock of the node is wrong",
-            "the clock is off by no more than the threshold",
-            ("See its time daemon (chronyd, systemd-timesyncd, the hypervisor's) and whether it reaches its servers.",),
-            spreads=False,
-        ),
-        Code(
             "crash.app_error",
             _CRASH,
             "the container ends with an error of its own, and nothing points elsewhere",

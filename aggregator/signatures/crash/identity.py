@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from aggregator.cluster.objects import Pod
 from aggregator.node_state import NodeState
+from aggregator.signatures.clock import wrong_clock
 from aggregator.signatures.crash.cadence import Loop
 from aggregator.signatures.crash.decide import APP_ERROR, IDENTITY, Cause
 from aggregator.signatures.crash.ways import Way
@@ -112,15 +113,3 @@ def _clock(suspect: Suspect, hosts: Mapping[str, NodeState], fine: frozenset[str
     if not here or any(wrong_clock(hosts.get(node), limits) for node in fine if node != suspect.pod.node):
         return None
     return Proof("clock", f"the clock of {suspect.pod.node} {here}, those where it runs well are right")
-
-
-def wrong_clock(host: NodeState | None, limits: Thresholds) -> str:
-    """What is wrong with the clock of a host, as a clause; empty: nothing that is known."""
-    item = host.items.get("clock") if host is not None else None
-    if item is None:
-        return ""
-    clock = item.clock
-    offset_s = clock.offset_us / 1e6 if clock.HasField("offset_us") else 0.0
-    if abs(offset_s) > limits.clock_offset_s:
-        return f"is {abs(offset_s):.0f} s {'fast' if offset_s > 0 else 'slow'}"
-    return "" if clock.synchronized else "is not synchronized"
