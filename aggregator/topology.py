@@ -26,7 +26,9 @@ class Topology:
     def __init__(self, state: ClusterState) -> None:
         self.revision = state.revision
         self.version = 0
-        """Grows when a node came, went or moved."""
+        """Revision of the state at which a node last came, went or moved."""
+        self.standing = 0
+        """... or became ready, unready, cordoned or tainted, or no longer so."""
         self.zones: Mapping[str, str] = {}
         """Zone by name of the node; nodes in no zone have the empty one."""
         self._nodes: Mapping[str, NodeObject] = {}
@@ -34,15 +36,18 @@ class Topology:
         self._read(state)
 
     def _read(self, state: ClusterState) -> None:
-        self.version += 1
+        self.version = self.standing = state.revision
         self._nodes = dict(state.nodes)
         self.zones = {name: zone_of(node) for name, node in sorted(self._nodes.items())}
         self._usable.clear()
 
     def take(self, state: ClusterState, changes: list[Change]) -> None:
         """Take in what happened to the state."""
-        if any(change.resource == "nodes" and _moved(change) for change in changes):
+        of_nodes = [change for change in changes if change.resource == "nodes"]
+        if any(map(_moved, of_nodes)):
             self._read(state)
+        elif any(map(_changed_standing, of_nodes)):
+            self.standing = state.revision
 
     def usable(self, terms: Terms) -> tuple[str, ...]:
         """Names of the nodes on which volumes with these node affinities can be used, in order."""
@@ -59,6 +64,14 @@ class Topology:
 def _moved(change: Change) -> bool:
     before, after = change.before, change.after
     return not (isinstance(before, NodeObject) and isinstance(after, NodeObject) and before.labels == after.labels)
+
+
+def _changed_standing(change: Change) -> bool:
+    before, after = change.before, change.after
+    if not (isinstance(before, NodeObject) and isinstance(after, NodeObject)):
+        return True
+    same = before.taints == after.taints and before.unschedulable == after.unschedulable
+    return not same or before.condition("Ready") != after.condition("Ready")
 
 
 def topology_of(state: ClusterState) -> Topology:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from aggregator.cluster.amounts import amounts_text
-from aggregator.cluster.objects import NodeObject, NodeTerm, Pod
+from aggregator.cluster.objects import NodeObject, NodeTerm, Pod, PodSpec
+from aggregator.cluster.state import ClusterState
 from aggregator.cluster.zones import Kind, Place, is_zone_key, place_of
 from aggregator.messages import scheduling
 from aggregator.model import Evidence, RuledOut, Severity
@@ -24,11 +25,15 @@ from aggregator.signatures.storage.claims import age
 from aggregator.signatures.storage.codes import ZONE_MISMATCH
 from aggregator.signatures.storage.facts import span
 from aggregator.signatures.thresholds import Thresholds
-from aggregator.topology import Pinned, Topology, pinned_volumes, terms_of, topology_of
+from aggregator.topology import Pinned, Terms, Topology, pinned_volumes, terms_of, topology_of
 from aggregator.view import ClusterView
 from aggregator.whatif import NOBODY
 
 _NEEDED = ("nodes", "pods", "persistentvolumeclaims", "persistentvolumes")
+_NAME = "storage.placement"
+_JUDGED_S = 15.0
+"""How long it is taken for granted that a node which is out stays so: how long it has been away goes on."""
+_IN_FULL = 3
 _COUNTED = 100
 """Nodes elsewhere that are counted: one is enough to prove that it is the volume."""
 _NAMED = 4
@@ -69,27 +74,67 @@ class _Mismatch:
     """Nodes that the pod may use, by zone."""
 
 
+_Key = tuple[Terms, int, str]
+"""What pods have in common that fit the same nodes: where their volumes can be used, id of their PodSpec, and the one
+node that they are for, if any."""
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What was worked out and still holds: when a zone is lost, thousands of pods wait for it at once."""
+
+    standing: int = -1
+    judged_at: float = 0.0
+    judged: dict[_Key, _Mismatch | None] = field(default_factory=dict)
+    specs: dict[int, PodSpec] = field(default_factory=dict)
+    """Kept, so that their ids stay their own."""
+    claims: tuple[int, int] = (-1, -1)
+    pods: dict[str, tuple[Pod, list[Pinned], _Key]] = field(default_factory=dict)
+
+    def current(self, view: ClusterView, topology: Topology) -> None:
+        """Forget what may not hold any more."""
+        if self.standing != topology.standing or not 0 <= view.now - self.judged_at < _JUDGED_S:
+            self.standing, self.judged_at = topology.standing, view.now
+            self.judged, self.specs = {}, {}
+        revisions = view.objects.revisions
+        claims = revisions["persistentvolumeclaims"], revisions["persistentvolumes"]
+        if self.claims != claims or len(self.pods) > 2 * len(view.objects.waiting) + _COUNTED:
+            self.claims, self.pods = claims, {}
+
+    def place(self, state: ClusterState, key: str, pod: Pod) -> tuple[list[Pinned], _Key]:
+        """The pod's volumes that cannot be used everywhere, and whom it is like."""
+        known = self.pods.get(key)
+        if known is None or known[0] is not pod:
+            pinned = pinned_volumes(state, pod)
+            known = self.pods[key] = pod, pinned, (terms_of(pinned), id(pod.spec), pod.pinned_node)
+        return known[1], known[2]
+
+
 def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
     """One for each pod that waits for a node where its volumes are and has none."""
     state = view.objects
     if not state.knows(*_NEEDED):
         return
     topology = topology_of(state)
-    judged: dict[object, _Mismatch | None] = {}
-    for _, pod in sorted(state.waiting.items()):
-        waits = age(view, pod.created)
-        if pod.gates or pod.deleted or not pod.claims or waits < thresholds.pending_warning_s:
+    memory = state.derived.get(_NAME)
+    if not isinstance(memory, _Memory):
+        memory = state.derived[_NAME] = _Memory()
+    memory.current(view, topology)
+    told: Counter[_Key] = Counter()
+    waiting = [each for each in state.waiting.items() if each[1].claims]
+    for key, pod in sorted(waiting, key=lambda each: (each[1].created, each[0])):
+        if pod.gates or pod.deleted or age(view, pod.created) < thresholds.pending_warning_s:
             continue
-        pinned = pinned_volumes(state, pod)
+        pinned, alike = memory.place(state, key, pod)
         if not pinned:
             continue
-        # PodSpecs are shared by the pods of a template, so that comparing them costs nothing.
-        key = (terms_of(pinned), id(pod.spec), pod.pinned_node)
-        if key not in judged:
-            judged[key] = _mismatch(view, topology, pod, pinned, thresholds)
-        found = judged[key]
+        if alike not in memory.judged:
+            memory.specs[id(pod.spec)] = pod.spec
+            memory.judged[alike] = _mismatch(view, topology, pod, pinned, thresholds)
+        found = memory.judged[alike]
         if found is not None and not _contradicted(pod, found):
-            yield _case(view, pod, pinned, found, thresholds)
+            told[alike] += 1
+            yield _case(view, pod, pinned, found, thresholds, in_full=told[alike] <= _IN_FULL)
 
 
 def _mismatch(
@@ -178,23 +223,29 @@ def _contradicted(pod: Pod, found: _Mismatch) -> bool:
 # -- what is said of it --------------------------------------------------------------------------------------------
 
 
-def _case(view: ClusterView, pod: Pod, pinned: list[Pinned], found: _Mismatch, thresholds: Thresholds) -> Case:
+def _case(
+    view: ClusterView, pod: Pod, pinned: list[Pinned], found: _Mismatch, thresholds: Thresholds, *, in_full: bool
+) -> Case:
+    """`in_full`: with all that a finding says; of many pods of one template the oldest speak for the others."""
     waits = age(view, pod.created)
     culprits = [each for each in pinned if each.terms in found.culprits]
-    lost = [each.node.name for each in found.there if each.kind == _Out.LOST]
     about = ("apart", culprits[0].claim.key) if found.apart else (found.place.kind.value, *found.place.values)
+    objects = (
+        f"Pod/{pod.key}",
+        *(f"PersistentVolumeClaim/{each.claim.key}" for each in culprits),
+        *(f"PersistentVolume/{each.volume.name}" for each in culprits),
+    )
+    severity = Severity.CRITICAL if waits >= thresholds.pending_critical_s else Severity.WARNING
+    if not in_full:
+        return Case(ZONE_MISMATCH, about, "", objects, (), severity=severity, weight=waits, since=pod.created)
+    lost = [each.node.name for each in found.there if each.kind == _Out.LOST]
     return Case(
         ZONE_MISMATCH,
         about,
         f"Pod {pod.key} has been Pending for {span(waits)}: {_where(culprits, found)}; {_elsewhere(found.elsewhere)}",
-        (
-            f"Pod/{pod.key}",
-            *(f"PersistentVolumeClaim/{each.claim.key}" for each in culprits),
-            *(f"PersistentVolume/{each.volume.name}" for each in culprits),
-            *(f"Node/{name}" for name in lost[:_COUNTED]),
-        ),
+        (*objects, *(f"Node/{name}" for name in lost[:_COUNTED])),
         tuple(_evidence(view, pod, culprits, found)),
-        severity=Severity.CRITICAL if waits >= thresholds.pending_critical_s else Severity.WARNING,
+        severity=severity,
         weight=waits,
         since=pod.created,
         ruled_out=(

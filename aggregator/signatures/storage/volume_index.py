@@ -16,12 +16,11 @@ class VolumesByPlace:
 
     revision: int = 0
     changed: int = 0
-    """How often volumes have changed."""
+    """Revision of the state at which a volume last changed."""
     by_class: dict[str, dict[tuple[NodeTerm, ...] | None, dict[str, str]]] = field(default_factory=dict)
 
     def take(self, before: object, after: object) -> None:
         """Take in one change of a volume."""
-        self.changed += 1
         if isinstance(before, Volume):
             self.by_class.get(before.storage_class, {}).get(before.node_terms, {}).pop(before.name, None)
         if isinstance(after, Volume):
@@ -37,9 +36,11 @@ def volumes_by_place(state: ClusterState) -> VolumesByPlace:
         known = state.derived[_NAME] = VolumesByPlace()
         for volume in state.volumes.values():
             known.take(None, volume)
+        known.changed = state.revision
     else:
         for change in changes:
             if change.resource == "persistentvolumes":
                 known.take(change.before, change.after)
+                known.changed = state.revision
     known.revision = state.revision
     return known
