@@ -65,6 +65,8 @@ _CONTROL_PLANE = (
 
 KEPT = "is kept for others: "
 """How the reason begins why a tainted node is left aside; the taint follows."""
+ELSEWHERE = "is not where its volume is: "
+"""How the reason begins why a node is left aside where a volume cannot be used; its place follows."""
 
 
 def taint_key(text: str) -> str:
@@ -139,7 +141,7 @@ def _is_open(stops: Iterable[Stop]) -> bool:
 
 
 def _out_of_place(stops: Iterable[Stop]) -> str:
-    return next((f"is not where its volume is: {stop.about}" for stop in stops if stop.code == VOLUME_ZONE), "")
+    return next((f"{ELSEWHERE}{stop.about}" for stop in stops if stop.code == VOLUME_ZONE), "")
 
 
 def _without(resource: str) -> Callable[[NodeObject], str]:

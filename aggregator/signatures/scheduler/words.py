@@ -10,7 +10,7 @@ from aggregator.cluster.amounts import amount_text
 from aggregator.cluster.objects import Pod
 from aggregator.model import Evidence, RuledOut
 from aggregator.scheduling import stops
-from aggregator.scheduling.candidates import KEPT, of_control_plane, of_purpose, says_lost
+from aggregator.scheduling.candidates import ELSEWHERE, KEPT, of_control_plane, of_purpose, says_lost
 from aggregator.scheduling.cause import FRAGMENTATION, Cause, Survey
 from aggregator.scheduling.stops import Stop
 from aggregator.scheduling.volumes import volume_needs
@@ -193,13 +193,21 @@ def _ruled_out(seen: Survey, found: Cause) -> Iterator[RuledOut]:
     for code, count in sorted(found.others.items()):
         if code != found.code:
             yield RuledOut(code, f"stops only {count:,} of {counted(meant)} meant for it")
-    kept = {name: why for name, why in seen.meant.aside.items() if why.startswith(KEPT)}
-    if kept and found.code != stops.TAINT:
-        taints = [why.removeprefix(KEPT) for why in kept.values()]
-        whose = "the control plane" if all(map(of_control_plane, taints)) else "others"
-        because = f"never meant for it: {counted(len(kept))} kept for {whose} ({taints[0]})"
-        yield RuledOut(stops.TAINT, because)
-    others = [(name, why) for name, why in seen.meant.aside.items() if name not in kept]
-    if others and found.code != stops.NODE_AFFINITY:
-        because = f"never meant for it: {counted(len(others))} ({others[0][0]} {others[0][1]})"
-        yield RuledOut(stops.NODE_AFFINITY, because)
+    yield from _never_meant(seen, found)
+
+
+def _never_meant(seen: Survey, found: Cause) -> Iterator[RuledOut]:
+    """Nodes that are left aside, by what kept them."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, why in seen.meant.aside.items():
+        code = stops.TAINT if why.startswith(KEPT) else stops.NODE_AFFINITY
+        groups.setdefault(stops.VOLUME_ZONE if why.startswith(ELSEWHERE) else code, []).append((name, why))
+    for code, nodes in sorted(groups.items()):
+        name, why = nodes[0]
+        told = f"{name} {why}"
+        if code == stops.TAINT:
+            taints = [each.removeprefix(KEPT) for _, each in nodes]
+            whose = "the control plane" if all(map(of_control_plane, taints)) else "others"
+            told = f"kept for {whose}: {taints[0]}"
+        if code != found.code:
+            yield RuledOut(code, f"never meant for it: {counted(len(nodes))} ({told})")
