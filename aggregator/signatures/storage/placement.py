@@ -14,7 +14,7 @@ from enum import StrEnum
 from aggregator.cluster.amounts import amounts_text
 from aggregator.cluster.objects import NodeObject, NodeTerm, Pod, PodSpec
 from aggregator.cluster.state import ClusterState
-from aggregator.cluster.zones import Kind, Place, is_zone_key, place_of
+from aggregator.cluster.zones import Kind, Place, is_zone_key, place_of, zone_of
 from aggregator.messages import scheduling
 from aggregator.model import Evidence, RuledOut, Severity
 from aggregator.scheduling.candidates import says_lost
@@ -68,10 +68,19 @@ class _Mismatch:
     """Each volume by itself could be used somewhere, and all of them together nowhere."""
     there: tuple[_Excluded, ...]
     """Nodes of the place."""
+    out: dict[_Out, list[str]]
+    """Their names, by what keeps them out."""
     unlabelled: tuple[tuple[str, str], ...]
     """Nodes in the same zone that lack the label which the volume asks for: name and key."""
     elsewhere: Counter[str]
     """Nodes that the pod may use, by zone."""
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The cause: the place, but of volumes that are local to nodes what happened to those, zone by zone."""
+        if self.place.kind is not Kind.NODE:
+            return self.place.kind.value, *self.place.values
+        return (self.place.kind.value, self.there[0].kind, zone_of(self.there[0].node)) if self.there else ("gone",)
 
 
 _Key = tuple[Terms, int, str]
@@ -120,7 +129,7 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
     if not isinstance(memory, _Memory):
         memory = state.derived[_NAME] = _Memory()
     memory.current(view, topology)
-    told: Counter[_Key] = Counter()
+    told: Counter[tuple[str, ...]] = Counter()
     waiting = [each for each in state.waiting.items() if each[1].claims]
     for key, pod in sorted(waiting, key=lambda each: (each[1].created, each[0])):
         if pod.gates or pod.deleted or age(view, pod.created) < thresholds.pending_warning_s:
@@ -133,8 +142,8 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
             memory.judged[alike] = _mismatch(view, topology, pod, pinned, thresholds)
         found = memory.judged[alike]
         if found is not None and not _contradicted(pod, found):
-            told[alike] += 1
-            yield _case(view, pod, pinned, found, thresholds, in_full=told[alike] <= _IN_FULL)
+            told[found.about] += 1
+            yield _case(view, pod, pinned, found, thresholds, in_full=found.apart or told[found.about] <= _IN_FULL)
 
 
 def _mismatch(
@@ -163,7 +172,10 @@ def _mismatch(
     place = place_of(culprits[0].terms)
     terms = frozenset(each.terms for each in culprits)
     unlabelled = () if not alone else tuple(_unlabelled(view, topology, culprits, place))
-    return _Mismatch(place, terms, not alone, tuple(there), unlabelled, elsewhere)
+    out: dict[_Out, list[str]] = {}
+    for each in there:
+        out.setdefault(each.kind, []).append(each.node.name)
+    return _Mismatch(place, terms, not alone, tuple(there), out, unlabelled, elsewhere)
 
 
 def _open(view: ClusterView, topology: Topology, standing: Fit, one: Pinned, thresholds: Thresholds) -> bool:
@@ -226,10 +238,10 @@ def _contradicted(pod: Pod, found: _Mismatch) -> bool:
 def _case(
     view: ClusterView, pod: Pod, pinned: list[Pinned], found: _Mismatch, thresholds: Thresholds, *, in_full: bool
 ) -> Case:
-    """`in_full`: with all that a finding says; of many pods of one template the oldest speak for the others."""
+    """`in_full`: with all that a finding says; of many pods of one place the oldest speak for the others."""
     waits = age(view, pod.created)
     culprits = [each for each in pinned if each.terms in found.culprits]
-    about = ("apart", culprits[0].claim.key) if found.apart else (found.place.kind.value, *found.place.values)
+    about = ("apart", culprits[0].claim.key) if found.apart else found.about
     objects = (
         f"Pod/{pod.key}",
         *(f"PersistentVolumeClaim/{each.claim.key}" for each in culprits),
@@ -238,7 +250,7 @@ def _case(
     severity = Severity.CRITICAL if waits >= thresholds.pending_critical_s else Severity.WARNING
     if not in_full:
         return Case(ZONE_MISMATCH, about, "", objects, (), severity=severity, weight=waits, since=pod.created)
-    lost = [each.node.name for each in found.there if each.kind == _Out.LOST]
+    lost = found.out.get(_Out.LOST, [])
     return Case(
         ZONE_MISMATCH,
         about,
@@ -303,15 +315,12 @@ def _evidence(view: ClusterView, pod: Pod, culprits: list[Pinned], found: _Misma
 
 def _remedies(pod: Pod, found: _Mismatch) -> Iterator[str]:
     room = amounts_text(pod.spec.requests)
-    by_kind: dict[_Out, list[str]] = {}
-    for each in found.there:
-        by_kind.setdefault(each.kind, []).append(each.node.name)
     if found.apart:
         yield "Bring the volumes to one place with snapshots: WaitForFirstConsumer would have made them in one."
         return
-    if cordoned := by_kind.get(_Out.CORDONED):
+    if cordoned := found.out.get(_Out.CORDONED):
         yield f"Uncordon a node there, if it may take pods again: {_some(cordoned)}."
-    if lost := by_kind.get(_Out.LOST):
+    if lost := found.out.get(_Out.LOST):
         yield f"Bring back {_some(lost)}."
     if found.unlabelled:
         name, key = found.unlabelled[0]
@@ -321,7 +330,7 @@ def _remedies(pod: Pod, found: _Mismatch) -> Iterator[str]:
     else:
         where = f"in {found.place}" if found.place.kind is Kind.ZONE else f"on {found.place}"
         yield f"Have a node {where} that the pod may use, with {room} free (its pool may have been scaled to none)."
-    if tainted := by_kind.get(_Out.TAINTED):
+    if tainted := found.out.get(_Out.TAINTED):
         yield f"Let the pod tolerate the taint of {_some(tainted)}, if it may run there."
 
 
