@@ -130,6 +130,16 @@ def facts(finding: Finding, kind: str) -> list[str]:
     return named
 
 
+def shared(cause: Finding, effect: Finding, edges: Iterable[Edge] = EDGES) -> tuple[str, ...]:
+    """What the two have in common that makes the one explain the other; empty: a signature says so by itself."""
+    found: dict[str, None] = {}
+    for edge in edges:
+        if (edge.cause, edge.effect) == (cause.code, effect.code):
+            theirs = set(facts(cause, edge.kind))
+            found |= dict.fromkeys(each for each in facts(effect, edge.kind) if each in theirs)
+    return tuple(found)
+
+
 # -- the shape of the whole ------------------------------------------------------------------------------------------
 
 

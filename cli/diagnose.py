@@ -43,16 +43,21 @@ _NODE_FOLDER = re.compile(r"(?:^|/)nodes/([^/]+)/")
 
 def run(arguments: argparse.Namespace) -> int:
     """Diagnose a bundle and print what was found; the exit status is that of the contract."""
-    try:
-        with open_bundle(Path(arguments.bundle)) as bundle:
-            report = diagnose(bundle)
-    except BundleError as error:
-        raise CliError(UNREADABLE, str(error)) from error
+    report = of_path(arguments.bundle)
     if arguments.format == "json":
         emit_json(diagnosis_json(report))
     else:
         emit(report_text(report, look(sys.stdout, os.environ), verbose=arguments.verbose))
     return report.status
+
+
+def of_path(path: str) -> Report:
+    """Everything that can be said of the bundle there. Raises CliError where it cannot be read at all."""
+    try:
+        with open_bundle(Path(path)) as bundle:
+            return diagnose(bundle)
+    except BundleError as error:
+        raise CliError(UNREADABLE, str(error)) from error
 
 
 def diagnose(

@@ -14,7 +14,7 @@ UNREADABLE = 3
 USAGE = 64
 """The command line is wrong. Not 2, as argparse has it: that is a critical finding."""
 NOT_FOUND = 66
-"""No such node or zone."""
+"""No such node, zone or finding."""
 UNAVAILABLE = 69
 """The aggregator could not be reached or started."""
 CANNOT_CREATE = 73
@@ -28,13 +28,13 @@ BROKEN_PIPE = 141
 
 HELP = """\
 exit status:
-  0    done; for findings and diagnose: nothing above info
-  1    a finding of severity warning stands (findings, diagnose); a part ended by itself (up); something could not
-       come back (whatif)
-  2    a critical finding stands (findings, diagnose)
-  3    the input could not be read at all (diagnose, classify, whatif)
+  0    done; for findings, diagnose and explain: nothing above info
+  1    a finding of severity warning stands (findings, diagnose, explain); a part ended by itself (up); something could
+       not come back (whatif)
+  2    a critical finding stands (findings, diagnose, explain)
+  3    the input could not be read at all (diagnose, explain, classify, whatif)
   64   the command line is wrong
-  66   no such node or zone
+  66   no such node, zone or finding
   69   the aggregator cannot be reached or started
   73   the place to write to is taken or not writable
   74   the output could not be written

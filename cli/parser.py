@@ -27,6 +27,7 @@ _MODULES = {
     "nodes": "cli.commands",
     "node": "cli.commands",
     "findings": "cli.commands",
+    "explain": "cli.explain",
     "diagnose": "cli.diagnose",
     "collect": "cli.collect",
     "classify": "cli.classify",
@@ -76,7 +77,7 @@ def _build(wanted: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nodetell {__version__}", help="print the version")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
-    roles, questions = (_up, _agent, _aggregator, _sensor), (_nodes, _node, _findings, _whatif)
+    roles, questions = (_up, _agent, _aggregator, _sensor), (_nodes, _node, _findings, _explain, _whatif)
     for add in (*roles, *questions, _diagnose, _collect, _classify, _version):
         add(commands, wanted)
     return parser
@@ -114,6 +115,7 @@ examples:
   nodetell diagnose prod-a.tar.gz      a diagnosis of an evidence bundle, without any server
   nodetell collect prod-a.tar.gz       an evidence bundle of this host
   nodetell findings --watch            what an aggregator finds, as it happens
+  nodetell explain ID                  one finding as a story: cause, evidence, what to do
 """
 
 
@@ -304,6 +306,22 @@ def _findings(commands: Any, _wanted: str) -> None:
     parser.add_argument("--watch", action="store_true", help="go on with each that appears, changes or resolves")
     parser.add_argument("--all", action="store_true", help="also those that are resolved")
     parser.add_argument("--verbose", action="store_true", help="what follows from another finding in full, too")
+    _client(parser)
+
+
+def _explain(commands: Any, _wanted: str) -> None:
+    parser = _add(
+        commands,
+        "explain",
+        "tell the story of a finding: symptom, cause, evidence, what to do, when it is over",
+        "Tells one incident as a story: what suffers, what explains it link by link, on what evidence, what it is not, "
+        "what to do first, and how to see that it is over. Of an aggregator, or of an evidence bundle where one is "
+        "named. The exit status tells the worst finding of the chain.",
+        "  nodetell explain sched-volume-zone-1a2b3c4d\n  nodetell explain sched.volume_zone prod-a.tar.gz\n"
+        "  nodetell explain mtu prod-a.tar.gz --format json | jq -r '.what_to_do_first[]'",
+    )
+    parser.add_argument("id", metavar="ID", help="id or code of a finding, or its beginning")
+    parser.add_argument("bundle", metavar="BUNDLE", nargs="?", help="a bundle, in place of an aggregator")
     _client(parser)
 
 

@@ -14,6 +14,8 @@ _FACTS = 24
 """So many facts are shown as evidence of one finding."""
 _NAMED = 6
 """So many nodes or objects are named; of the others, the number is said."""
+_ALIKE = 3
+"""So many consequences of one code are told below their cause; of the others, the number is said."""
 
 
 def report_text(report: Report, look: Look, *, verbose: bool = False) -> str:
@@ -24,8 +26,7 @@ def report_text(report: Report, look: Look, *, verbose: bool = False) -> str:
     lines = wrap(f"{where}{iso(report.at)}: {_counts(standing)}", look.width)
     for record, below in _chains(standing):
         lines += ["", *finding_text(record, look, verbose=verbose)]
-        for depth, consequence in below:
-            lines += ["", *_consequence_text(consequence, depth, look, verbose=verbose)]
+        lines += _consequences(below, look, verbose=verbose)
     if over:
         lines += ["", look.style("Resolved", "bold")]
         lines += [line for record in over for line in resolved_text(record, look)]
@@ -84,7 +85,7 @@ def finding_text(record: Record, look: Look, indent: str = "", *, verbose: bool 
     lines = [_head(record, look, indent), *wrap(finding.summary, look.width, inner)]
     lines += _life(record, look, inner)
     if finding.objects:
-        lines += wrap(f"concerns {_some(finding.objects)}", look.width, inner, inner + "  ")
+        lines += wrap(f"concerns {some(finding.objects)}", look.width, inner, inner + "  ")
     facts = finding.evidence if verbose else finding.evidence[:_FACTS]
     rows = _evidence(facts, look, inner + "  ")
     if len(facts) < len(finding.evidence):
@@ -100,21 +101,40 @@ def finding_text(record: Record, look: Look, indent: str = "", *, verbose: bool 
     return lines
 
 
-def _consequence_text(record: Record, depth: int, look: Look, *, verbose: bool) -> list[str]:
-    indent = "  " * depth
-    if verbose:
-        return [f"{indent}which causes", *finding_text(record, look, indent, verbose=True)]
-    lines = [f"{indent}which causes", _head(record, look, indent)]
-    lines += wrap(record.finding.summary, look.width, indent + "  ")
-    folded = f"{_number(len(record.finding.evidence), 'fact')}: --verbose shows more"
-    return [*lines, *wrap(folded, look.width, indent + "  ")]
+def _consequences(below: Sequence[tuple[int, Record]], look: Look, *, verbose: bool) -> list[str]:
+    """What follows from a root: how much, then each in short; of many of one code the first ones, unless `verbose`."""
+    if not below:
+        return []
+    lines = ["", *wrap(f"which causes {_counts([record for _, record in below])}", look.width, "  ")]
+    folded: dict[tuple[int, str], int] = {}
+    for depth, record in below:
+        indent = "  " * (depth + 1)
+        if verbose:
+            lines += ["", *finding_text(record, look, indent, verbose=True)]
+            continue
+        place = depth, record.finding.code
+        folded[place] = folded.get(place, 0) + 1
+        if folded[place] <= _ALIKE:
+            lines += [_head(record, look, indent), *wrap(record.finding.summary, look.width, indent + "  ")]
+            lines += wrap(f"id {record.finding.id}{_besides(record)}", look.width, indent + "  ", indent + "    ")
+    for (depth, code), count in folded.items():
+        if count > _ALIKE:
+            more = f"and {count - _ALIKE:,} more {code}: --verbose shows them"
+            lines += wrap(more, look.width, "  " * (depth + 1))
+    return lines
+
+
+def _besides(record: Record) -> str:
+    """That it has other causes, too: it stands below the first."""
+    others = len(record.finding.caused_by) - 1
+    return f", and {_number(others, 'other cause')}" if others > 0 else ""
 
 
 def _head(record: Record, look: Look, indent: str) -> str:
     """Severity, code and nodes: the line the eye looks for."""
     finding = record.finding
     word = look.style(finding.severity.word.upper(), finding.severity.word)
-    nodes = f" on {clean(_some(finding.nodes))}" if finding.nodes else ""
+    nodes = f" on {clean(some(finding.nodes))}" if finding.nodes else ""
     return f"{indent}{word} {look.style(clean(finding.code), 'bold')} ({finding.stage.value}){nodes}"
 
 
@@ -130,7 +150,7 @@ def resolved_text(record: Record, look: Look) -> list[str]:
     """One line on a finding that is over."""
     finding = record.finding
     because = f" ({record.because})" if record.because else ""
-    text = f"{iso(record.resolved or 0.0)} {finding.code} on {_some(finding.nodes)}: {finding.summary}{because}"
+    text = f"{iso(record.resolved or 0.0)} {finding.code} on {some(finding.nodes)}: {finding.summary}{because}"
     return wrap(text, look.width, "  ", "    ")
 
 
@@ -138,7 +158,7 @@ def event_text(kind: str, at: float, record: Record, look: Look) -> str:
     """What became of a finding: in full when it is new, its head and summary otherwise."""
     stamp = look.style(iso(at), "dim")
     if kind == "resolved":
-        what = f"{clean(record.finding.code)} on {clean(_some(record.finding.nodes))}"
+        what = f"{clean(record.finding.code)} on {clean(some(record.finding.nodes))}"
         lines = [f"{stamp} {look.style('resolved', 'good')} {what}"]
     elif kind == "changed":
         lines = [f"{stamp} changed", _head(record, look, ""), *wrap(record.finding.summary, look.width, "  ")]
@@ -160,7 +180,8 @@ def _bullets(texts: Sequence[str], look: Look, indent: str, *, numbered: bool) -
     return lines
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first of several names, and how many more there are."""
     if len(names) <= _NAMED:
         return ", ".join(names)
     return f"{', '.join(names[: _NAMED - 1])} and {len(names) - _NAMED + 1:,} more"
@@ -196,7 +217,7 @@ def coverage_text(gaps: Sequence[Gap], look: Look) -> list[str]:
     lines = []
     for (signal, status, because, remedy), same in groups.items():
         nodes = sorted({gap.node for gap in same if gap.node})
-        where = "" if not nodes else f" on {_some(nodes)}" if len(nodes) <= _NAMED else f" on {len(nodes):,} nodes"
+        where = "" if not nodes else f" on {some(nodes)}" if len(nodes) <= _NAMED else f" on {len(nodes):,} nodes"
         reason = because if len(nodes) > 1 else same[0].because
         lines += wrap(f"{signal} {status}{where}: {reason}", look.width, "  ", "    ")
         if remedy:

@@ -36,9 +36,12 @@ class Report:
     def status(self) -> int:
         """Exit status: the worst of what stands."""
         standing = (record.finding.severity for record in self.records if record.resolved is None)
-        return {Severity.INFO: OK, Severity.WARNING: WARNING, Severity.CRITICAL: CRITICAL}[
-            max(standing, default=Severity.INFO)
-        ]
+        return status_of(max(standing, default=Severity.INFO))
+
+
+def status_of(worst: Severity) -> int:
+    """Exit status where nothing is worse than this."""
+    return {Severity.INFO: OK, Severity.WARNING: WARNING, Severity.CRITICAL: CRITICAL}[worst]
 
 
 def iso(at: float) -> str:
