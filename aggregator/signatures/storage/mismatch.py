@@ -59,13 +59,14 @@ class Mismatch:
     """Nodes in the same zone that lack the label which the volume asks for: name and key."""
     elsewhere: Counter[str]
     """Nodes that the pod may use, by zone."""
+    about: tuple[str, ...]
+    """The cause: the place, but of volumes that are local to nodes what happened to those, zone by zone."""
 
-    @property
-    def about(self) -> tuple[str, ...]:
-        """The cause: the place, but of volumes that are local to nodes what happened to those, zone by zone."""
-        if self.place.kind is not Kind.NODE:
-            return self.place.kind.value, *self.place.values
-        return (self.place.kind.value, self.there[0].kind, zone_of(self.there[0].node)) if self.there else ("gone",)
+
+def _about(place: Place, there: list[Excluded]) -> tuple[str, ...]:
+    if place.kind is not Kind.NODE:
+        return place.kind.value, *place.values
+    return (place.kind.value, there[0].kind, zone_of(there[0].node)) if there else (place.kind.value, "gone")
 
 
 class Judge:
@@ -105,6 +106,7 @@ class Judge:
             out,
             self._unlabelled(culprits, place) if alone else (),
             elsewhere,
+            _about(place, there),
         )
 
     def _elsewhere(self, standing: Fit, there: frozenset[str]) -> Counter[str]:

@@ -116,7 +116,7 @@ def _case(
 ) -> Case:
     """`in_full`: with all that a finding says; of many pods of one place the oldest speak for the others."""
     waits = age(view, pod.created)
-    culprits = [each for each in pinned if each.terms in found.culprits]
+    culprits = pinned if len(pinned) == 1 else [each for each in pinned if each.terms in found.culprits]
     about = ("apart", culprits[0].claim.key) if found.apart else found.about
     objects = (
         f"Pod/{pod.key}",
