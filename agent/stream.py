@@ -48,6 +48,8 @@ PROOF_RETRY_MAX_S = 900.0
 DISTRUST_S = 60.0
 DISTRUST_MAX_S = 3_600.0
 """After a stall on a proven path, proofs are not believed for a time: another connection may take another way."""
+CLOCK_INTERVAL_S = 30.0
+"""The host's clock is told so often, beside what is sent anyway."""
 _FRAME_BYTES = 14
 """gRPC's (5) and HTTP/2's (9) framing of a message."""
 _REFUSALS = frozenset(
@@ -105,6 +107,11 @@ class _Link:
     last_of_update: int | None = None
     """seq of the last piece of the update under way, once it is sent."""
     proven: bool = False
+    answered: int = 1
+    """seq that was acknowledged last; Welcome acknowledges Hello."""
+    answered_at: float = 0.0
+    clock_due: float = 0.0
+    """When the host's clock is to be told next."""
 
     def window_open(self, size: int) -> bool:
         """A message of `size` bytes may be sent."""
@@ -217,7 +224,8 @@ class Stream:
             call = agent_pb2_grpc.AgentServiceStub(connection).Connect()  # type: ignore[no-untyped-call]  # generated
             try:
                 welcome = await self._greet(call)
-                link = self._link = _Link(loop.time(), loop.time())
+                now = loop.time()
+                link = self._link = _Link(now, now, answered_at=now)
                 self._due = True
                 self._signal.set()
                 event(
@@ -350,6 +358,9 @@ class Stream:
 
     async def _send(self, call: Any, link: _Link, message: agent_pb2.AgentMessage) -> None:
         loop = asyncio.get_running_loop()
+        if not link.unacknowledged and loop.time() >= link.clock_due:
+            link.clock_due = loop.time() + CLOCK_INTERVAL_S
+            message.clock.CopyFrom(self._clock_reading(link, loop.time()))
         size = message.ByteSize() + _FRAME_BYTES
         link.seq = message.seq
         link.last_sent = loop.time()
@@ -360,6 +371,13 @@ class Stream:
                 await call.write(message)
         except TimeoutError:
             raise _no_acknowledgement(self._settings.ack_timeout_s) from None
+
+    def _clock_reading(self, link: _Link, now: float) -> agent_pb2.ClockReading:
+        """What goes out now: nothing waits before it, so that what it takes is the way's time and nobody's else."""
+        held_us = round((now - link.answered_at) * 1e6)
+        return agent_pb2.ClockReading(
+            now_unix_us=round(self._wall() * 1e6), acknowledged=link.answered, held_us=held_us
+        )
 
     def _reading(self) -> Reading:
         reading = self._source.reading()
@@ -385,6 +403,7 @@ class Stream:
 
     def _take_ack(self, link: _Link, seq: int) -> None:
         link.acknowledged(seq)
+        link.answered, link.answered_at = seq, asyncio.get_running_loop().time()
         if self.ledger.under_way and link.last_of_update is not None and seq >= link.last_of_update:
             link.last_of_update = None
             self.ledger.acknowledged()

@@ -20,6 +20,8 @@ from nodetell.logs import event
 from nodetell.v1 import agent_pb2, operator_pb2
 
 from aggregator import engine, probing
+from aggregator.clock_offset import ClockSample
+from aggregator.clocks import Clocks
 from aggregator.cluster.metrics_history import MetricsHistory
 from aggregator.cluster.state import ClusterState
 from aggregator.convert import gap_from_coverage, iso_time, milliseconds
@@ -65,6 +67,9 @@ class ApiView(Protocol):
 
     def current_until(self, now: float) -> float:
         """Up to when they are current by the API server's clock, where it is `now` by the aggregator's."""
+
+    def clock_offset_s(self) -> float | None:
+        """The API server's clock less the aggregator's; None: not known."""
 
     def unread(self) -> Mapping[str, str]:
         """Why, by resource that is not read at present."""
@@ -131,6 +136,7 @@ class Fleet:
         self._hosts: dict[str, NodeState] = {}
         """Nodes whose facts are known."""
         self._judgement = engine.Judgement()
+        self._clocks = Clocks(self._thresholds.clock_offset_s, clock, monotonic)
         self._started, self._started_mono = clock(), monotonic()
         self._awaited = {node for record in book.standing.values() for node in record.finding.nodes}
         """Nodes that findings of an earlier life name and that were not heard in this one."""
@@ -196,6 +202,11 @@ class Fleet:
             known.state.touch(now_unix_ms / 1000)
             self._hear(known)
 
+    def measured(self, node: str, sample: ClockSample) -> None:
+        """The clock of the agent's host was read."""
+        if node in self.nodes:
+            self._clocks.add(node, sample)
+
     def instruction(self, node: str, instance: bytes) -> agent_pb2.Instruction | None:
         """What the agent is to be told next; None: nothing."""
         part = self._director.next_part(node, instance)
@@ -260,6 +271,7 @@ class Fleet:
     def _evaluate(self) -> list[Transition]:
         now = self._clock()
         presence = self._presence()
+        self._clocks.settle(self._hosts, self._api.clock_offset_s() if self._api is not None else None)
         view = self.view()
         self._arrange_probing(view, presence)
         judgement = self._judge(view, self._thresholds)
@@ -324,6 +336,7 @@ class Fleet:
                 del self.nodes[name]
                 self._director.gone(name)
                 self._hosts.pop(name, None)
+                self._clocks.forget(name)
             elif quiet > settings.silent_after_s:
                 silent[name] = f"not heard since {iso_time(node.heard_at)}"
         if now - self._started_mono > settings.forget_after_s:
@@ -344,6 +357,7 @@ class Fleet:
             gaps.append(Gap("", "store", "damaged", self._store.notice))
         if self._api is not None:
             gaps += self._api.gaps()
+        gaps += self._clocks.gaps()
         gaps += self._judgement.verdict.gaps
         for name in sorted(self._hosts):
             gaps += [gap_from_coverage(name, coverage) for coverage in self._hosts[name].coverage()]
@@ -364,6 +378,7 @@ class Fleet:
     @staticmethod
     def _summary(name: str, node: Node, findings: Mapping[str, int]) -> operator_pb2.NodeSummary:
         state = node.state
+        clock = state.clock_offset
         return operator_pb2.NodeSummary(
             node=name,
             connected=node.connected,
@@ -377,6 +392,10 @@ class Fleet:
             coalesced_updates=state.coalesced_updates,
             dropped_samples=state.dropped_samples,
             findings=findings.get(name, 0),
+            clock_offset_us=round(clock.offset_s * 1e6) if clock is not None else None,
+            clock_bound_us=round(clock.bound_s * 1e6) if clock is not None else 0,
+            clock_measured_unix_ms=milliseconds(clock.at) if clock is not None else 0,
+            clock_from_most=clock is not None and clock.from_most,
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from nodetell.logs import event
 from nodetell.names import node_name_problem
 from nodetell.v1 import agent_pb2, agent_pb2_grpc
 
+from aggregator.clock_offset import ClockSample, sample_of
 from aggregator.node_state import UpdateError
 from aggregator.reassembly import ProtocolError, Reassembler
 
@@ -52,6 +54,10 @@ class Sink(Protocol):
 
     def heard(self, node: str, now_unix_ms: int) -> None:
         """The agent is alive and nothing changed; `now_unix_ms` by its host's clock."""
+        ...
+
+    def measured(self, node: str, sample: ClockSample) -> None:
+        """The clock of the agent's host was read."""
         ...
 
     def instruction(self, node: str, instance: bytes) -> agent_pb2.Instruction | None:
@@ -105,6 +111,10 @@ class _Stream:
     """Waiting for the agent, and so free to be interrupted."""
     replaced_by: str = ""
     """Peer of a newer stream of the same node."""
+    answered: int = 0
+    """seq that was acknowledged last."""
+    answered_mono: float = 0.0
+    """When that went out, by the monotonic clock."""
 
     def replace(self, peer: str) -> None:
         """End this stream because `peer` has opened a newer one."""
@@ -125,9 +135,17 @@ class _Seat:
 class AgentService(agent_pb2_grpc.AgentServiceServicer):
     """The two calls of AgentService."""
 
-    def __init__(self, sink: Sink, clock: Callable[[], float], *, idle_timeout_s: float = IDLE_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        clock: Callable[[], float],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+    ) -> None:
         self._sink = sink
         self._clock = clock
+        self._monotonic = monotonic
         self._idle_timeout_s = idle_timeout_s
         self._instance = os.urandom(16)
         self._seats: dict[str, _Seat] = {}
@@ -252,6 +270,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         welcome = agent_pb2.Welcome(
             protocol=min(PROTOCOL, hello.protocol), resume=resume, instance=self._instance, version=__version__
         )
+        stream.answered, stream.answered_mono = 1, self._monotonic()
         await context.write(agent_pb2.AggregatorMessage(welcome=welcome))
 
     # -- listening -------------------------------------------------------------------------------------------------
@@ -278,6 +297,8 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
             stream.listening = False
             if message is None:
                 return
+            if message.HasField("clock"):
+                self._measure(stream, message.clock)
             if message.seq != seq + 1:
                 raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, f"message {message.seq} after message {seq}")
             seq = message.seq
@@ -296,7 +317,16 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
                 raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, "a second Hello")
             # A body this version does not know is acknowledged like any other: a later agent may send it.
             await self._instruct(stream, context)
+            stream.answered, stream.answered_mono = seq, self._monotonic()
             await context.write(agent_pb2.AggregatorMessage(ack=agent_pb2.Ack(seq=seq)))
+
+    def _measure(self, stream: _Stream, reading: agent_pb2.ClockReading) -> None:
+        """When the last acknowledgement went out is known; a reading that follows on another one says nothing."""
+        if reading.acknowledged != stream.answered:
+            return
+        sample = sample_of(reading, answered=stream.answered_mono, received=self._monotonic(), clock=self._clock())
+        if sample is not None:
+            self._sink.measured(stream.hello.node, sample)
 
     async def _instruct(self, stream: _Stream, context: Any) -> None:
         """One instruction, before the acknowledgement that it is waiting for.

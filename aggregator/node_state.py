@@ -132,6 +132,20 @@ class Delta:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class ClockOffset:
+    """What the host's clock shows beside another one, measured over the agent's stream."""
+
+    offset_s: float
+    """By how much it is ahead."""
+    bound_s: float
+    """The true offset differs from that by no more: half the round trip, and what clocks may drift since."""
+    at: float
+    """When it was measured, seconds since the epoch by the aggregator's clock."""
+    from_most: bool = False
+    """Beside what most hosts show, for the aggregator's clock is the wrong one; otherwise beside the aggregator's."""
+
+
 @dataclass(slots=True)
 class _Checkpoint:
     """All counters as they were from `at` to `until`."""
@@ -177,6 +191,8 @@ class NodeState:
         """Grows whenever an item may have changed."""
         self.derived: dict[str, object] = {}
         """What others have worked out from this state, each under a name of its own and with what it rests on."""
+        self.clock_offset: ClockOffset | None = None
+        """None: not measured, or not lately."""
         self.coalesced_updates = 0
         self.dropped_samples = 0
         self._schemas: dict[int, Names] = {}

@@ -19,6 +19,7 @@ from nodetell.v1 import agent_pb2, agent_pb2_grpc
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.reading import Block, Reading
+from aggregator.clock_offset import ClockSample
 from aggregator.ingest import AgentService, server_options
 from aggregator.node_state import NodeState, UpdateError
 
@@ -40,6 +41,7 @@ class MemorySink:
     """Updates to refuse from now on."""
     delay: Callable[[str], float] = lambda _node: 0.0
     fail: Exception | None = None
+    samples: list[tuple[str, ClockSample]] = field(default_factory=list)
     instructions: list[agent_pb2.Instruction] = field(default_factory=list)
     """What agents are still to be told."""
 
@@ -64,6 +66,9 @@ class MemorySink:
         assert node
         assert now_unix_ms > 0
         self.heartbeats += 1
+
+    def measured(self, node: str, sample: ClockSample) -> None:
+        self.samples.append((node, sample))
 
     def instruction(self, node: str, instance: bytes) -> agent_pb2.Instruction | None:
         assert (node, instance) in self.connected

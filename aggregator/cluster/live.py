@@ -44,6 +44,10 @@ class LiveCluster:
         """Up to when the objects are current by the API server's clock, where it is `now` by the aggregator's."""
         return self._watch.api_time(self._watch.current_until(now))
 
+    def clock_offset_s(self) -> float | None:
+        """The API server's clock less the aggregator's, 0 where they differ by less than 2 s; None: not known."""
+        return self._watch.clock_offset_s()
+
     def unread(self) -> Mapping[str, str]:
         """Why, by resource that is not read at present."""
         stale = self._watch.stale()

@@ -43,10 +43,17 @@ class ServerTime:
         offset = (said + 0.5) - (asked_at + now) / 2
         self._samples.append(_Sample(offset, now - self._monotonic()))
 
+    def known(self) -> bool:
+        """It has answered since our own clock was set, and said what time it is."""
+        return bool(self._offsets())
+
     def offset_s(self) -> float:
         """Its clock less ours; 0 where they are alike or nothing is known. The median of several answers, so that a
         single one by a proxy or from a server whose clock is wrong does not count."""
-        drift = self._clock() - self._monotonic()
-        offsets = [sample.offset_s for sample in self._samples if abs(sample.drift_s - drift) < _STEP_S]
+        offsets = self._offsets()
         offset = median(offsets) if offsets else 0.0
         return offset if abs(offset) > _RESOLUTION_S else 0.0
+
+    def _offsets(self) -> list[float]:
+        drift = self._clock() - self._monotonic()
+        return [sample.offset_s for sample in self._samples if abs(sample.drift_s - drift) < _STEP_S]

@@ -138,6 +138,10 @@ class ClusterWatch:
         """What the API server's clock shows at `now` by ours; the same where they differ by less than 2 s."""
         return now + self._api.time.offset_s()
 
+    def clock_offset_s(self) -> float | None:
+        """The API server's clock less ours, as `api_time` has it; None: it has not been heard."""
+        return self._api.time.offset_s() if self._api.time.known() else None
+
     def gaps(self) -> list[Gap]:
         """What may not be read with the rule that allows it, and what cannot be, and why."""
         gaps = [gap for standing in self.standings() if (gap := self._gap(standing)) is not None]

@@ -1,21 +1,27 @@
 """Nodes whose clock is wrong: tokens and certificates are from the future there, or out of date.
 
-A pure function of the joined view.
+Two sources tell: what the aggregator measures over the agent's stream, and the kernel's own estimate, where a daemon
+gives it one. A clock that nobody disciplines and that nobody has measured may be right. A pure function of the view.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import ceil
+from statistics import median
 
 from aggregator.model import Evidence, Finding, Stage, Verdict
-from aggregator.node_state import NodeState
+from aggregator.node_state import ClockOffset, NodeState
 from aggregator.signatures.case import Case, gather
 from aggregator.signatures.code import Code
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
 CLOCK_SKEW = "node.clock_skew"
+_HARM = "tokens and certificates are refused as not yet valid or out of date"
+MOST_NODES = 3
+"""So many clocks that are most of all and wrong alike have one cause."""
 
 CODES = {
     entry.code: entry
@@ -32,40 +38,95 @@ CODES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """A clock that is off by too much."""
+
+    node: str
+    offset_s: float
+    """By how much it is ahead."""
+    clause: str
+    """What is wrong with it."""
+    evidence: tuple[Evidence, ...]
+
+
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
-    """A finding for each node whose clock is off by too much."""
-    return Verdict(gather(view.cluster, _cases(view, thresholds), CODES))
+    """A finding for each node whose clock is off by too much; one for all where that is most of them, and alike."""
+    skews = [skew for name, host in view.hosts.items() if (skew := skew_of(name, host, thresholds)) is not None]
+    return Verdict(gather(view.cluster, _cases(skews, len(view.hosts), thresholds), CODES))
 
 
-def _cases(view: ClusterView, thresholds: Thresholds) -> Iterator[Case]:
-    for name, host in view.hosts.items():
-        item = host.items.get("clock")
-        if item is None or not item.clock.HasField("offset_us"):
-            continue
-        wrong = wrong_clock(host, thresholds)
-        if abs(item.clock.offset_us) <= thresholds.clock_offset_s * 1e6 or not wrong:
-            continue
+def _cases(skews: list[Skew], hosts: int, thresholds: Thresholds) -> Iterator[Case]:
+    middle = median(skew.offset_s for skew in skews) if skews else 0.0
+    alike = {skew.node for skew in skews if abs(skew.offset_s - middle) <= thresholds.clock_offset_s}
+    shared = len(alike) >= MOST_NODES and 2 * len(alike) > hosts
+    for skew in skews:
+        together = shared and skew.node in alike
+        which = f"the clocks of {len(alike):,} of {hosts:,} nodes are off alike: that" if together else "the clock"
         yield Case(
             CLOCK_SKEW,
-            (name,),
-            f"the clock of {name} {wrong}: tokens and certificates are refused as not yet valid or out of date",
+            ("most nodes",) if together else (skew.node,),
+            f"{which} of {skew.node} {skew.clause}: {_HARM}",
             (),
-            (Evidence(name, "clock.offset", name, round(item.clock.offset_us / 1e6, 1), "s", "adjtimex", host.at),),
-            nodes=(name,),
+            skew.evidence,
+            nodes=(skew.node,),
             stage=Stage.RISK,
         )
 
 
+def skew_of(name: str, host: NodeState, thresholds: Thresholds) -> Skew | None:
+    """What is wrong with the clock of a host; None: nothing, or nobody can tell."""
+    limit = thresholds.clock_offset_s
+    measured, item = host.clock_offset, host.items.get("clock")
+    kernel_s = item.clock.offset_us / 1e6 if item is not None and item.clock.HasField("offset_us") else None
+    if measured is not None and abs(measured.offset_s) - measured.bound_s > limit:
+        offset_s, clause = measured.offset_s, f"is {_off(measured.offset_s)} {_beside(measured)}"
+        if kernel_s is not None and abs(kernel_s) > limit:
+            clause += f", {_off(kernel_s)} by its kernel's own estimate"
+        elif item is not None:
+            said = "synchronized" if item.clock.synchronized else "not synchronized"
+            clause += f"; its kernel calls it {said}"
+    elif kernel_s is not None and abs(kernel_s) > limit:
+        offset_s, clause = kernel_s, f"is {_off(kernel_s)} by its kernel's own estimate"
+        if measured is not None:
+            clause += f", and right to {_bound(abs(measured.offset_s) + measured.bound_s)} {_beside(measured)}"
+    else:
+        return None
+    return Skew(name, offset_s, clause, tuple(_evidence(name, host, measured, kernel_s)))
+
+
+def _off(offset_s: float) -> str:
+    return f"{abs(offset_s):,.0f} s {'fast' if offset_s > 0 else 'slow'}"
+
+
+def _beside(measured: ClockOffset) -> str:
+    whose = "what most nodes show" if measured.from_most else "the aggregator's"
+    return f"beside {whose} (measured to {_bound(measured.bound_s)})"
+
+
+def _bound(seconds: float) -> str:
+    """Rounded up, so that it holds, and coarse, so that it seldom changes."""
+    return f"within {ceil(seconds * 10) / 10:.1f} s"
+
+
+def _evidence(name: str, host: NodeState, measured: ClockOffset | None, kernel_s: float | None) -> Iterator[Evidence]:
+    if measured is not None:
+        yield Evidence(name, "clock.measured", name, round(measured.offset_s, 1), "s", "agent stream", measured.at)
+    if kernel_s is not None:
+        yield Evidence(name, "clock.offset", name, round(kernel_s, 1), "s", "adjtimex", host.at)
+
+
 def wrong_clock(host: NodeState | None, thresholds: Thresholds) -> str:
     """What is wrong with the clock of a host, as a clause; empty: nothing that is known."""
-    item = host.items.get("clock") if host is not None else None
-    if item is None:
+    if host is None:
         return ""
-    clock = item.clock
-    offset_s = clock.offset_us / 1e6 if clock.HasField("offset_us") else 0.0
-    if abs(offset_s) > thresholds.clock_offset_s:
-        return f"is {abs(offset_s):.0f} s {'fast' if offset_s > 0 else 'slow'}"
-    return "" if clock.synchronized else "is not synchronized"
+    skew = skew_of(host.name, host, thresholds)
+    if skew is not None:
+        return skew.clause
+    measured, item = host.clock_offset, host.items.get("clock")
+    if measured is not None and abs(measured.offset_s) + measured.bound_s <= thresholds.clock_offset_s:
+        return ""
+    return "is not synchronized" if item is not None and not item.clock.synchronized else ""
 
 
 def suffered(findings: Iterable[Finding]) -> list[Finding]:

@@ -25,9 +25,13 @@ class Api:
     objects: ClusterState = field(default_factory=ClusterState)
     metrics: MetricsHistory = field(default_factory=MetricsHistory)
     away_since: float | None = None
+    clock_offset: float | None = None
 
     def current_until(self, now: float) -> float:
         return now if self.away_since is None else self.away_since
+
+    def clock_offset_s(self) -> float | None:
+        return self.clock_offset
 
     def unread(self) -> Mapping[str, str]:
         return {} if self.away_since is None else dict.fromkeys(RESOURCES, AWAY)

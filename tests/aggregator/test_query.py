@@ -37,6 +37,9 @@ class Api:
     def current_until(self, now: float) -> float:
         return now
 
+    def clock_offset_s(self) -> float | None:
+        return None
+
     def unread(self) -> Mapping[str, str]:
         return {}
 

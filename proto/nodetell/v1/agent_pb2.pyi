@@ -22,16 +22,28 @@ class PathProof(_message.Message):
     def __init__(self, padding: _Optional[bytes] = ...) -> None: ...
 
 class AgentMessage(_message.Message):
-    __slots__ = ("seq", "hello", "chunk", "heartbeat")
+    __slots__ = ("seq", "hello", "chunk", "heartbeat", "clock")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
     seq: int
     hello: Hello
     chunk: Chunk
     heartbeat: Heartbeat
-    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    clock: ClockReading
+    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., clock: _Optional[_Union[ClockReading, _Mapping]] = ...) -> None: ...
+
+class ClockReading(_message.Message):
+    __slots__ = ("now_unix_us", "acknowledged", "held_us")
+    NOW_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    HELD_US_FIELD_NUMBER: _ClassVar[int]
+    now_unix_us: int
+    acknowledged: int
+    held_us: int
+    def __init__(self, now_unix_us: _Optional[int] = ..., acknowledged: _Optional[int] = ..., held_us: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol", "node", "instance", "version", "last_update", "now_unix_ms")

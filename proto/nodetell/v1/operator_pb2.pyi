@@ -36,7 +36,7 @@ class ListNodesResponse(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[NodeSummary, _Mapping]]] = ..., aggregator_version: _Optional[str] = ...) -> None: ...
 
 class NodeSummary(_message.Message):
-    __slots__ = ("node", "connected", "agent_version", "facts_at_unix_ms", "heard_at_unix_ms", "links", "disks", "volumes", "coverage_gaps", "coalesced_updates", "dropped_samples", "findings", "ready", "zone", "cordoned")
+    __slots__ = ("node", "connected", "agent_version", "facts_at_unix_ms", "heard_at_unix_ms", "links", "disks", "volumes", "coverage_gaps", "coalesced_updates", "dropped_samples", "findings", "ready", "zone", "cordoned", "clock_offset_us", "clock_bound_us", "clock_measured_unix_ms", "clock_from_most")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +52,10 @@ class NodeSummary(_message.Message):
     READY_FIELD_NUMBER: _ClassVar[int]
     ZONE_FIELD_NUMBER: _ClassVar[int]
     CORDONED_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_OFFSET_US_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_BOUND_US_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_MEASURED_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FROM_MOST_FIELD_NUMBER: _ClassVar[int]
     node: str
     connected: bool
     agent_version: str
@@ -67,7 +71,11 @@ class NodeSummary(_message.Message):
     ready: str
     zone: str
     cordoned: bool
-    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., agent_version: _Optional[str] = ..., facts_at_unix_ms: _Optional[int] = ..., heard_at_unix_ms: _Optional[int] = ..., links: _Optional[int] = ..., disks: _Optional[int] = ..., volumes: _Optional[int] = ..., coverage_gaps: _Optional[int] = ..., coalesced_updates: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., findings: _Optional[int] = ..., ready: _Optional[str] = ..., zone: _Optional[str] = ..., cordoned: _Optional[bool] = ...) -> None: ...
+    clock_offset_us: int
+    clock_bound_us: int
+    clock_measured_unix_ms: int
+    clock_from_most: bool
+    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., agent_version: _Optional[str] = ..., facts_at_unix_ms: _Optional[int] = ..., heard_at_unix_ms: _Optional[int] = ..., links: _Optional[int] = ..., disks: _Optional[int] = ..., volumes: _Optional[int] = ..., coverage_gaps: _Optional[int] = ..., coalesced_updates: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., findings: _Optional[int] = ..., ready: _Optional[str] = ..., zone: _Optional[str] = ..., cordoned: _Optional[bool] = ..., clock_offset_us: _Optional[int] = ..., clock_bound_us: _Optional[int] = ..., clock_measured_unix_ms: _Optional[int] = ..., clock_from_most: _Optional[bool] = ...) -> None: ...
 
 class GetNodeRequest(_message.Message):
     __slots__ = ("node",)
