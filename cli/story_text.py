@@ -74,7 +74,9 @@ def _chain(chain: Sequence[Step], records: Mapping[str, Record], look: Look) -> 
         record = records.get(step.finding.id)
         began = iso(step.finding.since) or (iso(record.first_seen) if record is not None else "")
         when = f" {began}" if began else ""
-        how = f"; both are about {some(step.shared)}" if step.shared else "; the same signature found both" * (number > 1)
+        how = (
+            f"; both are about {some(step.shared)}" if step.shared else "; the same signature found both" * (number > 1)
+        )
         text = f"{number}.{when} {step.finding.code} ({step.finding.stage.value}){how}"
         lines += wrap(text, look.width, _INDENT, _INDENT + "   ")
         if 1 < number < len(chain):
