@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from aggregator.causes import link
+from aggregator.causes import EDGES, Edge, link
 from aggregator.cluster.objects import NodeObject
 from aggregator.model import Finding, Gap, Verdict, report_order
 from aggregator.node_state import NodeState
@@ -78,7 +78,10 @@ def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
 
 
 def judge(
-    view: ClusterView, thresholds: Thresholds, signatures: tuple[tuple[str, Signature], ...] = SIGNATURES
+    view: ClusterView,
+    thresholds: Thresholds,
+    signatures: tuple[tuple[str, Signature], ...] = SIGNATURES,
+    edges: Iterable[Edge] = EDGES,
 ) -> Judgement:
     """The same, with the origin of each finding."""
     judgement = Judgement()
@@ -95,7 +98,7 @@ def judge(
             judgement.verdict.gaps.extend(_gap(name, reason, node) for node, reason in left_out.items())
         judgement.verdict.gaps.extend(verdict.gaps)
         _add(verdict.findings, name, found, judgement)
-    linked = link(found.values())
+    linked = link(found.values(), edges)
     judgement.verdict.gaps += linked.gaps
     judgement.verdict.findings = report_order(clock.suffered(linked.findings))
     return judgement

@@ -17,8 +17,9 @@ from nodetell import __version__
 from nodetell.logs import configure, event
 
 from aggregator.findings import FindingBook
-from aggregator.fleet import Fleet
+from aggregator.fleet import Fleet, Judge
 from aggregator.ingest import add_agent_service, server_options
+from aggregator.installed import installed
 from aggregator.query import add_operator_service
 from aggregator.settings import AggregatorSettings, is_loopback, state_directory
 from aggregator.store import Store, StoreError
@@ -54,6 +55,7 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
             path_mtu=settings.path_mtu,
             thresholds=settings.thresholds,
             api=api,
+            judge=_with_installed(),
         )
         async with _running(api):
             return await _serve(settings, fleet, stop, ready, "memory" if directory is None else str(directory))
@@ -66,6 +68,17 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
 
 class _KubeMissingError(Exception):
     """The API server must be asked, and nobody says who we are."""
+
+
+def _with_installed() -> Judge:
+    """The built-in signatures and those that the operator has installed, which are logged."""
+    found = installed()
+    for added in found.added:
+        event(_log, logging.INFO, "signature_added", signature=added.name, source=added.source)
+    for refused in found.refused:
+        facts = {"signature": refused.name, "source": refused.source, "reason": refused.because}
+        event(_log, logging.ERROR, "signature_refused", **facts)
+    return found.judge
 
 
 def _api(settings: AggregatorSettings) -> LiveCluster | None:

@@ -25,8 +25,8 @@ from aggregator.cluster.lists import damage, load
 from aggregator.cluster.objects import NodeObject
 from aggregator.cluster.state import RESOURCES, ClusterState
 from aggregator.convert import gap_from_coverage
-from aggregator.engine import evaluate
 from aggregator.findings import Record
+from aggregator.installed import installed
 from aggregator.model import Gap
 from aggregator.node_state import NodeState, UpdateError
 from aggregator.signatures.thresholds import Thresholds
@@ -68,7 +68,7 @@ def diagnose(
     """Everything that can be said of a bundle."""
     joined = join(bundle, make_collectors)
     view, limits = joined.view, thresholds or Thresholds()
-    verdict = evaluate(view, replace(limits, window_s=max(limits.window_s, joined.last_interval_s)))
+    verdict = installed().judge(view, replace(limits, window_s=max(limits.window_s, joined.last_interval_s))).verdict
     gaps = joined.gaps + [
         gap_from_coverage(name, each) for name, state in view.hosts.items() for each in state.coverage()
     ]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from agent.hosts.bundle import open_bundle
-from aggregator.model import Gap, Verdict
-from aggregator.signatures.thresholds import Thresholds
+from aggregator.engine import Judgement
+from aggregator.model import Gap
 from aggregator.view import ClusterView
 from cli.diagnose import diagnose
 from cli.report import Report, diagnosis_json
@@ -175,11 +175,11 @@ def test_of_each_signal_it_is_known_what_it_was_read_from() -> None:
 def test_all_lists_of_the_last_snapshot_are_in_the_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[ClusterView] = []
 
-    def noticed(view: ClusterView, _: Thresholds) -> Verdict:
+    def noticed(view: ClusterView, *_: object) -> Judgement:
         seen.append(view)
-        return Verdict()
+        return Judgement()
 
-    monkeypatch.setattr("cli.diagnose.evaluate", noticed)
+    monkeypatch.setattr("aggregator.engine.judge", noticed)
     pod = {"metadata": {"name": "p", "namespace": "x"}, "spec": {"nodeName": "a"}, "status": {"phase": "Running"}}
     kube = {
         "nodes.json": nodes_list(node_object("a", "a")),
