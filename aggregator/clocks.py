@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import median
+from statistics import median_low
 
 from aggregator.clock_offset import WINDOW_S, ClockSample, OffsetWindow
 from aggregator.model import Gap
@@ -117,7 +117,7 @@ def reference(offsets_s: list[float], api_offset_s: float | None, tolerance_s: f
     """
     if not offsets_s:
         return Reference()
-    middle = median(offsets_s)
+    middle = median_low(offsets_s)
     alike = sum(1 for offset in offsets_s if abs(offset - middle) <= tolerance_s)
     if abs(middle) <= tolerance_s or 2 * alike <= len(offsets_s):
         return Reference()

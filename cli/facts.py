@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 from nodetell.v1 import facts_pb2, operator_pb2
 
+from cli.clock_text import offset_json
 from cli.report import Json, iso
 
 
@@ -76,6 +77,9 @@ def summary_json(summary: operator_pb2.NodeSummary) -> Json:
     document = plain(summary)
     document["facts_at"] = iso(document.pop("facts_at_unix_ms") / 1000) or None
     document["heard_at"] = iso(document.pop("heard_at_unix_ms") / 1000) or None
+    for name in [name for name in document if name.startswith("clock_")]:
+        del document[name]
+    document["clock"] = offset_json(summary)
     return document
 
 

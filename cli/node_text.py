@@ -10,6 +10,7 @@ from nodetell.v1 import facts_pb2, operator_pb2
 from aggregator.convert import gap_from_coverage
 from aggregator.histogram import quantile
 from aggregator.model import Gap
+from cli.clock_text import offset_sentence, offset_words
 from cli.facts import Change, HostFacts
 from cli.render import coverage_text
 from cli.report import iso
@@ -39,6 +40,7 @@ def nodes_text(nodes: Sequence[operator_pb2.NodeSummary], now: float, look: Look
             _ready(node),
             node.zone,
             _ago(now - node.heard_at_unix_ms / 1000) if node.heard_at_unix_ms else "never",
+            offset_words(node),
             node.agent_version,
             str(node.links),
             str(node.disks),
@@ -54,6 +56,7 @@ def nodes_text(nodes: Sequence[operator_pb2.NodeSummary], now: float, look: Look
         "READY",
         "ZONE",
         "HEARD",
+        "CLOCK",
         "VERSION",
         ">LINKS",
         ">DISKS",
@@ -301,15 +304,15 @@ def _usage(facts: HostFacts) -> list[str]:
 
 
 def _clock(facts: HostFacts) -> list[str]:
-    clock = facts.first("clock")
+    clock, measured = facts.first("clock"), offset_sentence(facts.summary)
     if clock is None:
-        return []
+        return [f"clock: {measured}"] if measured else []
     text = "clock: synchronized" if clock.synchronized else "clock: not synchronized"
     if clock.HasField("offset_us"):
         text += f", offset {clock.offset_us / 1000:g} ms"
     if clock.HasField("max_error_us"):
         text += f", error at most {clock.max_error_us / 1000:g} ms"
-    return [text]
+    return [f"{text}; {measured}" if measured else text]
 
 
 def _agent(facts: HostFacts) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil
-from statistics import median
+from statistics import median_low
 
 from aggregator.model import Evidence, Finding, Stage, Verdict
 from aggregator.node_state import ClockOffset, NodeState
@@ -57,7 +57,7 @@ def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
 
 
 def _cases(skews: list[Skew], hosts: int, thresholds: Thresholds) -> Iterator[Case]:
-    middle = median(skew.offset_s for skew in skews) if skews else 0.0
+    middle = median_low(skew.offset_s for skew in skews) if skews else 0.0
     alike = {skew.node for skew in skews if abs(skew.offset_s - middle) <= thresholds.clock_offset_s}
     shared = len(alike) >= MOST_NODES and 2 * len(alike) > hosts
     for skew in skews:

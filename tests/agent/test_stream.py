@@ -140,6 +140,47 @@ def test_pace_is_kept_within_bounds() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("ahead_s", [0.0, -47.9, 3600.0])
+def test_the_host_s_clock_is_measured_beside_what_is_sent_anyway(
+    monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    monkeypatch.setattr(stream_module, "CLOCK_INTERVAL_S", 0.5)
+
+    async def scenario() -> None:
+        sink, source = MemorySink(), Source(host_with(40))
+        async with serving(sink) as server:
+            proxy = Proxy(server)
+            async with proxy.running() as target:
+                stream = new_stream(target, source, wall=lambda: time.time() + ahead_s, prove=proof_passes)
+                async with running(stream):
+                    await until(lambda: len(sink.samples) >= 3)
+                    for salt in range(1, 6):
+                        source.now = host_with(40, salt)
+                        await until(lambda: sink.knows(NODE, source.now))
+        assert 3 <= len(sink.samples) < sink.heartbeats + len(sink.taken)
+        for node, sample in sink.samples:
+            assert node == NODE
+            assert abs(sample.offset_s - ahead_s) <= sample.bound_s + 0.001
+            assert sample.bound_s < 0.5
+        assert min(sample.bound_s for _, sample in sink.samples) < 0.05
+
+    asyncio.run(scenario())
+
+
+def test_an_older_aggregator_is_told_and_does_not_mind() -> None:
+    async def scenario() -> None:
+        async with scripted(["welcome", "ack 2"]) as (target, heard), running(new_stream(target, Source(host_with(1)))):
+            await until(lambda: len(heard) >= 3)
+            hello, first, *rest = heard
+            assert not hello.HasField("clock")
+            assert first.clock.acknowledged == 1
+            assert abs(first.clock.now_unix_us / 1e6 - time.time()) < 5
+            assert first.clock.held_us < 5_000_000
+            assert not any(message.HasField("clock") for message in rest)
+
+    asyncio.run(scenario())
+
+
 # -- small messages, one at a time ---------------------------------------------------------------------------------
 
 keys = st.text(min_size=1, max_size=60)

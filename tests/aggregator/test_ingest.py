@@ -131,6 +131,43 @@ def test_a_later_agent_is_answered_in_our_version() -> None:
     against(scenario)
 
 
+def test_a_clock_is_measured_only_by_the_acknowledgement_that_it_follows_on() -> None:
+    def reading(acknowledged: int, held_us: int = 0) -> dict[str, Any]:
+        now = round((time.time() - 30) * 1e6)
+        clock = agent_pb2.ClockReading(now_unix_us=now, acknowledged=acknowledged, held_us=held_us)
+        return {"clock": clock, "heartbeat": agent_pb2.Heartbeat(now_unix_ms=5)}
+
+    async def scenario(target: str, sink: MemorySink) -> None:
+        async with client(target) as one:
+            await one.hello()
+            for nonsense in (0, 7, 1, 2**64 - 1):
+                await one.send(**reading(nonsense))
+                assert (await one.read()).ack.seq == one.seq
+            assert not sink.samples
+            await one.send(**reading(one.seq, held_us=60_000_000))  # it was not away for so long
+            await one.read()
+            assert not sink.samples
+            await one.send(**reading(one.seq))
+            await one.read()
+            ((node, sample),) = sink.samples
+            assert node == "node-1"
+            assert abs(sample.offset_s + 30) <= sample.bound_s + 0.01
+            assert sample.bound_s < 1
+
+    against(scenario)
+
+
+def test_an_older_agent_s_clock_is_not_measured() -> None:
+    async def scenario(target: str, sink: MemorySink) -> None:
+        async with client(target) as one:
+            await one.hello()
+            await one.send(heartbeat=agent_pb2.Heartbeat(now_unix_ms=5))
+            assert (await one.read()).ack.seq == 2
+            assert not sink.samples
+
+    against(scenario)
+
+
 def test_resume_goes_on_where_the_acknowledgement_was() -> None:
     async def scenario(target: str, _sink: MemorySink) -> None:
         async with client(target) as one:

@@ -144,6 +144,7 @@ def host() -> operator_pb2.GetNodeResponse:
         summary=operator_pb2.NodeSummary(
             node="node-a", connected=True, agent_version="0.1.0", facts_at_unix_ms=round(AT * 1000),
             heard_at_unix_ms=round(AT * 1000), links=12, disks=2, volumes=1, coverage_gaps=1, findings=2,
+            clock_offset_us=-12_510_000, clock_bound_us=415, clock_measured_unix_ms=round(AT * 1000) - 9_000,
         ),
         facts=facts,
         changes=[
