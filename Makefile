@@ -58,6 +58,10 @@ $(py) -m grpc_tools.protoc -Iproto --python_out="$(1)" --pyi_out="$(1)" $(patsub
 $(py) -m grpc_tools.protoc -Iproto --grpc_python_out="$(1)" nodetell/v1/agent.proto nodetell/v1/operator.proto
 endef
 
+.PHONY: docs
+docs: $(has_run) ## the page of codes and thresholds, anew from their tables
+	@$(py) -m cli.signatures > docs/thresholds.md
+
 .PHONY: proto
 proto: $(has_dev) ## the stubs beside the .proto files, anew
 	@rm -f proto/nodetell/v1/*_pb2.py proto/nodetell/v1/*_pb2.pyi proto/nodetell/v1/*_pb2_grpc.py

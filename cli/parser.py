@@ -31,6 +31,7 @@ _MODULES = {
     "diagnose": "cli.diagnose",
     "collect": "cli.collect",
     "classify": "cli.classify",
+    "signatures": "cli.signatures",
     "whatif": "cli.whatif",
     "version": "cli.version",
 }
@@ -78,7 +79,7 @@ def _build(wanted: str) -> argparse.ArgumentParser:
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     roles, questions = (_up, _agent, _aggregator, _sensor), (_nodes, _node, _findings, _explain, _whatif)
-    for add in (*roles, *questions, _diagnose, _collect, _classify, _version):
+    for add in (*roles, *questions, _diagnose, _collect, _classify, _signatures, _version):
         add(commands, wanted)
     return parser
 
@@ -395,6 +396,17 @@ def _classify(commands: Any, _wanted: str) -> None:
     )
     parser.add_argument(
         "file", metavar="FILE", nargs="?", default="-", help="where the messages are; - is standard input (default: -)"
+    )
+
+
+def _signatures(commands: Any, _wanted: str) -> None:
+    _add(
+        commands,
+        "signatures",
+        "list what is diagnosed, with which numbers, and when it is over; needs no server",
+        "Lists all codes with their meaning, stage, default severity and clear condition, all thresholds with meaning, "
+        "unit, default and source, and what is installed besides (entry points nodetell.signatures).",
+        "  nodetell signatures\n  nodetell signatures --format json | jq -r '.codes[].code'",
     )
 
 
