@@ -99,6 +99,7 @@ def _grants(settings: AgentSettings, host: Host) -> list[str]:
         signals.SENSOR.name: os.path.exists(settings.collectors.sensor_socket),
         signals.PROBE_DIRECTORY.name: bool(settings.collectors.probe_directories),
         signals.PROBE_PORT.name: bool(settings.path_mtu.port),
+        signals.ETCD_METRICS.name: bool(settings.collectors.etcd_metrics_url),
     }
     given = grants(host) if isinstance(host, LiveHost) else []
     return given + [name for name, has in set_here.items() if has]

@@ -37,6 +37,7 @@ class Edge:
 _CLAIM = "PersistentVolumeClaim"
 _VOLUME = "PersistentVolume"
 _POD = "Pod"
+_API_SERVER = "ApiServer"
 
 EDGES: tuple[Edge, ...] = (
     Edge("node.lost", "storage.zone_mismatch", NODE),
@@ -63,6 +64,22 @@ EDGES: tuple[Edge, ...] = (
     Edge("storage.stale_attachment", "storage.io_error_readonly", _VOLUME),
     Edge("storage.io_error_readonly", "storage.mount_failed_fs", _VOLUME),
     Edge("storage.io_error_readonly", "crash.permission_fs", _POD),
+    Edge("disk.noisy_neighbour", "cp.etcd_slow_fsync", DEVICE),
+    Edge("disk.noisy_neighbour", "disk.slow_fsync", DEVICE),
+    Edge("cp.etcd_slow_fsync", "cp.saturation", NODE),
+    Edge("cp.etcd_slow_fsync", "cp.leader_lost", NODE),
+    Edge("cp.saturation", "cp.lease_renew_failed", _API_SERVER),
+    Edge("cp.saturation", "cp.leader_lost", _API_SERVER),
+    Edge("cp.saturation", "cp.apf_throttled", _API_SERVER),
+    Edge("cp.saturation", "cp.apiserver_timeout", _API_SERVER),
+    Edge("cp.apiserver_latency", "cp.lease_renew_failed", _API_SERVER),
+    Edge("cp.apiserver_latency", "cp.apf_throttled", _API_SERVER),
+    Edge("cp.apiserver_latency", "cp.apiserver_timeout", _API_SERVER),
+    Edge("cp.api_traffic_surge", "cp.apf_throttled", _API_SERVER),
+    Edge("cp.api_traffic_surge", "cp.lease_renew_failed", _API_SERVER),
+    Edge("cp.api_traffic_surge", "cp.apiserver_timeout", _API_SERVER),
+    Edge("cp.webhook_timeout", "cp.apiserver_timeout", _API_SERVER),
+    Edge("cp.apiserver_timeout", "cp.lease_renew_failed", _API_SERVER),
 )
 
 

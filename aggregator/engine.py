@@ -18,11 +18,11 @@ from aggregator.model import Finding, Gap, Verdict, report_order
 from aggregator.node_state import NodeState
 from aggregator.signatures import (
     clock,
+    control_plane_saturation,
     crash_loop,
     mtu_mismatch,
     node_health,
     scheduler_stuck,
-    slow_fsync,
     storage_gravity,
 )
 from aggregator.signatures.thresholds import Thresholds
@@ -32,7 +32,7 @@ Signature = Callable[[ClusterView, Thresholds], Verdict]
 
 SIGNATURES: tuple[tuple[str, Signature], ...] = (
     ("mtu_mismatch", mtu_mismatch.evaluate),
-    ("slow_fsync", slow_fsync.evaluate),
+    ("control_plane_saturation", control_plane_saturation.evaluate),
     ("node_health", node_health.evaluate),
     ("clock", clock.evaluate),
     ("crash_loop", crash_loop.evaluate),

@@ -32,7 +32,7 @@ from aggregator.probing import Director
 from aggregator.settings import FleetSettings, PathMtuSettings
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.store import Store
-from aggregator.view import ClusterView
+from aggregator.view import ClusterView, Outage
 
 _log = logging.getLogger("nodetell.aggregator")
 
@@ -70,6 +70,9 @@ class ApiView(Protocol):
 
     def clock_offset_s(self) -> float | None:
         """The API server's clock less the aggregator's; None: not known."""
+
+    def outage(self, now: float) -> Outage | None:
+        """Since when the API server has not answered; None: it does."""
 
     def unread(self) -> Mapping[str, str]:
         """Why, by resource that is not read at present."""
@@ -319,7 +322,8 @@ class Fleet:
         """Hosts and API objects as they are now."""
         now = self._clock()
         current = self._api.current_until(now) if self._api is not None else now
-        return ClusterView(self._cluster, self._hosts, self._objects, current, self._metrics)
+        outage = self._api.outage(now) if self._api is not None else None
+        return ClusterView(self._cluster, self._hosts, self._objects, current, self._metrics, outage)
 
     async def _commit(self, transitions: list[Transition], waiting: list[asyncio.Future[None]]) -> None:
         await self._store.commit(transitions)

@@ -12,6 +12,17 @@ from aggregator.node_state import NodeState
 
 
 @dataclass(frozen=True, slots=True)
+class Outage:
+    """The API server does not answer."""
+
+    since: float
+    """Seconds since the epoch, by the clock of the one who asks."""
+    seconds: float
+    """How long that is ago."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterView:
     """The joined view at one moment."""
 
@@ -26,6 +37,8 @@ class ClusterView:
 
     metrics: MetricsHistory = field(default_factory=MetricsHistory)
     """What the API server says of itself; empty where that is not read."""
+    outage: Outage | None = None
+    """None: the API server answers, or is not asked."""
 
     @property
     def nodes(self) -> Mapping[str, NodeObject]:

@@ -31,6 +31,7 @@ from aggregator.model import Gap
 from aggregator.node_state import NodeState, UpdateError
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
+from cli import api_history
 from cli.exits import UNREADABLE, CliError
 from cli.render import report_text
 from cli.report import Report, diagnosis_json
@@ -86,20 +87,24 @@ class Joined:
     gaps: list[Gap]
     """What of the bundle could not be read."""
     last_interval_s: float
-    """Time between the last two snapshots of a host, of all hosts the longest; 0 where there is only one."""
+    """Time between the last two snapshots of a host, or of the API server's metrics, the longest of all; 0 where there
+    is only one."""
 
 
 def join(bundle: Bundle, make_collectors: Callable[[], Sequence[Collector]] = collectors) -> Joined:
     """All hosts taken through all snapshots, with the last snapshot's objects."""
     last = bundle.snapshots[-1]
-    objects, gaps = _objects(last)
+    objects, gaps = _objects(bundle.snapshots)
     gaps += [_problem_gap(problem) for problem in bundle.problems]
     gaps += _damaged_lists(bundle.snapshots)
     names, name_gaps = _node_names((name for snapshot in bundle.snapshots for name in snapshot.hosts), objects.nodes)
     gaps += name_gaps
     history = _History(bundle.snapshots, names, make_collectors)
     gaps += history.gaps
-    return Joined(ClusterView(bundle.cluster, history.states, objects, last.at), gaps, history.last_interval_s)
+    figures = api_history.metrics(bundle.snapshots)
+    gaps += figures.gaps
+    view = ClusterView(bundle.cluster, history.states, objects, last.at, figures.history)
+    return Joined(view, gaps, max(history.last_interval_s, figures.last_interval_s))
 
 
 # -- hosts ---------------------------------------------------------------------------------------------------------
@@ -165,9 +170,10 @@ class _History:
 # -- cluster objects -----------------------------------------------------------------------------------------------
 
 
-def _objects(snapshot: Snapshot) -> tuple[ClusterState, list[Gap]]:
-    """What the API server has in a snapshot, and what in its lists is damaged."""
-    state, decoder = ClusterState(), Decoder()
+def _objects(snapshots: Sequence[Snapshot]) -> tuple[ClusterState, list[Gap]]:
+    """What the API server has in the last snapshot, and what in its lists is damaged."""
+    state, decoder, snapshot = ClusterState(), Decoder(), snapshots[-1]
+    api_history.note_leases(snapshots, state, decoder)
     gaps: list[Gap] = []
     for resource in RESOURCES:
         if (data := snapshot.kube.get(resource)) is not None:
@@ -187,7 +193,7 @@ def _damaged_lists(snapshots: Sequence[Snapshot]) -> list[Gap]:
         for resource, data in snapshot.kube.items():
             own = snapshot.kube_from.get(resource, snapshot.name) == snapshot.name
             read = resource in RESOURCES and snapshots[-1].kube.get(resource) is data
-            if own and not read and resource != "apiserver.metrics" and (reason := damage(data)):
+            if own and not read and resource != api_history.METRICS and (reason := damage(data)):
                 because = f"{snapshot.name}/kube/{resource}.json: {reason}"
                 gaps.append(Gap("", f"kube/{resource}", "damaged", because))
     return gaps

@@ -6,6 +6,7 @@ from agent.collectors.base import Collector
 from agent.collectors.clock import ClockCollector
 from agent.collectors.disks import DisksCollector
 from agent.collectors.drops import DropsCollector
+from agent.collectors.etcd import EtcdCollector
 from agent.collectors.fsync import FsyncCollector
 from agent.collectors.host_info import HostInfoCollector
 from agent.collectors.kernel_log import KernelLogCollector
@@ -35,6 +36,7 @@ def collectors(settings: CollectorSettings | None = None, prober: Prober | None 
         ProtocolsCollector(),
         DisksCollector(),
         FsyncCollector(settings.probe_directories, settings.probe_interval_s, sensor),
+        EtcdCollector(settings.etcd_metrics_url),
         VolumesCollector(),
         KernelLogCollector(),
         UsageCollector(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from aggregator.cluster.answers import Cause
 from aggregator.cluster.api_metrics import MetricsParser, Sample
 from aggregator.cluster.credentials import Source
 from aggregator.cluster.intake import ClusterSink
@@ -17,6 +18,7 @@ from aggregator.cluster.state import ClusterState
 from aggregator.cluster.watch import ClusterWatch
 from aggregator.model import Gap
 from aggregator.settings import KubernetesSettings
+from aggregator.view import Outage
 
 
 class LiveCluster:
@@ -48,6 +50,13 @@ class LiveCluster:
         """The API server's clock less the aggregator's, 0 where they differ by less than 2 s; None: not known."""
         return self._watch.clock_offset_s()
 
+    def outage(self, now: float) -> Outage | None:
+        """Since when the API server has not answered, or only with errors of its own; None: it does."""
+        outage = self._watch.outage
+        if outage is None or outage.cause not in (Cause.UNREACHABLE, Cause.FAILED):
+            return None
+        return Outage(outage.since, max(0.0, now - outage.since), outage.reason)
+
     def unread(self) -> Mapping[str, str]:
         """Why, by resource that is not read at present."""
         stale = self._watch.stale()
@@ -60,6 +69,8 @@ class LiveCluster:
                 unread[plural] = stale or f"not read yet: {plural}"
             elif self._watch.is_behind(standing):
                 unread[plural] = stale
+        if problem := self._watch.metrics_problem:
+            unread["metrics"] = f"the API server's metrics cannot be read: {problem}"
         return unread
 
     def gaps(self) -> list[Gap]:

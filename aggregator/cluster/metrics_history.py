@@ -123,6 +123,32 @@ class MetricsHistory:
                 found[labels] = _together(found[labels], new) if labels in found else new
         return found
 
+    def times(self) -> list[float]:
+        """When the samples that are kept were taken, seconds since the epoch, oldest first."""
+        kept = {each.at for process in self._processes for each in process.kept}
+        return sorted(kept | {process.newest.at for process in self._processes})
+
+    def rises_before(self, family: str) -> dict[Labels, Rise]:
+        """Of each counter of a family, what processes had counted when they were first read, since they began. Those
+        that do not say when they began count for no time at all."""
+        found: dict[Labels, Rise] = {}
+        for process in self._processes:
+            first, seconds = process.first()
+            for labels, value in first.counters.get(family, {}).items():
+                new = Rise(value, seconds)
+                found[labels] = _sum(found[labels], new) if labels in found else new
+        return found
+
+    def latencies_before(self, family: str) -> dict[Labels, Latency]:
+        """Of each histogram of a family, likewise."""
+        found: dict[Labels, Latency] = {}
+        for process in self._processes:
+            first, seconds = process.first()
+            for labels, histogram in first.histograms.get(family, {}).items():
+                new = _difference(histogram, None, seconds)
+                found[labels] = _together(found[labels], new) if labels in found else new
+        return found
+
     def levels(self, family: str, age_s: float) -> dict[Labels, float]:
         """Levels of a family as they were at most `age_s` before the newest sample; the highest of all processes."""
         found: dict[Labels, float] = {}
@@ -196,6 +222,11 @@ class _Process:
     @property
     def oldest(self) -> float:
         return self.kept[0].at if self.kept else self.newest.at
+
+    def first(self) -> tuple[Sample, float]:
+        """The oldest sample that is kept, and for how long the process had been counting then; 0: it does not say."""
+        sample = self._sample(self.kept[0]) if self.kept else self.newest
+        return sample, max(0.0, sample.at - self.started) if self.started is not None else 0.0
 
     def add(self, sample: Sample, history_s: float) -> bool:
         """False: it is older than what is known."""

@@ -18,7 +18,7 @@ from typing import Any
 from nodetell.logs import event
 
 from aggregator.cluster.answers import Cause
-from aggregator.cluster.client import ApiClient
+from aggregator.cluster.client import ApiClient, Outage
 from aggregator.cluster.credentials import Source
 from aggregator.cluster.pace import Pace
 from aggregator.cluster.reflector import Reflector, Standing, State
@@ -98,6 +98,16 @@ class ClusterWatch:
     def server(self) -> str:
         """URL of the API server; until credentials could be read, the file where they should be."""
         return self._api.server
+
+    @property
+    def outage(self) -> Outage | None:
+        """Since when nothing has succeeded; None: the last request did."""
+        return self._api.outage
+
+    @property
+    def metrics_problem(self) -> str:
+        """Why its metrics could not be read last; empty: they could, or are not asked for."""
+        return self._scraper.problem if self._scraper is not None else ""
 
     @property
     def synced(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from aggregator.signatures import clock, node_health
 from aggregator.signatures.code import Code
+from aggregator.signatures.control_plane import codes as control_plane
 from aggregator.signatures.crash import codes as crash
 from aggregator.signatures.mtu import codes as mtu
 from aggregator.signatures.scheduler import codes as scheduler
@@ -18,5 +19,6 @@ CODES: Mapping[str, Code] = {
     **crash.CODES,
     **scheduler.CODES,
     **storage.CODES,
+    **control_plane.CODES,
 }
 """By code."""

@@ -1,36 +1,33 @@
 """Slow fsyncs of processes and devices: the tell of control-plane saturation, long before an API request is slow.
 
 The latency is that of the window alone: a histogram since the process started hides the last minutes. Where too few
-calls were made, that is said and no number given.
+calls were made, that is said and no number given. etcd is judged by what was observed on its host; only where nobody
+observes it, by what it says itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.histogram import MIN_CALLS, quantile
 from aggregator.model import Evidence, Finding, Gap, Severity, Stage, Verdict, finding_id
 from aggregator.node_state import NodeState
+from aggregator.signatures.control_plane import neighbour
+from aggregator.signatures.control_plane.codes import CODES, ETCD_SLOW_FSYNC, NOISY_NEIGHBOUR, SLOW_FSYNC
+from aggregator.signatures.control_plane.neighbour import Neighbour, Victim
+from aggregator.signatures.control_plane.pieces import slow_since
 from aggregator.signatures.host_memo import HostMemo
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
 _NAME = "slow_fsync"
-ETCD_SLOW_FSYNC = "cp.etcd_slow_fsync"
-SLOW_FSYNC = "disk.slow_fsync"
 _MOST_SOURCES = 6
-_CLEARS = "the 99th percentile of a whole window is at most the threshold"
-_REMEDIES = {
-    ETCD_SLOW_FSYNC: (
-        "Give etcd a disk of its own with low fsync latency (local NVMe, or a volume class with provisioned IOPS).",
-        "See who else writes to the device, and whether its cloud limits (IOPS, throughput, burst) are reached.",
-    ),
-    SLOW_FSYNC: (
-        "See who else writes to the device, and whether its cloud limits (IOPS, throughput, burst) are reached.",
-    ),
-}
+_TOLD_BY_ETCD = ("etcd.metrics", "http")
+"""How it begins what etcd says of itself was read from."""
+_COMMIT = "commit"
+"""A commit to etcd's database is more than a sync."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,53 +44,137 @@ class _Tail:
 class _Slow:
     """One source of latencies whose tail is over the threshold."""
 
+    key: str
     source: pb.LatencySource
     tail: _Tail
 
 
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     """Findings over every latency histogram of every host: one for etcd and one for all others, by device."""
+    told = hosts(view, thresholds)
+    return Verdict([each for one in told for each in one.findings], [each for one in told for each in one.gaps])
+
+
+def hosts(view: ClusterView, thresholds: Thresholds) -> list[HostSyncs]:
+    """What is said of each host of which there is anything to say, by name of the host."""
     # Taken out while it is worked on: what raises leaves nothing half done behind.
     kept = view.objects.derived.pop(_NAME, None)
-    hosts = kept if isinstance(kept, _Hosts) and kept.judged_by == (view.cluster, thresholds) else _Hosts()
-    hosts.judged_by = view.cluster, thresholds
-    for name, state, _ in hosts.memo.changed(view):
-        hosts.memo.known.pop(name, None)
-        verdict = _of_host(view.cluster, state, thresholds)
-        if verdict.findings or verdict.gaps:
-            hosts.memo.known[name] = verdict
-    hosts.memo.gone(view)
-    view.objects.derived[_NAME] = hosts
-    told = [verdict for _, verdict in sorted(hosts.memo.known.items())]
-    return Verdict([each for one in told for each in one.findings], [each for one in told for each in one.gaps])
+    memo = kept if isinstance(kept, _Hosts) and kept.judged_by == (view.cluster, thresholds) else _Hosts()
+    memo.judged_by = view.cluster, thresholds
+    for name, state, _ in memo.memo.changed(view):
+        memo.memo.known.pop(name, None)
+        told = _of_host(view.cluster, state, thresholds)
+        if told.findings or told.gaps or told.etcd_p99_ms is not None:
+            memo.memo.known[name] = told
+    memo.memo.gone(view)
+    view.objects.derived[_NAME] = memo
+    return [told for _, told in sorted(memo.memo.known.items())]
+
+
+@dataclass(slots=True)
+class HostSyncs:
+    """What the fsyncs of one host say."""
+
+    node: str
+    findings: list[Finding] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    etcd_p99_ms: float | None = None
+    """Of etcd in the window; None: there is none, or too few calls."""
 
 
 @dataclass(slots=True)
 class _Hosts:
-    """What is said of each host of which there is anything to say."""
-
-    memo: HostMemo[Verdict] = field(default_factory=HostMemo)
+    memo: HostMemo[HostSyncs] = field(default_factory=HostMemo)
     judged_by: tuple[str, Thresholds] | None = None
     """Cluster's name and thresholds."""
 
 
-def _of_host(cluster: str, state: NodeState, thresholds: Thresholds) -> Verdict:
-    verdict = Verdict()
+def _of_host(cluster: str, state: NodeState, thresholds: Thresholds) -> HostSyncs:
+    told = HostSyncs(state.name)
     slow: dict[tuple[str, str], list[_Slow]] = {}
-    items = sorted(state.of("latency"), key=lambda item: item.key)
-    logs = {_place(item.latency) for item in items if item.latency.file_class == "wal"}
-    for item in items:
+    for item in _worth_judging(state):
         source = item.latency
-        if logs and _place(source) in logs and source.file_class != "wal":
-            continue  # the write-ahead log is what etcd waits for; its other files would say the same again
         measured = _tail(state, item.key, source, thresholds)
         if isinstance(measured, Gap):
-            verdict.gaps.append(measured)
+            told.gaps.append(measured)
         elif measured is not None:
-            code = ETCD_SLOW_FSYNC if is_etcd(source) else SLOW_FSYNC
-            slow.setdefault((code, source.device or source.mount), []).append(_Slow(source, measured))
-    verdict.findings += [_finding(cluster, state, key, found, thresholds) for key, found in slow.items()]
-    return verdict
+            if is_etcd(source):
+                told.etcd_p99_ms = max(told.etcd_p99_ms or 0.0, measured.p99_ms)
+            if measured.p99_ms > thresholds.fsync_warning_ms:
+                code = ETCD_SLOW_FSYNC if is_etcd(source) else SLOW_FSYNC
+                slow.setdefault((code, source.device or source.mount), []).append(_Slow(item.key, source, measured))
+    blamed = _blame(cluster, state, slow, told, thresholds)
+    for key, found in slow.items():
+        own_doing = [each for each in found if each.key in blamed]  # who keeps others waiting waits as well
+        if rest := [each for each in found if each not in own_doing]:
+            told.findings.append(_finding(cluster, state, key, rest, thresholds))
+    return told
+
+
+def _worth_judging(state: NodeState) -> list[pb.Item]:
+    items = sorted(state.of("latency"), key=lambda item: item.key)
+    items = [item for item in items if item.latency.file_class != _COMMIT]
+    observed = any(is_etcd(item.latency) and not _by_etcd(item.latency) for item in items)
+    logs = {_place(item.latency) for item in items if item.latency.file_class == "wal"}
+    return [
+        item
+        for item in items
+        # The write-ahead log is what etcd waits for; its other files would say the same again.
+        if not (logs and _place(item.latency) in logs and item.latency.file_class != "wal")
+        and not (observed and _by_etcd(item.latency))
+    ]
+
+
+def _by_etcd(source: pb.LatencySource) -> bool:
+    return source.attached_by.startswith(_TOLD_BY_ETCD)
+
+
+def _blame(
+    cluster: str,
+    state: NodeState,
+    slow: dict[tuple[str, str], list[_Slow]],
+    told: HostSyncs,
+    thresholds: Thresholds,
+) -> frozenset[str]:
+    """Who keeps etcd waiting becomes a finding of its own; the keys of his histograms."""
+    for (code, device), found in slow.items():
+        if code != ETCD_SLOW_FSYNC or not found[0].source.device:
+            continue
+        worst = max(found, key=lambda each: each.tail.p99_ms)
+        since = _since(state, worst, thresholds)
+        keys = [worst.key, *(each.key for each in found if each is not worst)]
+        noisy = neighbour.find(state, Victim(keys, worst.source.process, device, since), thresholds)
+        if noisy is not None:
+            told.findings.append(_noisy(cluster, state, noisy, worst.source.process))
+            return noisy.keys
+    return frozenset()
+
+
+def _noisy(cluster: str, state: NodeState, noisy: Neighbour, victim: str) -> Finding:
+    code = CODES[NOISY_NEIGHBOUR]
+    return Finding(
+        id=finding_id(code.code, cluster, state.name, noisy.device),
+        code=code.code,
+        incident=code.incident,
+        stage=Stage.RISK,
+        severity=code.risk,
+        summary=f"On {state.name}: {noisy.process or 'something else'} keeps {victim} waiting for "
+        f"{_device(state, noisy.device)}: {noisy.statement}.",
+        nodes=(state.name,),
+        evidence=noisy.evidence,
+        clears_when=code.clears_when,
+        objects=(_device_object(state, noisy.device),),
+        remediation=code.remediation,
+        since=noisy.since,
+    )
+
+
+def _device_object(state: NodeState, device: str) -> str:
+    return f"Device/{state.name}/{device}"
+
+
+def _since(state: NodeState, slow: _Slow, thresholds: Thresholds) -> float:
+    return slow_since(state, slow.key, slow.source.bounds_us, thresholds.fsync_warning_ms * 1000)
 
 
 def _place(source: pb.LatencySource) -> tuple[str, str, int]:
@@ -107,7 +188,7 @@ def _window(source: pb.LatencySource, thresholds: Thresholds) -> float:
 
 
 def _tail(state: NodeState, key: str, source: pb.LatencySource, thresholds: Thresholds) -> _Tail | Gap | None:
-    """A tail over the threshold; None: it is not, or there is nothing to judge."""
+    """The tail of the window; None: there is nothing to judge."""
     rises = state.rises(key, _window(source, thresholds))
     if rises is None:
         return None
@@ -117,8 +198,6 @@ def _tail(state: NodeState, key: str, source: pb.LatencySource, thresholds: Thre
         return None  # nobody asked for an fsync: nothing to judge, and nothing missing
     p99 = quantile(source.bounds_us, counts, 0.99)
     if p99 is not None:
-        if p99 / 1000 <= thresholds.fsync_warning_ms:
-            return None
         return _Tail(calls, seconds, (quantile(source.bounds_us, counts, 0.5) or 0.0) / 1000, p99 / 1000)
     because = f"{_who(source)}: not enough calls: {calls} in {seconds:g} s, {MIN_CALLS} are needed for a tail"
     return Gap(state.name, "fsync", "degraded", because)
@@ -133,10 +212,11 @@ def _finding(
     critical = code == ETCD_SLOW_FSYNC and tail.p99_ms > thresholds.fsync_critical_ms
     measured = f"median {tail.p50_ms:.1f} ms, {tail.calls} calls in {tail.seconds:g} s"
     more = f" {len(found) - 1} more on it are slow, too." if len(found) > 1 else ""
+    whole = neighbour.whole_disk(state, source.device)
     return Finding(
         id=finding_id(code, cluster, state.name, place),
         code=code,
-        incident="control_plane_saturation",
+        incident=CODES[code].incident,
         stage=Stage.RISK,
         severity=Severity.CRITICAL if critical else Severity.WARNING,
         summary=f"On {state.name}: the 99th percentile of {_who(source)} on {_device(state, source.device)} "
@@ -144,9 +224,16 @@ def _finding(
         f"({measured}).{more}",
         nodes=(state.name,),
         evidence=tuple(evidence for slow in found[:_MOST_SOURCES] for evidence in _evidence(state, slow)),
-        clears_when=f"{_CLEARS} ({thresholds.fsync_warning_ms:g} ms)",
-        remediation=_REMEDIES[code],
+        clears_when=CODES[code].clears_when,
+        objects=tuple(_device_object(state, each) for each in dict.fromkeys((source.device, whole)) if each),
+        remediation=CODES[code].remediation,
+        since=_since(state, found[0], thresholds),
     )
+
+
+def felt(finding: Finding) -> Finding:
+    """The same, where API requests are slow for it."""
+    return finding if finding.stage is Stage.ACTIVE else replace(finding, stage=Stage.ACTIVE)
 
 
 def _evidence(state: NodeState, slow: _Slow) -> list[Evidence]:

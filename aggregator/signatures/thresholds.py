@@ -106,3 +106,47 @@ class Thresholds:
     drain_blocked_min_s: float = field(default=300.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})
     """How long a budget has allowed no disruption on a node that is to be drained: pods that are replaced one after the
     other need that long."""
+    api_slower_ratio: float = field(default=2.0, metadata={"min": 1.1, "max": 100.0})
+    """A 99th percentile of the API server so many times its own past has climbed ..."""
+    api_slow_min_ms: float = field(default=50.0, metadata={"unit": "ms", "min": 1.0, "max": 60000.0})
+    """... if it is at least so long: whoever waits for less does not notice (the API's own objective is 1 s)."""
+    api_very_slow_ms: float = field(default=1000.0, metadata={"unit": "ms", "min": 1.0, "max": 60000.0})
+    """A 99th percentile that breaks Kubernetes' own objective for calls of single objects."""
+    api_traffic_ratio: float = field(default=1.2, metadata={"min": 1.01, "max": 100.0})
+    """Requests per second so many times their own past are more traffic."""
+    api_past_s: float = field(default=3600.0, metadata={"unit": "s", "min": 600.0, "max": 3600.0})
+    """How much of its past a figure of the API server is compared with ..."""
+    api_past_min_s: float = field(default=600.0, metadata={"unit": "s", "min": 60.0, "max": 3600.0})
+    """... and without so much of it, it is compared with nothing."""
+    api_errors_ratio: float = field(default=0.01, metadata={"min": 0.0, "max": 1.0})
+    """Share of requests answered with 5xx that is worth a finding ..."""
+    api_errors_min: int = field(default=5, metadata={"unit": "requests", "min": 1})
+    """... if it is so many in a window: one restart of an API server fails a few."""
+    api_outage_min_s: float = field(default=30.0, metadata={"unit": "s", "min": 1.0, "max": 3600.0})
+    """How long the API server has not answered: a load balancer needs so long to leave out one that restarts."""
+    webhook_share: float = field(default=0.5, metadata={"min": 0.1, "max": 1.0})
+    """A webhook that accounts for this share of the slow requests, and of their time, is what makes them slow."""
+    webhook_failures_min: int = field(default=5, metadata={"unit": "calls", "min": 1})
+    """Calls of a webhook that fail in a window, worth a finding."""
+    apf_rejected_min: int = field(default=5, metadata={"unit": "requests", "min": 1})
+    """Requests that priority and fairness rejects in a window, worth a finding."""
+    apf_wait_min_ms: float = field(default=500.0, metadata={"unit": "ms", "min": 1.0, "max": 60000.0})
+    """A 99th percentile of waiting in its queues, worth a finding where it has climbed."""
+    node_lease_late_s: float = field(default=20.0, metadata={"unit": "s", "min": 10.0, "max": 3600.0})
+    """A node's lease that is older has been missed once at least: kubelets renew it every 10 s."""
+    node_leases_late_ratio: float = field(default=0.1, metadata={"min": 0.0, "max": 1.0})
+    """More than this share of late node leases, with the nodes' agents alive, is not the nodes' fault."""
+    lease_abandoned_s: float = field(default=86400.0, metadata={"unit": "s", "min": 600.0, "max": 2592000.0})
+    """A leader's lease that nobody has renewed for so long is of something that is gone."""
+    leader_changes_min: int = field(default=3, metadata={"unit": "changes", "min": 2})
+    """Changes of a leader within `leader_changes_window_s` that are too many: a roll-out makes one or two."""
+    leader_changes_window_s: float = field(default=900.0, metadata={"unit": "s", "min": 60.0, "max": 900.0})
+    """How far back changes of leaders are counted."""
+    etcd_space_warning_ratio: float = field(default=0.8, metadata={"min": 0.1, "max": 1.0})
+    """Share of etcd's quota that its database takes, worth a finding ..."""
+    etcd_space_critical_ratio: float = field(default=0.95, metadata={"min": 0.1, "max": 1.0})
+    """... and from which on there are hours left, not days."""
+    neighbour_growth_ratio: float = field(default=2.0, metadata={"min": 1.1, "max": 100.0})
+    """A neighbour on a device whose work is so many times what it was has grown."""
+    neighbour_share: float = field(default=0.2, metadata={"min": 0.01, "max": 1.0})
+    """... and matters if it waits for the device for this share of the time, or calls half as often as who suffers."""

@@ -111,6 +111,15 @@ PROBE_PORT = Need(
     "a UDP port on which the agent answers other nodes' probes",
     {_CONFIG: ["[path_mtu]", "port = 7446"]},
 )
+ETCD_METRICS = Need(
+    "etcd_metrics",
+    2,
+    "the host's network namespace, and a metrics listener of etcd on loopback, named in the agent's settings",
+    {
+        _POD: ["hostNetwork: true", "dnsPolicy: ClusterFirstWithHostNet"],
+        _CONFIG: ["[collectors]", 'etcd_metrics_url = "http://127.0.0.1:2381/metrics"'],
+    },
+)
 NEEDS = (
     HOST_PROC,
     HOST_SYS,
@@ -122,6 +131,7 @@ NEEDS = (
     SENSOR,
     PROBE_DIRECTORY,
     PROBE_PORT,
+    ETCD_METRICS,
 )
 
 
@@ -175,6 +185,7 @@ SIGNALS = (
         "latency of fsync and fdatasync",
         (Way("sensor", (SENSOR,)), Way("probe", (PROBE_DIRECTORY,))),
     ),
+    Signal("etcd", "etcd", "size of etcd's database, its leader, its own latencies", (Way("http", (ETCD_METRICS,)),)),
     Signal(
         "volumes",
         "volumes",

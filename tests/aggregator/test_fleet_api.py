@@ -30,6 +30,9 @@ class Api:
     def current_until(self, now: float) -> float:
         return now if self.away_since is None else self.away_since
 
+    def outage(self, now: float) -> None:  # noqa: ARG002  # the shape that a fleet asks for
+        return None
+
     def clock_offset_s(self) -> float | None:
         return self.clock_offset
 
@@ -62,6 +65,7 @@ class Scene:
 
 def waiting_for_a_taint() -> Lab:
     lab = Lab("fleet")
+    lab.unlisted.add("leases")  # nobody renews these while a test lets hours go by
     lab.node("n1", taints=["dedicated=db:NoSchedule"])
     says = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
     lab.pod("db/pg-0", owner=("StatefulSet", "pg"), pending_since=-400, scheduler_says=says)

@@ -40,6 +40,9 @@ class Api:
     def clock_offset_s(self) -> float | None:
         return None
 
+    def outage(self, now: float) -> None:  # noqa: ARG002  # the shape that a fleet asks for
+        return None
+
     def unread(self) -> Mapping[str, str]:
         return {}
 

@@ -126,7 +126,7 @@ COVERAGE_STATUS_DAMAGED: CoverageStatus
 COVERAGE_STATUS_DENIED: CoverageStatus
 
 class Item(_message.Message):
-    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link", "probe_endpoint", "drop_reason", "retransmits", "kernel_event", "attach_event", "attached_device", "signal_source", "agent")
+    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link", "probe_endpoint", "drop_reason", "retransmits", "kernel_event", "attach_event", "attached_device", "signal_source", "agent", "etcd")
     KEY_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
@@ -152,6 +152,7 @@ class Item(_message.Message):
     ATTACHED_DEVICE_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_SOURCE_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
+    ETCD_FIELD_NUMBER: _ClassVar[int]
     key: str
     host: HostInfo
     link: Link
@@ -177,7 +178,8 @@ class Item(_message.Message):
     attached_device: AttachedDevice
     signal_source: SignalSource
     agent: AgentStatus
-    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ..., probe_endpoint: _Optional[_Union[ProbeEndpoint, _Mapping]] = ..., drop_reason: _Optional[_Union[DropReason, _Mapping]] = ..., retransmits: _Optional[_Union[Retransmits, _Mapping]] = ..., kernel_event: _Optional[_Union[KernelEvent, _Mapping]] = ..., attach_event: _Optional[_Union[AttachEvent, _Mapping]] = ..., attached_device: _Optional[_Union[AttachedDevice, _Mapping]] = ..., signal_source: _Optional[_Union[SignalSource, _Mapping]] = ..., agent: _Optional[_Union[AgentStatus, _Mapping]] = ...) -> None: ...
+    etcd: Etcd
+    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ..., probe_endpoint: _Optional[_Union[ProbeEndpoint, _Mapping]] = ..., drop_reason: _Optional[_Union[DropReason, _Mapping]] = ..., retransmits: _Optional[_Union[Retransmits, _Mapping]] = ..., kernel_event: _Optional[_Union[KernelEvent, _Mapping]] = ..., attach_event: _Optional[_Union[AttachEvent, _Mapping]] = ..., attached_device: _Optional[_Union[AttachedDevice, _Mapping]] = ..., signal_source: _Optional[_Union[SignalSource, _Mapping]] = ..., agent: _Optional[_Union[AgentStatus, _Mapping]] = ..., etcd: _Optional[_Union[Etcd, _Mapping]] = ...) -> None: ...
 
 class HostInfo(_message.Message):
     __slots__ = ("boot_time_unix_ms", "boot_id", "kernel_release", "machine", "cpus", "recorded")
@@ -481,6 +483,22 @@ class LatencySource(_message.Message):
     attached_by: str
     observed_permille: int
     def __init__(self, process: _Optional[str] = ..., device: _Optional[str] = ..., mount: _Optional[str] = ..., method: _Optional[_Union[LatencyMethod, str]] = ..., bounds_us: _Optional[_Iterable[int]] = ..., file_class: _Optional[str] = ..., cgroup_id: _Optional[int] = ..., pod_uid: _Optional[str] = ..., attached_by: _Optional[str] = ..., observed_permille: _Optional[int] = ...) -> None: ...
+
+class Etcd(_message.Message):
+    __slots__ = ("database_bytes", "in_use_bytes", "quota_bytes", "has_leader", "is_leader", "proposals_pending")
+    DATABASE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    IN_USE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HAS_LEADER_FIELD_NUMBER: _ClassVar[int]
+    IS_LEADER_FIELD_NUMBER: _ClassVar[int]
+    PROPOSALS_PENDING_FIELD_NUMBER: _ClassVar[int]
+    database_bytes: int
+    in_use_bytes: int
+    quota_bytes: int
+    has_leader: bool
+    is_leader: bool
+    proposals_pending: int
+    def __init__(self, database_bytes: _Optional[int] = ..., in_use_bytes: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., has_leader: _Optional[bool] = ..., is_leader: _Optional[bool] = ..., proposals_pending: _Optional[int] = ...) -> None: ...
 
 class DropReason(_message.Message):
     __slots__ = ("reason", "site", "ifindex", "interface", "netns", "host_network")

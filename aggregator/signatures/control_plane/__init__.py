@@ -1,0 +1,1 @@
+"""Incident 5, control_plane_saturation: its rules."""
