@@ -42,6 +42,12 @@ REFUSAL_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "",
+        ("client rate limiter wait returned an error",),
+        unless=("lease", "resource lock", "too many requests"),
+        why="the client limits itself until its own deadline: says nothing of who it asks",
+    ),
+    Rule(
+        "",
         ("required revision has been compacted",),
         no_fault=True,
         why="a watch that begins anew",

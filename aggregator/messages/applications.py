@@ -71,6 +71,7 @@ DNS_RULE = Rule(
 TLS_RULE = Rule(
     "net.tls_handshake_timeout",
     ("tls handshake timeout", "handshake timed out", "ssl handshake timeout", "handshake timeout"),
+    unless=("unable to connect to the server:",),
     also=(DEPENDENCY,),
     why="a TLS handshake does not end: a slow peer, or a path that loses big packets",
 )
@@ -250,6 +251,7 @@ APPLICATION_RULES: tuple[Rule, ...] = (
     Rule(
         "crash.segfault",
         ("segmentation fault", "sigsegv", "segmentation violation", "|signal 11|", "signal: 11"),
+        unless=("goroutine ", "panic: ", "nil pointer dereference"),
         why="it touched memory that is not its own",
     ),
     Rule(
@@ -284,6 +286,7 @@ APPLICATION_RULES: tuple[Rule, ...] = (
             "cuda out of memory",
             "cuda error",
             "panic:",
+            "observed a panic",
             "panicked at",
             "traceback (most recent call last)",
             "exception in thread",

@@ -30,6 +30,7 @@ PROBE_RULES: tuple[Rule, ...] = (
             "failed startup probe",
             "liveness probe for",
             "container is unhealthy, it will be killed",
+            "is unhealthy (probe result: failure), it will be killed",
             "failed its liveness probe",
             "liveness check failed",
         ),
@@ -58,18 +59,33 @@ START_RULES: tuple[Rule, ...] = (
             "couldn't find key",
             "references non-existent config key",
             "references non-existent secret key",
-            "error: secret…not found",
-            "error: configmap…not found",
-            "secret…not found",
-            "secrets…not found",
-            "configmap…not found",
-            "configmaps…not found",
-            "config map…not found",
+            "error: secret * not found",
+            "error: configmap * not found",
+            "secret * not found",
+            "secrets * not found",
+            "configmap * not found",
+            "configmaps * not found",
+            "config map * not found",
             "container has runasnonroot and image",
             "invalid environment variable",
         ),
         unless=("failed to provision", "csi"),
         why="the container's configuration names something that is not there or not allowed",
+    ),
+    Rule(
+        "storage.device_not_found",
+        (
+            "|error: stat *: no such file or directory",
+            'configerror: "stat *: no such file',
+            "failed to prepare subpath",
+        ),
+        unless=("exec",),
+        why="the kubelet does not find the path that should be mounted",
+    ),
+    Rule(
+        "cp.apiserver_timeout",
+        ("failed to sync configmap cache: timed out", "failed to sync secret cache: timed out"),
+        why="the kubelet waits for the API server",
     ),
     Rule(
         OOM,
@@ -124,6 +140,8 @@ START_RULES: tuple[Rule, ...] = (
 )
 """Of containers that do not start."""
 
+_CONFIG_ERROR = "createcontainerconfigerror"
+
 START_SHAPES = (
     "oci runtime",
     "runc create failed",
@@ -138,11 +156,12 @@ START_SHAPES = (
     "exec user process",
     "crun:",
     "containercannotrun",
+    _CONFIG_ERROR,
 )
 
 START_REASONS = frozenset(
     {
-        "createcontainerconfigerror",
+        _CONFIG_ERROR,
         "createcontainererror",
         "runcontainererror",
         "starterror",
@@ -156,12 +175,14 @@ START_REASONS = frozenset(
 
 _PROBE_REASONS = frozenset({"unhealthy", "killing", "probewarning", "probeerror"})
 
-_PROBE_SHAPES = ("liveness probe", "startup probe", "readiness probe")
+_PROBE_SHAPES = ("liveness probe", "startup probe", "readiness probe", "(probe result: failure)")
 
 _CONFIG_SHAPES = (
     "error: secret",
     "error: configmap",
     "couldn't find key",
+    "couldn't get configmap",
+    "couldn't get secret",
     "non-existent config key",
     "non-existent secret",
 )
@@ -180,6 +201,10 @@ def judge_start(said: Said) -> Classification | None:
     if not asked and not (said.reason == "failed" or said.has(*_CONFIG_SHAPES)):
         return None
     answer = first(START_RULES, said.text)
+    if answer is None and said.reason == _CONFIG_ERROR:
+        return Classification(
+            CONFIG_MISSING, phrase=said.written.reason, why="the kubelet cannot make its configuration"
+        )
     if answer is None and asked and said.exit_code is None:
         return Classification("", why="the container did not start, and no known reason is said")
     return answer

@@ -318,6 +318,13 @@ IMAGE_SHAPES = (
     "pull qps exceeded",
     "manifest unknown",
     "/manifests/",
+    '/v2/": ',
+    '/v2/\\": ',
+    "/v2/: ",
+    "registry-1.docker.io",
+    "auth.docker.io",
+    "unexpected status from head request",
+    "unexpected status from get request",
 )
 
 

@@ -84,6 +84,8 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "metadata i/o error",
             "metadata corruption detected",
             "ext4-fs error",
+            "ext4-fs warning…i/o error",
+            "ext4-fs (…): i/o error",
             "ext3-fs error",
             "ext4-fs (…): error",
             "xfs (…error",
@@ -133,13 +135,18 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "multipath: failing path",
             "device-mapper: multipath: failing",
             "remote i/o error",
-            "blocked for more than # seconds",
             "disk failure on",
             "currently unreadable (pending) sectors",
             "offline uncorrectable sectors",
         ),
         unless=("dev fd0", "dev sr0", "device fd0", "device sr0"),  # a drive without a medium
         why="the kernel reports errors of a block device",
+    ),
+    Rule(
+        KERNEL_IO,
+        ("blocked for more than # seconds",),
+        needs=("jbd2", "io_schedule", "xfsaild", "xfs_", "ext4_", "blk_", "flush-", "wait_on_page"),
+        why="a process waits for a block device that does not answer",
     ),
     Rule(
         "crash.oom",
@@ -178,6 +185,7 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "segmentation violation",
             "invalid opcode in",
         ),
+        unless=("goroutine ", "panic: ", "nil pointer dereference"),  # Go turns the signal into an error of its own
         why="a process touched memory that is not its own",
     ),
     Rule(
@@ -218,6 +226,7 @@ KERNEL_RULES: tuple[Rule, ...] = (
         "net.mtu",
         (
             "message too long",
+            "sendmsg: message too large",
             "emsgsize",
             "frag needed",
             "fragmentation needed",

@@ -15,6 +15,7 @@ _NORMAL = frozenset(
     {
         "scheduled",
         "pulling",
+        "provisioning",
         "pulled",
         "created",
         "started",
@@ -74,6 +75,7 @@ _OF_THE_PLATFORM = (*_FIRST_OF_ALL, *_LAST_OF_ALL, applications.DNS_RULE, applic
 _OF_A_PROGRAM = (
     *_FIRST_OF_ALL,
     api_server.NO_CONNECTION_RULE,
+    applications.TLS_RULE,
     *_LAST_OF_ALL,
     *applications.APPLICATION_RULES,
     *_NO_FAULT,

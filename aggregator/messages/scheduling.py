@@ -93,6 +93,7 @@ class SchedulerSays:
     def main(self) -> Reason | None:
         """The reason that stops the most of the nodes that were meant for the pod. None: there is none."""
         known = [reason for reason in self.reasons if reason.code]
+        known = [reason for reason in known if _NO_LARGER not in reason.text] or known
         everywhere = [reason for reason in known if reason.count in (0, self.total)]
         if not self.total:  # the old wording counts a node for each of its reasons: the greatest count is all nodes
             return max(everywhere or known, key=_weight, default=None)
@@ -243,6 +244,8 @@ _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
         ),
     ),
 )
+_NO_LARGER = "max node group size reached"
+"""What the autoscaler says of a group that is as large as it may be: of the pod, it says nothing."""
 _CONTROL_PLANE = (
     "node-role.kubernetes.io/control-plane",
     "node-role.kubernetes.io/master",

@@ -1,8 +1,9 @@
 """The text of a message as rules look at it, in bounded time: capped, in one case, white space as single spaces.
 
-A rule's phrase is plain text in lower case with three signs: "…" stands for up to 160 characters, "#" for a number, and
-"|" at either end for a word's border. At most one "…" in a phrase, so that matching takes time linear in the text; what
-must stand elsewhere in the message is a phrase of its own.
+A rule's phrase is plain text in lower case with four signs: "…" stands for up to 160 characters, "*" for one word of up
+to 240, a name or a path mostly, "#" for a number, and "|" at either end for a word's border. At most one "…" or "*" in
+a phrase, and not at its beginning, so that matching takes time linear in the text; what must stand elsewhere in the
+message is a phrase of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ HEAD = 6_144
 TAIL = 2_048
 """Characters looked at, from the beginning and before the end: events begin with the cause, logs end with it."""
 GAP = 160
+WORD = 240
 _EXCERPT = 200
 _PLAIN = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0xA0: " "}
 """Typographic quotes and spaces, as pages and chats turn plain ones into."""
@@ -73,11 +75,11 @@ class Phrase:
 def phrase(written: str) -> Phrase:
     """A phrase from how it is written (see above)."""
     inner = written.removeprefix("|").removesuffix("|")
-    parts = re.split("([…#])", inner)
-    literal = max((part for part in parts if part not in ("…", "#")), key=len)
+    parts = re.split("([…*#])", inner)
+    literal = max((part for part in parts if part not in ("…", "*", "#")), key=len)
     if literal == written:
         return Phrase(literal, None)
-    signs = {"…": f".{{0,{GAP}}}?", "#": r"[0-9]{1,18}"}
+    signs = {"…": f".{{0,{GAP}}}?", "*": rf"\S{{1,{WORD}}}", "#": r"[0-9]{1,18}"}
     pattern = "".join(signs.get(part) or re.escape(part) for part in parts)
     before = r"(?<![a-z0-9_])" if written.startswith("|") else ""
     after = r"(?![a-z0-9_])" if written.endswith("|") else ""
