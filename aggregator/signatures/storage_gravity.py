@@ -53,15 +53,17 @@ def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
 
 
 def _worse_for_several(view: ClusterView, cases: list[Case]) -> list[Case]:
-    """What harms several workloads is critical, unless the cases say themselves how bad they are."""
-    suffering: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    """What harms several workloads, or pods on several nodes, is critical, unless the cases say themselves how bad they
+    are."""
+    suffering: dict[tuple[str, tuple[str, ...]], tuple[set[str], set[str]]] = {}
     for case in cases:
         if case.stage is Stage.ACTIVE and case.severity is None and case.objects[:1]:
             pod = view.objects.pods.get(case.objects[0].removeprefix(_POD))
             if pod is not None:
-                whose = pod.owner.uid if pod.owner is not None else pod.key
-                suffering.setdefault((case.code, case.about), set()).add(whose)
-    several = {cause for cause, workloads in suffering.items() if len(workloads) > 1}
+                workloads, nodes = suffering.setdefault((case.code, case.about), (set(), set()))
+                workloads.add(pod.owner.uid if pod.owner is not None else pod.key)
+                nodes.add(pod.node)
+    several = {cause for cause, harmed in suffering.items() if max(map(len, harmed)) > 1}
     return [
         replace(case, severity=Severity.CRITICAL)
         if case.severity is None and case.stage is Stage.ACTIVE and (case.code, case.about) in several

@@ -143,7 +143,10 @@ def pools(state: ClusterState) -> Mapping[str, Pool]:
 
 
 def takes_pods(node: NodeObject) -> bool:
-    """Pods without a toleration of their pool's taint aside, the node takes what is put on it."""
+    """Pods without a toleration of their pool's taint aside, the node takes what is put on it. One that stands for a
+    single pod, or for a cloud without end, does not: how full it is says nothing."""
+    if node.labels.get("type") == "virtual-kubelet" or node.labels.get("eks.amazonaws.com/compute-type") == "fargate":
+        return False
     if node.ready != "True" or node.unschedulable or node.deleted:
         return False
     stopping = [str(taint) for taint in node.taints if taint.effect in STOPPING]

@@ -109,6 +109,7 @@ def multi_attach(story: Story) -> Iterator[Case]:
     nodes = {each.node for each in story.attachments if each.attached and not each.deleted} - wanted_on
     having = set(facts.fleet.hosts_with(volume)) - wanted_on
     nodes |= {node for node in having if facts.host_is_current(node)} or (having if not nodes else set())
+    nodes = nodes or _running_on(story) - wanted_on
     found = [standing(story, node) for node in sorted(nodes)]
     proved = any(each.ghost for each in found)
     border = facts.limits.attach_slow_s if proved else facts.limits.attach_handover_s
@@ -142,6 +143,13 @@ def multi_attach(story: Story) -> Iterator[Case]:
         ruled_out=_not_others(story, found),
         remedies=(*remedies, *(remedy for each in found for remedy in each.remedies)),
     )
+
+
+def _running_on(story: Story) -> set[str]:
+    """Nodes where pods that use the volume run: it is mounted there, though nobody else tells."""
+    claim = story.volume.claim
+    pods = story.facts.view.objects.pods_of_claim(claim).values() if claim else ()
+    return {pod.node for pod in pods if pod.node and pod.phase == "Running"}
 
 
 def _refused_for_another(story: Story, waiting: Waiting) -> bool:
