@@ -174,7 +174,6 @@ LIMIT_RULE = Rule(
         "no free device",
         "exceeded limit of # volumes",
         "exceeded limit 'maximum_persistent_disks",
-        "exceeded limit 'maximum_persistent_disks",
         "attachvolumelimit",
         "volume attachments…exceed",
         "droplet…volume limit",
