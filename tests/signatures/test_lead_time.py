@@ -8,7 +8,7 @@ snapshot in which it is found first, whichever is earlier.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -139,7 +139,41 @@ def crash_loop() -> Timeline:
     return Timeline("crash_loop", lab, "node.clock_skew", "crash.identity", 5 * MINUTE)
 
 
-TIMELINES = (crash_loop, mtu_mismatch, scheduler_stuck, storage_gravity)
+def control_plane_saturation() -> Timeline:
+    """etcd's disk becomes slower and slower; the API server follows when requests begin to wait for it."""
+    lab = Lab("plane")
+    lab.node("cp1", role="control-plane")
+    fsyncs, requests = [0] * (len(FSYNC_US) + 1), [0] * (len(REQUEST_S) + 1)
+    for fsync, request in ((2, 2), (2, 2), (2, 2), (2, 2), (5, 2), (6, 2), (6, 2), (7, 6), (8, 7), (8, 7)):
+        fsyncs[fsync] += 3_000
+        requests[request] += 6_000
+        etcd = {"process": "etcd", "device": "259:3", "mount": "/var/lib/etcd", "method": "passive"}
+        lab.host("cp1").file("fsync.json", json.dumps([etcd | {"bounds_us": FSYNC_US, "counts": fsyncs}]))
+        lab.files["kube/apiserver.metrics"] = metrics(requests).encode()
+        lab.tick(5 * MINUTE)
+    return Timeline("control_plane_saturation", lab, "cp.etcd_slow_fsync", "cp.saturation", 10 * MINUTE)
+
+
+FSYNC_US = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 64_000, 256_000, 1_000_000]
+REQUEST_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.6, 2.0, 6.0]
+
+
+def metrics(calls: Sequence[int]) -> str:
+    """The API server's latencies of GET, with so many calls in each bucket so far."""
+    labels = 'component="apiserver",group="",resource="pods",scope="resource",subresource="",verb="GET",version="v1"'
+    lines = ["# TYPE apiserver_request_duration_seconds histogram"]
+    total = 0
+    for bound, count in zip([*map(str, REQUEST_S), "+Inf"], calls, strict=True):
+        total += count
+        lines.append(f'apiserver_request_duration_seconds_bucket{{{labels},le="{bound}"}} {total}')
+    lines.append(f"apiserver_request_duration_seconds_sum{{{labels}}} {total / 50}")
+    lines.append(f"apiserver_request_duration_seconds_count{{{labels}}} {total}")
+    lines.append("# TYPE apiserver_request_total counter")
+    lines.append(f'apiserver_request_total{{code="200",{labels}}} {total}')
+    return "\n".join(lines) + "\n"
+
+
+TIMELINES = (control_plane_saturation, crash_loop, mtu_mismatch, scheduler_stuck, storage_gravity)
 
 
 @pytest.mark.parametrize("make", TIMELINES, ids=lambda make: make.__name__)
