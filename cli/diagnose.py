@@ -39,6 +39,9 @@ from cli.terminal import emit, emit_json, look
 
 _NAMED = 3
 """Odd objects of one list that are named."""
+_FILES = {"secrets": "secret-metadata"}
+"""Names of files that are not those of their resources."""
+_READ = frozenset(_FILES.get(resource, resource) for resource in RESOURCES)
 _NODE_FOLDER = re.compile(r"(?:^|/)nodes/([^/]+)/")
 
 
@@ -176,11 +179,12 @@ def _objects(snapshots: Sequence[Snapshot]) -> tuple[ClusterState, list[Gap]]:
     api_history.note_leases(snapshots, state, decoder)
     gaps: list[Gap] = []
     for resource in RESOURCES:
-        if (data := snapshot.kube.get(resource)) is not None:
-            where = snapshot.kube_from.get(resource, snapshot.name)
+        file = _FILES.get(resource, resource)
+        if (data := snapshot.kube.get(file)) is not None:
+            where = snapshot.kube_from.get(file, snapshot.name)
             if problems := load(state, resource, data, decoder):
                 more = f"; {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
-                because = f"{where}/kube/{resource}.json: {'; '.join(problems[:_NAMED])}{more}"
+                because = f"{where}/kube/{file}.json: {'; '.join(problems[:_NAMED])}{more}"
                 gaps.append(Gap("", f"kube/{resource}", "damaged", because))
     return state, gaps
 
@@ -192,7 +196,7 @@ def _damaged_lists(snapshots: Sequence[Snapshot]) -> list[Gap]:
     for snapshot in snapshots:
         for resource, data in snapshot.kube.items():
             own = snapshot.kube_from.get(resource, snapshot.name) == snapshot.name
-            read = resource in RESOURCES and snapshots[-1].kube.get(resource) is data
+            read = resource in _READ and snapshots[-1].kube.get(resource) is data
             if own and not read and resource != api_history.METRICS and (reason := damage(data)):
                 because = f"{snapshot.name}/kube/{resource}.json: {reason}"
                 gaps.append(Gap("", f"kube/{resource}", "damaged", because))

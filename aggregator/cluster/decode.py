@@ -65,6 +65,8 @@ class _Kind(Generic[_W]):
     namespaced: bool = True
 
 
+_METADATA_ALONE = "PartialObjectMetadata"
+"""Kind of objects of which only the metadata was asked for."""
 _WHOLE: tuple[Path, ...] = ((), ("metadata",), ("spec",), ("status",))
 """Fields that are as much as the object."""
 _GONE = ("metadata", "deletionTimestamp")
@@ -123,6 +125,8 @@ _KINDS: dict[str, _Kind[Any]] = {
     "resourcequotas": _Kind("ResourceQuota", wire.Quota, decode_rest.quota, (("status",), ("spec", "hard"))),
     "replicasets": _Kind("ReplicaSet", wire.Workload, decode_rest.replica_set, (("spec", "replicas"),)),
     "statefulsets": _Kind("StatefulSet", wire.Workload, decode_rest.stateful_set, (("spec", "replicas"),)),
+    "serviceaccounts": _Kind("ServiceAccount", wire.Credential, decode_rest.service_account),
+    "secrets": _Kind("Secret", wire.Credential, decode_rest.secret),
 }
 _DECODERS = {resource: msgspec.json.Decoder(kind.wire) for resource, kind in _KINDS.items()}
 _PEEK = msgspec.json.Decoder(wire.Peek)
@@ -140,7 +144,7 @@ def peek(resource: str, data: bytes | msgspec.Raw) -> Version:
         except _UNREADABLE as error:
             raise DecodeError(_line(kind.name, "", error)) from error
     meta = found.metadata
-    if found.kind is not None and found.kind != kind.name:
+    if found.kind is not None and found.kind not in (kind.name, _METADATA_ALONE):
         raise DecodeError(f"{kind.name}: kind: it is a {_short(found.kind)}")
     name = meta.name if meta else None
     if meta is None or not name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aggregator.cluster import wire
 from aggregator.cluster.decode_common import amounts, conditions, controller, present, seconds, selector, texts
-from aggregator.cluster.objects import Budget, Event, Lease, NodeObject, Quota, Taint, Workload
+from aggregator.cluster.objects import Budget, Credential, Event, Lease, NodeObject, Quota, Taint, Workload
 from aggregator.cluster.sharing import Sharing
 
 _NO_META = wire.Meta()
@@ -170,4 +170,29 @@ def _workload(kind: str, given: wire.Workload, share: Sharing) -> Workload:
         observed=_is_observed(meta, status.observed_generation),
         conditions=conditions(status.conditions, share),
         parallel=spec.pod_management_policy == "Parallel",
+    )
+
+
+def service_account(given: wire.Credential, share: Sharing) -> Credential:
+    """Never fails."""
+    return _credential("ServiceAccount", given, share)
+
+
+def secret(given: wire.Credential, share: Sharing) -> Credential:
+    """Never fails."""
+    return _credential("Secret", given, share)
+
+
+def _credential(kind: str, given: wire.Credential, share: Sharing) -> Credential:
+    meta = given.metadata or wire.CredentialMeta()
+    created = seconds(meta.creation_timestamp)
+    return Credential(
+        kind=kind,
+        namespace=share.text(meta.namespace),
+        name=share.text(meta.name),
+        uid=meta.uid or "",
+        version=meta.resource_version or "",
+        created=created,
+        deleted=seconds(meta.deletion_timestamp),
+        changed=max((seconds(each.time) for each in present(meta.managed_fields)), default=0.0) or created,
     )

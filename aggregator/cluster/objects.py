@@ -541,6 +541,37 @@ class Workload(Struct, frozen=True, gc=False):
         return f"{self.namespace}/{self.name}"
 
 
+class Credential(Struct, frozen=True, gc=False):
+    """v1.ServiceAccount, or the metadata of a v1.Secret: never what is in it."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str = ""
+    version: str = ""
+    created: float = 0.0
+    deleted: float = 0.0
+    changed: float = 0.0
+    """The latest of metadata.managedFields, else the creation."""
+
+    @property
+    def key(self) -> str:
+        """ "namespace/name"."""
+        return f"{self.namespace}/{self.name}"
+
+
 ApiObject = (
-    NodeObject | Pod | Claim | Volume | StorageClass | Attachment | CsiNode | Event | Lease | Budget | Quota | Workload
+    NodeObject
+    | Pod
+    | Claim
+    | Volume
+    | StorageClass
+    | Attachment
+    | CsiNode
+    | Event
+    | Lease
+    | Budget
+    | Quota
+    | Workload
+    | Credential
 )

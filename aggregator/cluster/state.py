@@ -22,6 +22,7 @@ from aggregator.cluster.objects import (
     Attachment,
     Budget,
     Claim,
+    Credential,
     CsiNode,
     Event,
     Lease,
@@ -48,8 +49,10 @@ RESOURCES = (
     "resourcequotas",
     "replicasets",
     "statefulsets",
+    "serviceaccounts",
+    "secrets",
 )
-"""Names of the API's resources that are kept."""
+"""Names of the API's resources that are kept; of secrets, metadata alone."""
 JOURNAL = 20_000
 """Changes that are remembered; who asks for older ones begins anew."""
 
@@ -213,6 +216,16 @@ class ClusterState:
     def stateful_sets(self) -> Mapping[str, Workload]:
         """By "namespace/name"."""
         return cast("Mapping[str, Workload]", self._objects["statefulsets"])
+
+    @property
+    def service_accounts(self) -> Mapping[str, Credential]:
+        """By "namespace/name"."""
+        return cast("Mapping[str, Credential]", self._objects["serviceaccounts"])
+
+    @property
+    def secrets(self) -> Mapping[str, Credential]:
+        """Names and times of them, by "namespace/name"."""
+        return cast("Mapping[str, Credential]", self._objects["secrets"])
 
     def pod_by_uid(self, uid: str) -> Pod | None:
         """The pod with this UID, if it still is."""

@@ -51,6 +51,22 @@ class Peek(Wire):
     metadata: Identity | None = None
 
 
+class Managed(Wire):
+    """Who set fields of an object, and when; which fields is not read: of a secret they are names of its data."""
+
+    time: datetime | None = None
+
+
+class CredentialMeta(Meta):
+    managed_fields: list[Managed | None] | None = None
+
+
+class Credential(Wire):
+    """A ServiceAccount, or the metadata of a Secret. There is no field for what is in one."""
+
+    metadata: CredentialMeta | None = None
+
+
 class Condition(Wire):
     type: str | None = None
     status: str | None = None

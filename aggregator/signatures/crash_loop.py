@@ -5,28 +5,34 @@ A pure function of the joined view. Few pods are in trouble at a time; only thos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from aggregator.cluster.objects import ContainerStatus, Pod
+from aggregator.cluster.objects import ContainerStatus, Event, Pod
 from aggregator.cluster.state import ClusterState
 from aggregator.model import Evidence, RuledOut, Severity, Verdict
 from aggregator.signatures.case import Case, api_evidence, gather
-from aggregator.signatures.crash import identity
-from aggregator.signatures.crash.cadence import loop_of
-from aggregator.signatures.crash.codes import CODES
-from aggregator.signatures.crash.decide import (
+from aggregator.signatures.crash import identity, pulls
+from aggregator.signatures.crash.cadence import Loop, is_done, loop_of
+from aggregator.signatures.crash.cause import (
     APP_ERROR,
     DEPENDENCY,
     IDENTITY,
     REGISTRY,
+    UNAUTHORIZED,
     UNPACKING,
     Cause,
-    cause_of_end,
-    cause_of_waiting,
+    span,
 )
+from aggregator.signatures.crash.changed import Changed, changed_before
+from aggregator.signatures.crash.codes import CODES
+from aggregator.signatures.crash.decide import cause_of_end, end_of
 from aggregator.signatures.crash.identity import Proof, Suspect
-from aggregator.signatures.crash.troubled import is_waiting, troubled
+from aggregator.signatures.crash.jobs import loops_of_jobs
+from aggregator.signatures.crash.lookalikes import ruled_out, ruled_out_of_start
+from aggregator.signatures.crash.peers import hosts_in
+from aggregator.signatures.crash.troubled import Troubled, is_waiting, troubled
+from aggregator.signatures.crash.waiting import cause_of_mounts, cause_of_waiting
 from aggregator.signatures.crash.ways import Way, Ways, is_refusal
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
@@ -39,36 +45,118 @@ def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     verdict = Verdict()
     if not view.objects.knows("pods"):
         return verdict
-    waiting, suspects = _look(view, thresholds)
-    fine = {suspect.workload: _fine(view.objects, suspect) for suspect in suspects}
-    proofs = identity.proofs(suspects, view.hosts, fine, thresholds)
-    cases = [*waiting, *(_loop_case(view, each, proofs) for each in suspects)]
-    verdict.findings = gather(view.cluster, cases, CODES)
+    known = troubled(view.objects)
+    look = _Look(view, thresholds, known)
+    for pod in known.pods.values():
+        look.at(pod)
+    for key in [key for key in known.unmounted if key in view.objects.starting]:
+        look.at_mounts(view.objects.starting[key])
+    for pod, loop in loops_of_jobs(known, view.objects, view.now, thresholds):
+        look.at_loop(pod, loop, view.objects.events_of("Pod", pod.key))
+    proofs = identity.proofs(look.suspects, view.hosts, thresholds)
+    cases = [*look.waiting, *(_loop_case(view, each, proofs) for each in look.suspects)]
+    verdict.findings = gather(view.cluster, _spread(cases), CODES)
     return verdict
 
 
-def _look(view: ClusterView, thresholds: Thresholds) -> tuple[list[Case], list[Suspect]]:
-    waiting: list[Case] = []
-    suspects: list[Suspect] = []
-    ways = Ways(view, thresholds)
-    for pod in troubled(view.objects).values():
-        if pod.deleted:
-            continue  # it is being taken away: nobody waits for it to run
-        events = view.objects.events_of("Pod", pod.key)
-        workload = root_of(view.objects, pod)
+class _Look:
+    """What one evaluation sees of the pods that are in trouble."""
+
+    def __init__(self, view: ClusterView, thresholds: Thresholds, known: Troubled) -> None:
+        self.view, self.limits, self.known = view, thresholds, known
+        self.ways = Ways(view, thresholds)
+        self.waiting: list[Case] = []
+        self.suspects: list[Suspect] = []
+
+    def at(self, pod: Pod) -> None:
+        """All containers of a pod. One that is being taken away is waited for by nobody, and what is said of one on a
+        node that nobody hears is of the past."""
+        node = self.view.objects.nodes.get(pod.node)
+        if pod.deleted or (node is not None and node.ready == "Unknown"):
+            return
+        events = self.view.objects.events_of("Pod", pod.key)
         for container in pod.containers:
             cause = cause_of_waiting(container, events) if is_waiting(container) else None
             if cause is not None:
-                if view.now - pod.created >= thresholds.image_wait_min_s:
-                    waiting.append(_waiting_case(view, pod, container, cause, ways))
+                if self.view.now - _bound(pod) >= self.limits.image_wait_min_s:
+                    self.waiting.append(self._waiting_case(pod, container, cause, events))
                 continue
-            loop = loop_of(container, view.now, thresholds)
+            loop = loop_of(container, pod, self.view.now, self.limits, self._booted(pod))
             if loop is not None:
-                cause = cause_of_end(loop, pod, events, view.hosts.get(pod.node))
-                way = ways.of(pod.node, loop.end.message, pod.namespace, pod_uid=pod.uid)
-                cause = _by_way(cause, way, loop.end.message)
-                suspects.append(Suspect(pod, loop, cause, _began(view, pod) or loop.end.started, workload, way))
-    return waiting, suspects
+                self.at_loop(pod, loop, events)
+
+    def at_mounts(self, pod: Pod) -> None:
+        """A pod whose containers wait for a volume that is made of what is not there."""
+        if pod.deleted or self.view.now - _bound(pod) < self.limits.image_wait_min_s:
+            return
+        events = self.view.objects.events_of("Pod", pod.key)
+        cause = cause_of_mounts(pod, events)
+        waits = (each for each in pod.containers if not is_done(each, pod))
+        container = next(waits, ContainerStatus(pod.spec.containers[0].name if pod.spec.containers else ""))
+        if cause is not None and not is_waiting(container):
+            self.waiting.append(self._waiting_case(pod, container, cause, events))
+
+    def at_loop(self, pod: Pod, loop: Loop, events: Sequence[Event]) -> None:
+        """A container that ends again and again."""
+        view, limits = self.view, self.limits
+        seen = end_of(loop, pod, events, view.hosts.get(pod.node), view.objects.events_of("Node", pod.node))
+        way = self.ways.of(pod.node, loop.end.message, pod.namespace, pod_uid=pod.uid)
+        cause = _by_way(cause_of_end(seen), way, loop.end.message)
+        began = _began(pod, events) or loop.end.started
+        self.suspects.append(
+            Suspect(
+                pod,
+                loop,
+                cause,
+                seen,
+                began,
+                root_of(view.objects, pod),
+                way,
+                self.ways.timing_out(pod.node, pod.uid),
+                _fine(view.objects, pod),
+                changed_before(pod, identity.identities(pod), began, view.objects, limits),
+            )
+        )
+
+    def _booted(self, pod: Pod) -> float:
+        """When its node was booted, seconds since the epoch; 0.0: not known."""
+        host = self.view.hosts.get(pod.node)
+        item = host.items.get("host") if host is not None else None
+        return item.host.boot_time_unix_ms / 1000 if item is not None else 0.0
+
+    def _waiting_case(self, pod: Pod, container: ContainerStatus, cause: Cause, events: Sequence[Event]) -> Case:
+        view, way = self.view, None
+        missing = tuple(_in_namespace(each, pod) for each in cause.missing)
+        nodes = (pod.node,) if cause.code == UNPACKING and pod.node else ()
+        since = _began(pod, events)
+        statement = cause.statement
+        if cause.code.startswith(_IMAGE):
+            image = pulls.image_of(pod, container)
+            about, registry = pulls.about(cause, pod, image), pulls.registry_of(image)
+            if cause.code == REGISTRY:
+                host = registry.partition(":")[0] if registry != pulls.DOCKER_HUB else ""
+                way = self.ways.of(pod.node, f"{cause.statement} {cause.phrase}", pod.namespace, host=host)
+                other = self.known.pulled_elsewhere(registry, pod.node, since or pod.created)
+                if other:
+                    about, nodes = (registry, pod.node), (pod.node,)
+                    statement += f"; {other} has pulled from there since, so it is {pod.node} that does not reach it"
+            elif cause.code == UNAUTHORIZED:
+                changed = changed_before(pod, pulls.objects_of(cause, pod), since, view.objects, self.limits)
+                statement += "".join(_was_changed(each, since) for each in changed)
+        else:
+            about = missing or (root_of(view.objects, pod), cause.phrase)
+        return Case(
+            cause.code,
+            about,
+            f"{_name(pod, container)} {statement}{_over(way)}",
+            (*_objects(view.objects, pod, way), *missing, *pulls.objects_of(cause, pod)),
+            _evidence(view, (pod, container), cause, way),
+            nodes=nodes,
+            weight=view.now - pod.created,
+            ruled_out=ruled_out_of_start(cause),
+            remedies=cause.remedies,
+            since=since,
+        )
 
 
 def _by_way(cause: Cause, way: Way | None, message: str) -> Cause:
@@ -78,10 +166,23 @@ def _by_way(cause: Cause, way: Way | None, message: str) -> Cause:
     return replace(cause, code=DEPENDENCY)
 
 
+def _was_changed(change: Changed, since: float) -> str:
+    kind, _, name = change.object.partition("/")
+    return f"; {kind} {name} was changed {span(max(0.0, since - change.at))} before"
+
+
+def _in_namespace(name: str, pod: Pod) -> str:
+    kind, _, rest = name.partition("/")
+    return f"{kind}/{pod.namespace}/{rest}"
+
+
 def root_of(state: ClusterState, pod: Pod) -> str:
-    """ "Kind/namespace/name" of the workload that the pod is of: a ReplicaSet's owner stands for the ReplicaSet."""
+    """ "Kind/namespace/name" of the workload that the pod is of: a ReplicaSet's owner stands for the ReplicaSet.
+
+    One that its kubelet makes from a file stands for itself.
+    """
     owner = pod.owner
-    if owner is None:
+    if owner is None or owner.kind == "Node":
         return f"Pod/{pod.key}"
     if owner.kind == "ReplicaSet":
         replica_set = state.replica_sets.get(f"{pod.namespace}/{owner.name}")
@@ -90,87 +191,95 @@ def root_of(state: ClusterState, pod: Pod) -> str:
     return f"{owner.kind}/{pod.namespace}/{owner.name}"
 
 
-def _began(view: ClusterView, pod: Pod) -> float:
+def _bound(pod: Pod) -> float:
+    """Since when it has a node."""
+    scheduled = pod.condition("PodScheduled")
+    return max(pod.created, scheduled.since if scheduled is not None else 0.0)
+
+
+def _began(pod: Pod, events: Sequence[Event]) -> float:
     """When it began to fail: at its first failure that is still remembered, else when it was last ready; 0.0: nothing
     tells."""
-    events = view.objects.events_of("Pod", pod.key)
-    first = [each.first for each in events if each.reason in ("BackOff", "Failed") and each.first]
+    first = [each.first for each in events if each.reason in ("BackOff", "Failed", "FailedMount") and each.first]
     ready = pod.condition("ContainersReady")
     return min(first, default=0.0) or (ready.since if ready is not None else 0.0)
 
 
-def _fine(state: ClusterState, suspect: Suspect) -> frozenset[str]:
-    """Nodes where other pods of the same controller are ready."""
-    owner = suspect.pod.owner
-    if owner is None:
-        return frozenset()
-    ready = (
-        pod for pod in state.pods_of(owner).values() if (found := pod.condition("Ready")) and found.status == "True"
-    )
-    return frozenset(pod.node for pod in ready)
-
-
-def _waiting_case(view: ClusterView, pod: Pod, container: ContainerStatus, cause: Cause, ways: Ways) -> Case:
-    way = None
-    if cause.code.startswith(_IMAGE):
-        image = next((each.image for each in pod.spec.containers if each.name == container.name), "")
-        about: tuple[str, ...] = (image,)
-        if cause.code == REGISTRY:
-            way = ways.of(pod.node, f"{cause.statement} {cause.phrase}", pod.namespace, host=_registry_of(image))
-    else:
-        about = (root_of(view.objects, pod), cause.phrase)
-    return Case(
-        cause.code,
-        about,
-        f"{_name(pod, container)} {cause.statement}{_over(way)}",
-        _objects(view.objects, pod, way),
-        _evidence(view, pod, container, cause, way),
-        nodes=(pod.node,) if cause.code == UNPACKING and pod.node else (),
-        weight=view.now - pod.created,
-        since=_began(view, pod),
-    )
-
-
-def _registry_of(image: str) -> str:
-    """The host that an image comes from; empty: the runtime's default."""
-    host, slash, _ = image.partition("/")
-    return host.partition(":")[0] if slash and ("." in host or ":" in host or host == "localhost") else ""
+def _fine(state: ClusterState, pod: Pod) -> Mapping[str, float]:
+    """Nodes where other pods of the same controller are ready, and since when the youngest of them there is."""
+    if pod.owner is None:
+        return {}
+    found: dict[str, float] = {}
+    for other in state.pods_of(pod.owner).values():
+        ready = other.condition("Ready")
+        if ready is not None and ready.status == "True" and not other.deleted:
+            started = max((each.state.started for each in other.containers if each.state is not None), default=0.0)
+            found[other.node] = max(started, found.get(other.node, 0.0))
+    return found
 
 
 def _loop_case(view: ClusterView, suspect: Suspect, proofs: Mapping[tuple[str, str], list[Proof]]) -> Case:
     pod, container, cause = suspect.pod, suspect.loop.container, suspect.cause
     found = proofs.get((pod.key, container.name), [])
     way = suspect.way if cause.code == DEPENDENCY else None
-    told = _evidence(view, pod, container, cause, way)
-    restarts = f"{_name(pod, container)} has been started {container.restarts + 1} times and {cause.statement}"
+    told = _evidence(view, (pod, container), cause, way, suspect.loop)
+    started = f"{_name(pod, container)} has been started {suspect.loop.starts} times and {cause.statement}"
+    excluded = ruled_out(suspect.seen, cause, events_known=view.objects.knows("events"))
     if not found:
+        missing = tuple(_in_namespace(each, pod) for each in cause.missing)
         return Case(
             cause.code,
-            (suspect.workload, container.name),
-            restarts + _over(way),
-            _objects(view.objects, pod, way),
+            missing or _about(suspect),
+            started + _over(way),
+            (*_objects(view.objects, pod, way), *missing),
             told,
             weight=view.now - suspect.began,
-            ruled_out=(RuledOut(IDENTITY, f"{way.statement}: it got no answer, and no refusal"),)
-            if way is not None and way.statement
-            else (),
+            ruled_out=(*_not_refused(suspect, way), *excluded),
+            remedies=cause.remedies,
             since=suspect.began,
         )
-    shared = next((proof.shared for proof in found if proof.shared), "")
+    anchors = tuple(dict.fromkeys(proof.object for proof in found if proof.object))
     kinds = {proof.kind for proof in found}
     at_node = (pod.node,) if "clock" in kinds else ()
     told += tuple(api_evidence("pods", pod.key, f"identity.{proof.kind}", proof.text, at=view.now) for proof in found)
     return Case(
         IDENTITY,
-        (shared or suspect.workload, *at_node),
-        f"{restarts}; {'; '.join(proof.text for proof in found)}",
-        _objects(view.objects, pod),
+        (next(iter(anchors), suspect.workload), *at_node),
+        f"{started}; {'; '.join(proof.text for proof in found)}",
+        (*_objects(view.objects, pod), *anchors),
         told,
         nodes=at_node,
         severity=Severity.CRITICAL if len(kinds) > 1 else Severity.WARNING,
         weight=view.now - suspect.began,
+        ruled_out=tuple(each for each in excluded if each.code != IDENTITY),
         since=suspect.began,
     )
+
+
+def _about(suspect: Suspect) -> tuple[str, ...]:
+    """Whom nothing is heard of is one cause for all that need it; else each container of a workload is its own."""
+    if suspect.cause.code == DEPENDENCY:
+        host = next(iter(hosts_in(suspect.loop.end.message)), "")
+        if host:
+            return (host,) if "." in host or ":" in host else (suspect.pod.namespace, host)
+    return suspect.workload, suspect.loop.container.name
+
+
+def _not_refused(suspect: Suspect, way: Way | None) -> Iterator[RuledOut]:
+    if way is not None and way.statement:
+        yield RuledOut(IDENTITY, f"{way.statement}: it got no answer, and no refusal")
+    elif suspect.hangs:
+        yield RuledOut(IDENTITY, f"{suspect.hangs}: it got no answer, and no refusal")
+
+
+def _spread(cases: Sequence[Case]) -> Iterator[Case]:
+    """What keeps several workloads from their images or configuration has proven its harm more than once."""
+    workloads: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    for case in cases:
+        workloads.setdefault((case.code, case.about), set()).add(case.objects[1])
+    for case in cases:
+        critical = case.severity is None and len(workloads[case.code, case.about]) > 1
+        yield replace(case, severity=Severity.CRITICAL) if critical else case
 
 
 def _name(pod: Pod, container: ContainerStatus) -> str:
@@ -187,12 +296,21 @@ def _objects(state: ClusterState, pod: Pod, way: Way | None = None) -> tuple[str
 
 
 def _evidence(
-    view: ClusterView, pod: Pod, container: ContainerStatus, cause: Cause, way: Way | None = None
+    view: ClusterView,
+    of: tuple[Pod, ContainerStatus],
+    cause: Cause,
+    way: Way | None = None,
+    loop: Loop | None = None,
 ) -> tuple[Evidence, ...]:
+    pod, container = of
     told = [api_evidence("pods", pod.key, "container.restarts", container.restarts, at=view.now, node=pod.node)]
-    end = container.last if container.last is not None else container.state
-    if end is not None and end.kind == "terminated":
-        told.append(api_evidence("pods", pod.key, "container.exit_code", end.exit_code, at=view.now, node=pod.node))
+    if loop is not None and loop.end.exit_code >= 0:
+        told.append(
+            api_evidence("pods", pod.key, "container.exit_code", loop.end.exit_code, at=view.now, node=pod.node)
+        )
+    if loop is not None and loop.alive_s is not None:
+        alive = round(loop.alive_s)
+        told.append(api_evidence("pods", pod.key, "container.alive", alive, at=view.now, unit="s", node=pod.node))
     if cause.phrase:
         source = "events" if cause.said_by == "event" else "pods"
         told.append(api_evidence(source, pod.key, "message", cause.phrase, at=view.now, node=pod.node))

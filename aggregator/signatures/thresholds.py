@@ -83,6 +83,9 @@ class Thresholds:
     """A pod younger than this may still be waiting for its image as it should: a pull that failed is tried again."""
     identity_together_s: float = field(default=600.0, metadata={"unit": "s", "min": 60.0, "max": 3600.0})
     """Workloads that share an identity and began to fail within so long of each other fail for one reason."""
+    identity_changed_before_s: float = field(default=1800.0, metadata={"unit": "s", "min": 60.0, "max": 86400.0})
+    """A Secret or ServiceAccount that was changed no longer ago than this, when a workload began to fail, may be why: a
+    mounted Secret reaches its pods within two minutes, one in the environment with their next start."""
     clock_offset_s: float = field(default=5.0, metadata={"unit": "s", "min": 0.5, "max": 300.0})
     """A clock that is off by more makes tokens come from the future or be out of date."""
     pending_warning_s: float = field(default=300.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})

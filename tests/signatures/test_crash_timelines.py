@@ -169,7 +169,7 @@ ROWS = (
     Row(
         "crash.segfault",
         lambda lab: crashes(lab, End(139)),
-        lambda lab: crashes(lab, End(134, "terminate called after throwing an instance of 'std::bad_alloc'")),
+        lambda lab: crashes(lab, End(134, "terminate called after throwing an instance of 'std::logic_error'")),
         "crash.app_error",
     ),
     Row(

@@ -1,207 +1,274 @@
-"""Why a container ends or does not start: the decision table of the incident, in its order; the first that fits.
+"""Why a container ends: the decision table of the incident, in its order; the first that fits.
 
 One row is left to `identity`, which looks at more than one pod. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nodetell.v1 import facts_pb2 as pb
 
-from aggregator.cluster.objects import ContainerStatus, Event, Pod
+from aggregator.cluster.objects import Container, ContainerStatus, Event, Pod
 from aggregator.messages.classify import classify
 from aggregator.messages.model import Classification, Message
 from aggregator.node_state import NodeState
-from aggregator.signatures.crash.cadence import Loop
-
-IDENTITY = "crash.identity"
-DEPENDENCY = "crash.dependency_unreachable"
-PERMISSION_FS = "crash.permission_fs"
-APP_ERROR = "crash.app_error"
-OOM = "crash.oom"
-LIVENESS = "crash.liveness_probe"
-COMMAND = "crash.command_not_found"
-SEGFAULT = "crash.segfault"
-EXIT_ZERO = "crash.exit_zero"
-CONFIG = "crash.config_missing"
-IMAGE_UNKNOWN = "image.unknown"
-REGISTRY = "image.registry_unreachable"
-UNPACKING = "image.disk_or_snapshotter"
-
-_IMAGE_WAITS = frozenset(
-    {
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "ErrImageNeverPull",
-        "ImageInspectError",
-        "RegistryUnavailable",
-        "SignatureValidationFailed",
-    }
+from aggregator.signatures.crash.cadence import UNTOLD, Loop
+from aggregator.signatures.crash.cause import (
+    APP_ERROR,
+    COMMAND,
+    CONFIG,
+    DEPENDENCY,
+    EXIT_ZERO,
+    IDENTITY,
+    LIVENESS,
+    OOM,
+    PERMISSION_FS,
+    SEGFAULT,
+    Cause,
+    quoted,
+    span,
 )
-_CONFIG_WAITS = frozenset({"CreateContainerConfigError"})
-_START_WAITS = frozenset({"CreateContainerError", "RunContainerError", "PostStartHookError", "StartError"})
+from aggregator.signatures.crash.waiting import named_missing
+
 _START_ENDS = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
 _KILLED = frozenset({137, 143})
-_NEAR_S = 60.0
-"""An event that a probe failed, or a kill by the kernel, so close to the end of a container is about that end."""
+_BY_SIGNAL = 128
+NEAR_S = 60.0
+"""What the kernel's log tells so close to the end of a container is about that end."""
+_AT_ONCE_S = 5.0
+"""... even where nothing but the time joins them."""
+_PROBED_S = 300.0
+"""A probe that failed so shortly before made the kubelet kill: grace periods are minutes at most."""
+_COMM = 15
+"""Characters of a process's name that the kernel keeps."""
 _TOLD_BY_MESSAGE = {
     IDENTITY: IDENTITY,
+    "node.clock_skew": IDENTITY,  # a token or certificate that is of the future, or out of date, by somebody's clock
     DEPENDENCY: DEPENDENCY,
     PERMISSION_FS: PERMISSION_FS,
+    CONFIG: CONFIG,
+    OOM: OOM,
+    COMMAND: COMMAND,
+    SEGFAULT: SEGFAULT,
     "net.dns": DEPENDENCY,
     "net.tls_handshake_timeout": DEPENDENCY,
     "cp.apiserver_timeout": DEPENDENCY,
+    "cp.lease_renew_failed": DEPENDENCY,
+    "cp.leader_lost": DEPENDENCY,
 }
 """What last words mean for a crash, by what they say."""
+_BATCH = "See which of its failing probes is right: the process was asked to end, or ended before it was ready."
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
-    """What a container suffers from."""
-
-    code: str
-    statement: str
-    """A clause about the container, without its name."""
-    phrase: str = ""
-    """Verbatim what decided, where a message did."""
-    said_by: str = ""
-    """"termination message", "event", "status", "kernel log": what the phrase or the code is from."""
-    also: tuple[str, ...] = ()
-    """Codes that the same words may mean too."""
-
-
-def cause_of_waiting(container: ContainerStatus, events: Sequence[Event]) -> Cause | None:
-    """Why a container that waits is not started; None: its reason tells of no fault, or of one of a loop."""
-    state = container.state
-    if state is None or state.kind != "waiting":
-        return None
-    if state.reason in _IMAGE_WAITS:
-        return _image(container, events)
-    if state.reason in _CONFIG_WAITS:
-        said = classify(Message("Pod", state.reason, None, state.message))
-        return Cause(CONFIG, f"cannot be created: {_quoted(state.message)}", said.phrase, "status")
-    if state.reason in _START_WAITS:
-        said = classify(Message("Pod", state.reason, None, state.message))
-        if said.label in (CONFIG, COMMAND):
-            return Cause(said.label, f"cannot be started: {_quoted(state.message)}", said.phrase, "status")
-        if state.reason == "RunContainerError":
-            return Cause(COMMAND, f"cannot be started: {_quoted(state.message)}", said.phrase, "status")
-    return None
-
-
-def _image(container: ContainerStatus, events: Sequence[Event]) -> Cause:
-    """The status tells why in new versions; in old ones, only an event does."""
-    assert container.state is not None  # noqa: S101 - the caller has looked
-    told = [("status", Message("Pod", container.state.reason, None, container.state.message))]
-    field = f"spec.{'initContainers' if container.init else 'containers'}{{{container.name}}}"
-    about = [each for each in events if each.reason in ("Failed", "InspectFailed") and each.field in ("", field)]
-    told += [("event", Message("Pod", each.reason, None, each.message)) for each in reversed(about)]
-    for source, message in told:
-        said = classify(message)
-        if said.label.startswith("image."):
-            return Cause(
-                said.label, f"does not get its image: {_quoted(message.message)}", said.phrase, source, said.also
-            )
-    return Cause(IMAGE_UNKNOWN, f"does not get its image ({container.state.reason}), and nothing says why")
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """How a container ended, and what there is to see of it."""
+class End:
+    """How a container ended, and all that there is to see of it."""
 
     loop: Loop
     pod: Pod
     events: Sequence[Event]
+    """Of the pod, oldest first."""
     host: NodeState | None
     said: Classification
-    how: str
+    """What its last words say."""
+    node_events: Sequence[Event] = ()
+    """Of its node, likewise."""
+
+    @property
+    def spec(self) -> Container | None:
+        """The container as it was asked for."""
+        status = self.loop.container
+        found = (each for each in self.pod.spec.containers if each.name == status.name and each.init == status.init)
+        return next(found, None)
+
+    @property
+    def how(self) -> str:
+        """A clause without the container's name."""
+        loop = self.loop
+        lived = f" after {span(loop.alive_s)}" if loop.alive_s is not None else ""
+        code = (
+            f" with exit code {loop.end.exit_code}" if loop.end is not UNTOLD else ", and its status does not say how"
+        )
+        return f"ended{lived}{code}"
 
     def cause(self, code: str, more: str = "", said_by: str = "status", phrase: str = "") -> Cause:
+        """A cause of this end."""
         return Cause(code, f"{self.how}{more}", phrase, said_by, self.said.also)
 
 
-def cause_of_end(loop: Loop, pod: Pod, events: Sequence[Event], host: NodeState | None) -> Cause:
-    """Why a container in a loop ends, by what can be said of it alone."""
+def end_of(
+    loop: Loop, pod: Pod, events: Sequence[Event], host: NodeState | None, node_events: Sequence[Event] = ()
+) -> End:
+    """All that there is to see of the last end of a container."""
     end = loop.end
-    said = classify(Message("Container", end.reason, end.exit_code, end.message))
-    lived = f" after {_span(loop.alive_s)}" if loop.alive_s is not None else ""
-    seen = _End(loop, pod, events, host, said, f"ended{lived} with exit code {end.exit_code}")
+    code = end.exit_code if end is not UNTOLD else None
+    return End(loop, pod, events, host, classify(Message("Container", end.reason, code, end.message)), node_events)
+
+
+def cause_of_end(seen: End) -> Cause:
+    """Why a container in a loop ends, by what can be said of it alone."""
     found = (row(seen) for row in _ROWS)
-    return next((cause for cause in found if cause is not None), seen.cause(APP_ERROR, _because(end.message)))
+    return next((cause for cause in found if cause is not None), _app_error(seen))
 
 
-def _row_oom(seen: _End) -> Cause | None:
+def _app_error(seen: End) -> Cause:
+    said, message = seen.said, seen.loop.end.message
+    own = said.label == APP_ERROR and not said.phrase.startswith("exit code")
+    return Cause(APP_ERROR, f"{seen.how}{_because(message)}", "", "status", said.also, own_error=own)
+
+
+def _row_oom(seen: End) -> Cause | None:
     end = seen.loop.end
     if end.reason == "OOMKilled":
-        return seen.cause(OOM, ", OOMKilled", phrase="OOMKilled")
-    if end.exit_code == 137 and _oom_on_host(seen.pod, seen.host, end.finished):
-        return seen.cause(OOM, ", and its node's kernel killed a process of its pod for want of memory", "kernel log")
+        return seen.cause(OOM, f", OOMKilled; {whose_memory(seen)}", phrase="OOMKilled")
+    if end.reason in _START_ENDS and seen.said.label == OOM:
+        return seen.cause(OOM, f": {quoted(end.message)}; {whose_memory(seen)}", phrase=seen.said.phrase)
+    if end.exit_code == 137 and oom_on_host(seen) and not _another_was_it(seen):
+        more = f", and its node's kernel killed a process of its pod for want of memory; {whose_memory(seen)}"
+        return seen.cause(OOM, more, "kernel log")
     return None
 
 
-def _row_probe(seen: _End) -> Cause | None:
-    event = _killed_by_probe(seen.loop, seen.events) if seen.loop.end.exit_code in _KILLED else None
-    return seen.cause(LIVENESS, f": {_quoted(event.message)}", "event", event.message[:120]) if event else None
+def _another_was_it(seen: End) -> bool:
+    """The kernel killed another container of the pod, and the kubelet this one, for its probe."""
+    mine = seen.loop.container.name
+    others = (each.last or each.state for each in seen.pod.containers if each.name != mine)
+    killed = any(each is not None and each.reason == "OOMKilled" for each in others)
+    return killed and killed_by_probe(seen) is not None
 
 
-def _row_command(seen: _End) -> Cause | None:
-    end, said = seen.loop.end, seen.said
-    if end.reason in _START_ENDS or end.exit_code in (126, 127) or (end.exit_code == 128 and said.label == COMMAND):
-        code = CONFIG if said.label == CONFIG else COMMAND
-        return seen.cause(code, _because(end.message), "termination message", said.phrase)
-    return None
+def whose_memory(seen: End) -> str:
+    """Whether its own limit was too small, or its node's memory."""
+    finished = seen.loop.end.finished
+    for each in seen.node_events:
+        if each.reason == "SystemOOM" and (not finished or abs(each.last - finished) < _PROBED_S):
+            return f"{seen.pod.node} itself had run out of memory (SystemOOM)"
+    limit = seen.spec.limits.get("memory", 0) if seen.spec is not None else 0
+    if limit:
+        return f"its limit is {_mebibytes(limit)}"
+    return "it has no memory limit of its own: its pod's, or the node's memory, ran out"
 
 
-def _row_segfault(seen: _End) -> Cause | None:
-    end = seen.loop.end
-    return seen.cause(SEGFAULT, ": a segmentation fault") if end.exit_code == 139 or end.signal == 11 else None
+def _mebibytes(amount: int) -> str:
+    return f"{amount / 2**20:,.0f} MiB" if amount < 10 * 2**30 else f"{amount / 2**30:,.0f} GiB"
 
 
-def _row_exit_zero(seen: _End) -> Cause | None:
-    if seen.loop.end.exit_code != 0 or seen.loop.container.last is None:
+def oom_on_host(seen: End) -> bool:
+    """The kernel of its node killed a process of its pod for want of memory as it ended."""
+    finished = seen.loop.end.finished
+    return any(
+        event.pod_uid == seen.pod.uid and (not finished or abs(event.last_unix_ms / 1000 - finished) < NEAR_S)
+        for event in _kernel_events(seen.host, pb.KERNEL_EVENT_CLASS_OOM_KILL)
+    )
+
+
+def _kernel_events(host: NodeState | None, of_class: pb.KernelEventClass) -> Iterator[pb.KernelEvent]:
+    for item in host.of("kernel_event") if host is not None else ():
+        if getattr(item.kernel_event, "class") == of_class:  # a keyword of Python
+            yield item.kernel_event
+
+
+def _row_probe(seen: End) -> Cause | None:
+    code = seen.loop.end.exit_code
+    event = killed_by_probe(seen) if code not in (0, UNTOLD.exit_code) else None
+    if event is None or (code not in _KILLED and event.reason != "Killing"):
         return None
-    failing = next((each for each in reversed(seen.events) if each.reason == "Unhealthy"), None)
-    return seen.cause(EXIT_ZERO, f"; beside it: {_quoted(failing.message)}" if failing is not None else "")
+    return seen.cause(LIVENESS, f": {quoted(event.message)}", "event", event.message[:120])
 
 
-def _row_message(seen: _End) -> Cause | None:
-    """Identity, a dependency or a file: as the classifier decides between them."""
-    code = _TOLD_BY_MESSAGE.get(seen.said.label)
-    if code is None:
-        return None
-    words = _quoted(_around(seen.said, seen.loop.end.message))
-    return seen.cause(code, f": {words}", "termination message", seen.said.phrase)
+def killed_by_probe(seen: End) -> Event | None:
+    """The newest event that the kubelet killed it for a liveness or startup probe; else that such a probe failed."""
+    finished = seen.loop.end.finished
+    about = [
+        each
+        for each in reversed(seen.events)
+        if each.reason in ("Killing", "Unhealthy")
+        and is_of_killing_probe(each)
+        and _about(each, seen.loop.container)
+        and (not finished or finished - _PROBED_S < each.last)
+    ]
+    return next((each for each in about if each.reason == "Killing"), about[0] if about else None)
 
 
-_ROWS = (_row_oom, _row_probe, _row_command, _row_segfault, _row_exit_zero, _row_message)
-
-
-def _killed_by_probe(loop: Loop, events: Sequence[Event]) -> Event | None:
-    """The newest event of a failed liveness or startup probe that is about the last end."""
-    for each in reversed(events):
-        words = each.message.lower()
-        of_probe = "liveness probe" in words or "startup probe" in words
-        if each.reason in ("Killing", "Unhealthy") and of_probe and _about(each, loop.container):
-            finished = loop.end.finished
-            return each if not finished or abs(each.last - finished) < _NEAR_S * 5 or each.last > finished else None
-    return None
+def is_of_killing_probe(event: Event) -> bool:
+    """It is about a probe that ends containers: a readiness probe does not."""
+    words = event.message.lower()
+    return "liveness probe" in words or "startup probe" in words
 
 
 def _about(event: Event, container: ContainerStatus) -> bool:
-    return not event.field or f"{{{container.name}}}" in event.field
+    return not event.field or event.field.endswith(f"{{{container.name}}}")
 
 
-def _oom_on_host(pod: Pod, host: NodeState | None, finished: float) -> bool:
-    if host is None:
-        return False
-    for item in host.of("kernel_event"):
-        event = item.kernel_event
-        if getattr(event, "class") == pb.KERNEL_EVENT_CLASS_OOM_KILL and event.pod_uid == pod.uid:
-            return not finished or event.last_unix_ms / 1000 > finished - _NEAR_S
-    return False
+def _row_command(seen: End) -> Cause | None:
+    end, said = seen.loop.end, seen.said
+    if end.exit_code in (126, 127) and end.reason not in _START_ENDS:
+        return seen.cause(COMMAND, _because(end.message), "termination message", said.phrase)
+    if (end.reason in _START_ENDS or end.exit_code in (126, 127, 128)) and said.label in (COMMAND, CONFIG):
+        return _with_missing(seen, seen.cause(said.label, _because(end.message), "termination message", said.phrase))
+    return None
+
+
+def _row_segfault(seen: End) -> Cause | None:
+    end = seen.loop.end
+    if end.exit_code == 139 or end.signal == 11:
+        return seen.cause(SEGFAULT, ": a segmentation fault")
+    process = segfault_on_host(seen) if end.exit_code > 0 else ""
+    if process:
+        return seen.cause(SEGFAULT, f", and its node's kernel tells of a segmentation fault of {process}", "kernel log")
+    return None
+
+
+def segfault_on_host(seen: End) -> str:
+    """Name of the process that crashed on its node as it ended; empty: none that is likely its own.
+
+    The kernel names the process and no pod: it must be called like the container, or have crashed at the very moment.
+    """
+    end = seen.loop.end
+    for event in _kernel_events(seen.host, pb.KERNEL_EVENT_CLASS_SEGFAULT):
+        apart = abs(event.last_unix_ms / 1000 - end.finished) if end.finished and event.last_unix_ms else NEAR_S
+        at_once = apart < _AT_ONCE_S and end.exit_code > _BY_SIGNAL and end.exit_code not in _KILLED
+        if at_once or (apart < NEAR_S and _is_called(event.subject, seen)):
+            return event.subject
+    return ""
+
+
+def _is_called(process: str, seen: End) -> bool:
+    image = seen.spec.image.rpartition("/")[2].partition("@")[0].partition(":")[0] if seen.spec is not None else ""
+    name = process.lower()
+    return len(name) > 2 and any(name == each[:_COMM].lower() for each in (seen.loop.container.name, image) if each)
+
+
+def _row_exit_zero(seen: End) -> Cause | None:
+    if seen.loop.end.exit_code != 0:
+        return None
+    failing = next((each for each in reversed(seen.events) if each.reason == "Unhealthy"), None)
+    if failing is None:
+        return seen.cause(EXIT_ZERO)
+    found = seen.cause(EXIT_ZERO, f"; beside it: {quoted(failing.message)}", "event", failing.message[:120])
+    return Cause(found.code, found.statement, found.phrase, "event", found.also, remedies=(_BATCH,))
+
+
+def _row_message(seen: End) -> Cause | None:
+    """Identity, a dependency or a file: as the classifier decides between them."""
+    said = seen.said
+    code = _TOLD_BY_MESSAGE.get(said.label) if seen.loop.end.message.strip() else None
+    if code is None or said.phrase.startswith("exit code"):
+        return None
+    words = quoted(_around(said, seen.loop.end.message))
+    return _with_missing(seen, seen.cause(code, f": {words}", "termination message", said.phrase))
+
+
+def _with_missing(seen: End, cause: Cause) -> Cause:
+    if cause.code != CONFIG:
+        return cause
+    missing = named_missing(seen.loop.end.message)
+    return Cause(cause.code, cause.statement, cause.phrase, cause.said_by, cause.also, missing)
+
+
+_ROWS = (_row_oom, _row_probe, _row_command, _row_segfault, _row_exit_zero, _row_message)
 
 
 def _around(said: Classification, message: str) -> str:
@@ -212,14 +279,4 @@ def _around(said: Classification, message: str) -> str:
 
 
 def _because(message: str) -> str:
-    return f": {_quoted(message)}" if message.strip() else ""
-
-
-def _quoted(message: str) -> str:
-    flat = " ".join(message.split())
-    return f'"{flat[:200]}{"…" if len(flat) > 200 else ""}"'
-
-
-def _span(seconds: float | None) -> str:
-    seconds = seconds or 0.0
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f": {quoted(message)}" if message.strip() else ""

@@ -1,7 +1,7 @@
-"""Whether a loop is a matter of identity: what its own words, those it shares an identity with, and its clock say.
+"""Whether a loop is a matter of identity: what its words, those it shares one with, its changes and its clock say.
 
 Each piece of evidence is by itself enough for the suspicion; two make it critical. A loop whose own words tell of
-something else is none, whatever it shares.
+something else is none, whatever it shares, and so is one whose connections hang: nobody has refused it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from aggregator.cluster.objects import Pod
 from aggregator.node_state import NodeState
 from aggregator.signatures.clock import wrong_clock
 from aggregator.signatures.crash.cadence import Loop
-from aggregator.signatures.crash.decide import APP_ERROR, IDENTITY, Cause
+from aggregator.signatures.crash.cause import APP_ERROR, IDENTITY, Cause, span
+from aggregator.signatures.crash.changed import Changed
+from aggregator.signatures.crash.decide import End
 from aggregator.signatures.crash.ways import Way
 from aggregator.signatures.thresholds import Thresholds
 
@@ -28,12 +30,19 @@ class Suspect:
     pod: Pod
     loop: Loop
     cause: Cause
+    seen: End
     began: float
     """When it began to fail, seconds since the epoch, as far as can be told."""
     workload: str
     """"Kind/namespace/name" of what it is a pod of in the end."""
     way: Way | None = None
     """Over which paths it waited in vain for an answer; None: it did not."""
+    hangs: str = ""
+    """That connections of it time out again and again, as a clause; empty: none is known to."""
+    fine: Mapping[str, float] | None = None
+    """Nodes where other pods of its controller are ready, and since when the youngest of them runs there."""
+    changed: tuple[Changed, ...] = ()
+    """What of its identity was changed shortly before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +50,27 @@ class Proof:
     """One piece of evidence."""
 
     kind: str
-    """"phrase", "shared" or "clock"."""
+    """"phrase", "shared", "changed" or "clock"."""
     text: str
-    shared: str = ""
-    """Of what is shared: "ServiceAccount/ns/name", "Secret/ns/name"."""
+    object: str = ""
+    """Of what is shared or was changed: "ServiceAccount/ns/name", "Secret/ns/name"."""
 
 
 def proofs(
-    suspects: Iterable[Suspect], hosts: Mapping[str, NodeState], fine: Mapping[str, frozenset[str]], limits: Thresholds
+    suspects: Iterable[Suspect], hosts: Mapping[str, NodeState], limits: Thresholds
 ) -> dict[tuple[str, str], list[Proof]]:
-    """Evidence of identity by (pod key, container). `fine`: nodes where pods of a workload run well, by workload."""
+    """Evidence of identity by (pod key, container)."""
     possible = [each for each in suspects if _possible(each)]
-    together = _together(possible, limits.identity_together_s)
+    together = _together([each for each in possible if not _works_elsewhere(each)], limits.identity_together_s)
     found: dict[tuple[str, str], list[Proof]] = {}
     for each in possible:
         pieces = []
         if each.cause.code == IDENTITY:
             pieces.append(Proof("phrase", f'its last words are of authentication: "{each.cause.phrase}"'))
-        pieces += [together[shared] for shared in identities(each.pod) if shared in together]
-        clock = _clock(each, hosts, fine.get(each.workload, frozenset()), limits)
+        if not _works_elsewhere(each):
+            pieces += [together[shared] for shared in identities(each.pod) if shared in together]
+            pieces += [_changed(change, each) for change in each.changed]
+        clock = _clock(each, hosts, limits)
         if clock is not None:
             pieces.append(clock)
         if pieces:
@@ -71,10 +82,16 @@ def _possible(suspect: Suspect) -> bool:
     code = suspect.loop.end.exit_code
     alive = suspect.loop.alive_s
     return (
-        suspect.cause.code in (IDENTITY, APP_ERROR)
+        (suspect.cause.code == IDENTITY or (suspect.cause.code == APP_ERROR and not suspect.cause.own_error))
         and (code == 1 or code >= 128)
         and (alive is None or alive < RAPID_S)
+        and not suspect.hangs
     )
+
+
+def _works_elsewhere(suspect: Suspect) -> bool:
+    """Another pod of the same has started since, with the same identity, and runs well: it is not refused as such."""
+    return any(since > suspect.began for since in (suspect.fine or {}).values())
 
 
 def identities(pod: Pod) -> list[str]:
@@ -97,19 +114,36 @@ def _together(suspects: list[Suspect], within_s: float) -> dict[str, Proof]:
         began: dict[str, float] = {}
         for each in members:
             began[each.workload] = min(each.began, began.get(each.workload, each.began))
-        if len(began) > 1 and max(began.values()) - min(began.values()) <= within_s:
+        apart = max(began.values()) - min(began.values())
+        if len(began) > 1 and apart <= within_s:
             kind, _, name = shared.partition("/")
-            minutes = (max(began.values()) - min(began.values())) / 60
-            text = (
-                f"{len(began)} workloads that share {kind} {name} began to fail within {minutes:.0f} min of each other"
-            )
+            text = f"{len(began)} workloads that share {kind} {name} began to fail within {span(apart)} of each other"
             found[shared] = Proof("shared", text, shared)
     return found
 
 
-def _clock(suspect: Suspect, hosts: Mapping[str, NodeState], fine: frozenset[str], limits: Thresholds) -> Proof | None:
-    """The clock of its node is wrong, and those of all nodes where the same workload runs well are not."""
-    here = wrong_clock(hosts.get(suspect.pod.node), limits)
-    if not here or any(wrong_clock(hosts.get(node), limits) for node in fine if node != suspect.pod.node):
+def _changed(change: Changed, suspect: Suspect) -> Proof:
+    kind, _, name = change.object.partition("/")
+    before = span(max(0.0, suspect.began - change.at))
+    return Proof("changed", f"{kind} {name} was changed {before} before it began to fail", change.object)
+
+
+def _clock(suspect: Suspect, hosts: Mapping[str, NodeState], limits: Thresholds) -> Proof | None:
+    """The clock of its node is wrong, and those of all nodes where the same workload runs well are not.
+
+    A clock that is off refuses by itself; that nobody disciplines it counts only against nodes where it is.
+    """
+    here, host = wrong_clock(hosts.get(suspect.pod.node), limits), hosts.get(suspect.pod.node)
+    fine = [node for node in suspect.fine or {} if node != suspect.pod.node]
+    if not here or any(wrong_clock(hosts.get(node), limits) for node in fine):
         return None
-    return Proof("clock", f"the clock of {suspect.pod.node} {here}, those where it runs well are right")
+    known = [node for node in fine if node in hosts and "clock" in hosts[node].items]
+    if not known and not _is_off(host, limits):
+        return None
+    others = ", those where it runs well are right" if known else ""
+    return Proof("clock", f"the clock of {suspect.pod.node} {here}{others}")
+
+
+def _is_off(host: NodeState | None, limits: Thresholds) -> bool:
+    item = host.items.get("clock") if host is not None else None
+    return item is not None and abs(item.clock.offset_us) > limits.clock_offset_s * 1e6

@@ -97,6 +97,10 @@ class Ways:
         evidence = (*(probe.evidence for probe in probes), *(fact for _, fact in told))[:_MOST_FACTS]
         return Way(tuple(objects), evidence, _statement(probes, told)) if objects else None
 
+    def timing_out(self, node: str, pod_uid: str) -> str:
+        """That connections of a pod time out again and again, as a clause; empty: none is known to."""
+        return _statement([], self._timing_out(node, pod_uid, Peer(Where.UNKNOWN)))
+
     def _pairs(self, node: str, peer: Peer) -> list[frozenset[str]]:
         """Pairs of nodes whose path loses large packets, among those that it may have spoken over."""
         lossy = self._known()

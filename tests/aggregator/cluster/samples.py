@@ -282,6 +282,15 @@ WORKLOAD: dict[str, Any] = {
     "spec": {"replicas": 4, "podManagementPolicy": "Parallel", "selector": {"matchLabels": {"app": "web"}}},
     "status": {"replicas": 3, "readyReplicas": 2, "observedGeneration": 2},
 }
+CREDENTIAL = {
+    "metadata": {
+        **meta("db-credentials", "demo"),
+        "managedFields": [
+            {"manager": "helm", "operation": "Update", "time": "2026-08-01T12:00:00Z"},
+            {"manager": "external-secrets", "operation": "Apply", "time": "2026-08-02T12:00:00Z"},
+        ],
+    }
+}
 SAMPLES: dict[str, dict[str, Any]] = {
     "nodes": NODE,
     "pods": pod(),
@@ -296,6 +305,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "resourcequotas": QUOTA,
     "replicasets": WORKLOAD,
     "statefulsets": WORKLOAD,
+    "serviceaccounts": CREDENTIAL,
+    "secrets": CREDENTIAL | {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"},
 }
 """One object by resource; not to be changed."""
 

@@ -251,7 +251,7 @@ def test_every_resource_has_its_view() -> None:
     views = (
         *(cluster.nodes, cluster.pods, cluster.claims, cluster.volumes, cluster.storage_classes, cluster.attachments),
         *(cluster.csi_nodes, cluster.events, cluster.leases, cluster.budgets, cluster.quotas),
-        *(cluster.replica_sets, cluster.stateful_sets),
+        *(cluster.replica_sets, cluster.stateful_sets, cluster.service_accounts, cluster.secrets),
     )
     assert len(views) == len(RESOURCES)
     assert [len(view) for view in views].count(1) == 1
