@@ -9,7 +9,7 @@ ACTIVE = (Stage.ACTIVE,)
 BOTH = (Stage.RISK, Stage.ACTIVE)
 
 _STAGES: dict[str, tuple[Stage, ...]] = {
-    "cp.etcd_slow_fsync": RISK,
+    "cp.etcd_slow_fsync": BOTH,
     "cp.no_space": BOTH,
     "disk.slow_fsync": RISK,
     "mtu.fragmenting": RISK,
