@@ -88,6 +88,11 @@ IN_USE_RULE = Rule(
         "already mounted on another",
         "can't be attached to another",
         "cannot be attached to another",
+        "still mounted on node",
+        "still mounted by node",
+        "currently in 'in-use'",
+        "currently in-use",
+        "status is in-use",
         "already mapped to another",
         "readwriteonce…another node",
         "exclusive lock",
@@ -304,6 +309,8 @@ ATTACH_SLOW_RULE = Rule(
         "volume not attached according to node status",
         "is not yet attached",
         "volume is not attached",
+        "volume * is not attached to",
+        "volume * not attached to",
         "not attached yet",
         "is attaching",
         "currently attaching",
@@ -392,6 +399,9 @@ ATTACH_REASONS = frozenset(
 _MOUNT_SHAPES = ("mountvolume.", "unmountvolume.", "unmountdevice", "nodestage", "nodepublish")
 
 _ATTACH_ITSELF = (
+    "failed to attach volume",
+    "error attaching volume",
+    "could not attach volume",
     "attachvolume.attach",
     "multi-attach error",
     "detachvolume.detach",

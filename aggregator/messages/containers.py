@@ -84,7 +84,11 @@ START_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "cp.apiserver_timeout",
-        ("failed to sync configmap cache: timed out", "failed to sync secret cache: timed out"),
+        (
+            "failed to sync configmap cache: timed out",
+            "failed to sync secret cache: timed out",
+            "propagate object cache: timed out",
+        ),
         why="the kubelet waits for the API server",
     ),
     Rule(

@@ -323,6 +323,7 @@ IMAGE_SHAPES = (
     "/v2/: ",
     "registry-1.docker.io",
     "auth.docker.io",
+    "failed to authorize: failed to fetch",
     "unexpected status from head request",
     "unexpected status from get request",
 )

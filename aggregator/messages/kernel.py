@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aggregator.messages.rules import Rule
 
 KERNEL_IO = "node.kernel_io_error"
 IO_ERROR = "storage.io_error_readonly"
+NIC_ERROR = "node.nic_error"
 
 CLOCK_RULES: tuple[Rule, ...] = (
     Rule(
@@ -56,7 +59,48 @@ CLOCK_RULES: tuple[Rule, ...] = (
     ),
 )
 
-KERNEL_RULES: tuple[Rule, ...] = (
+_OWN_WORDS: tuple[Rule, ...] = (
+    Rule(
+        IO_ERROR,
+        ("forced shutdown", "filesystem shut down", "filesystem has been shut down"),
+        also=(KERNEL_IO,),
+        why="the file system met an error, and takes no writes any more",
+    ),
+    Rule(
+        NIC_ERROR,
+        (
+            "tx timeout",
+            "tx hang",
+            "link is down",
+            ": link down",
+            "lost carrier",
+            "carrier lost",
+            "adapter reset",
+            "reset adapter",
+            "cable error",
+            "crc errors",
+            "rx-err",
+        ),
+        why="the network card or its link fails",
+    ),
+)
+"""What the kernel says in words that programs use, too, of transactions and their own links."""
+
+_KERNEL_SAYS = (
+    "kernel",
+    "xfs (",
+    "0000:",
+    "|eth#|",
+    "|ens#|",
+    "|eno#|",
+    "|enp#",
+    "|bond#|",
+    "netdev",
+    "|nic|",
+    "network interface",
+)
+
+_LOG_RULES: tuple[Rule, ...] = (
     Rule(
         "node.conntrack_full",
         (
@@ -74,12 +118,9 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "remounting file system read-only",
             "mounted filesystem read-only after",
             "shutting down filesystem",
-            "filesystem has been shut down",
-            "filesystem shut down",
             "aborting journal",
             "journal has aborted",
             "detected aborted journal",
-            "forced shutdown",
             "corruption of in-memory data",
             "metadata i/o error",
             "metadata corruption detected",
@@ -130,8 +171,8 @@ KERNEL_RULES: tuple[Rule, ...] = (
             "hostbyte=did_",
             "driverbyte=driver_sense",
             "scsi…timing out command",
+            "multipath: *: failing path",
             "multipath: failing path",
-            "device-mapper: multipath: failing",
             "remote i/o error",
             "ext4-fs warning…i/o error",
             "ext4-fs (…): i/o error",
@@ -189,36 +230,25 @@ KERNEL_RULES: tuple[Rule, ...] = (
         why="a process touched memory that is not its own",
     ),
     Rule(
-        "node.nic_error",
+        NIC_ERROR,
         (
             "netdev watchdog",
             "transmit queue # timed out",
             "transmit timed out",
             "tx unit hang",
-            "tx timeout",
-            "tx hang",
             "hardware unit hang",
             "nic link is down",
-            "link is down",
             "link status definitely down",
             "link status down for",
-            "lost carrier",
-            "carrier lost",
-            "adapter reset",
             "hw csum failure",
-            "cable error",
             "keep alive watchdog timeout",
-            ": link down",
             "media link off",
-            "reset adapter",
             "firmware error…mlx",
             "mlx5…error",
             "mlx4…error",
             "rx ring full",
             "rx_missed_errors",
             "rx_crc_errors",
-            "crc errors",
-            "rx-err",
         ),
         why="the network card or its link fails",
     ),
@@ -266,3 +296,9 @@ KERNEL_RULES: tuple[Rule, ...] = (
     ),
 )
 """What only a host knows."""
+
+KERNEL_RULES: tuple[Rule, ...] = (*_LOG_RULES, *_OWN_WORDS)
+"""Of the kernel's own log."""
+
+HOST_RULES: tuple[Rule, ...] = (*_LOG_RULES, *(replace(rule, needs=_KERNEL_SAYS) for rule in _OWN_WORDS))
+"""Of any log: what the kernel shares with programs counts where it seems to be the kernel's."""

@@ -64,7 +64,7 @@ _FIRST_OF_ALL = (
     *control_plane.ETCD_RULES,
 )
 
-_LAST_OF_ALL = (*api_server.TIMEOUT_RULES, *kernel.KERNEL_RULES)
+_LAST_OF_ALL = (*api_server.TIMEOUT_RULES, *kernel.HOST_RULES)
 
 _NO_FAULT = (*api_server.NORMAL_WORK_RULES, control_plane.ELECTED_RULE)
 """After all others: one line of a log may be harmless, the next one not."""

@@ -88,6 +88,7 @@ MOUNT_RULES: tuple[Rule, ...] = (
         (
             "failed to sync configmap cache: timed out",
             "failed to sync secret cache: timed out",
+            "propagate object cache: timed out",
             "failed to fetch token…i/o timeout",
             "failed to fetch token…connection refused",
             "failed to fetch token…deadline exceeded",
@@ -361,6 +362,7 @@ _MOUNT_SHAPES = (
     "mounting command:",
     "mount failed: exit status",
     "mapvolume.",
+    "attached according to node status",
     "not found in the list of registered csi drivers",
     "does not contain driver",
     "failed to mount nfs server",

@@ -36,6 +36,26 @@ class Rule:
         return None if self.unless and find_any(self.unless, text) is not None else span
 
 
+_NOT_ABLE = (
+    "could not",
+    "couldn't",
+    "couldnt",
+    "cannot",
+    "can't",
+    "can not",
+    "failed to",
+    "fail to",
+    "unable to",
+    "not able to",
+    "failure to",
+)
+
+
+def not_able(*verbs: str) -> tuple[str, ...]:
+    """That something was not possible, in all the ways that programs say it: a phrase for each way and verb."""
+    return tuple(f"{way} {verb}" for verb in verbs for way in _NOT_ABLE)
+
+
 def first(rules: Sequence[Rule], text: Text) -> Classification | None:
     """What the first rule that fits says; the codes of later ones that fit stand beside it."""
     for position, rule in enumerate(rules):
