@@ -4,86 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from aggregator.signatures.crash.codes import CODES
 from tests.lab.cluster import Lab
 from tests.lab.scenario import Make, Scenario, Want, judge, lacking, of_module, prefix_of, scenario
-from tests.lab.shapes import stamp
-
-POD = "shop/web-5d4f7c9b8-abcde"
-OWNER = ("ReplicaSet", "web-5d4f7c9b8")
-
-
-@dataclass(frozen=True)
-class End:
-    """How the last run of a container ended."""
-
-    code: int = 1
-    message: str = ""
-    reason: str = "Error"
-    alive: float = 9.0
-    """Seconds it lived."""
-    ago: float = 60.0
-    restarts: int = 7
-    signal: int = 0
-
-
-def cluster(nodes: int = 2) -> Lab:
-    lab = Lab("crash")
-    for number in range(1, nodes + 1):
-        lab.node(f"n{number}")
-        lab.host(f"n{number}")
-    lab.deployment("shop/web")
-    lab.replicaset("shop/web-5d4f7c9b8", owner=("Deployment", "web"))
-    return lab
-
-
-def crashes(lab: Lab, end: End, key: str = POD, node: str = "n1", *, backing_off: bool = True, **fields: Any) -> None:
-    """A pod whose container ended so, again and again."""
-    fields.setdefault("owner", OWNER)
-    finished = lab.now - end.ago
-    terminated = {
-        "containerID": "containerd://0f",
-        "exitCode": end.code,
-        "reason": end.reason,
-        "startedAt": stamp(finished - end.alive),
-        "finishedAt": stamp(finished),
-        **({"message": end.message} if end.message else {}),
-        **({"signal": end.signal} if end.signal else {}),
-    }
-    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container=app"}
-    state = {"waiting": waiting} if backing_off else {"running": {"startedAt": stamp(lab.now - end.ago + 20)}}
-    status = {
-        "name": "app",
-        "image": "registry.example.com/app:1",
-        "imageID": "",
-        "ready": False,
-        "started": False,
-        "restartCount": end.restarts,
-        "state": state,
-        "lastState": {"terminated": terminated},
-    }
-    lab.pod(key, node=node, ready=False, patch={"status": {"containerStatuses": [status]}}, **fields)
-    lab.event("Pod", key, "BackOff", "Back-off restarting failed container app in pod", first=-1200, last=-10, count=31)
-
-
-def waits(lab: Lab, reason: str, message: str = "", *, since: float = -900, key: str = POD, **fields: Any) -> None:
-    """A pod whose container waits for this reason."""
-    fields.setdefault("owner", OWNER)
-    lab.pod(key, node="n1", pending_since=since, waiting=(reason, message) if message else reason, **fields)
-
-
-def runs(lab: Lab, key: str = POD) -> None:
-    lab.delete(f"Pod/{key}")
-    lab.pod(key, node="n1", owner=OWNER, created=-3000)
-
-
-def pull(why: str) -> str:
-    return f'Back-off pulling image "registry.example.com/app:1": ErrImagePull: {why}'
-
+from tests.signatures.crash_worlds import OWNER, POD, End, cluster, crashes, probe_kills, pull, runs, waits
 
 REFUSED_PULL = (
     "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to "
@@ -203,14 +130,6 @@ ROWS = (
         lambda lab: crashes(lab, End(255, reason="Unknown", alive=900_000, restarts=1), backing_off=False),
     ),
 )
-
-
-def probe_kills(lab: Lab, end: End) -> None:
-    crashes(lab, end)
-    timing = {"first": -1100.0, "last": -65.0, "count": 9}
-    failed = "Liveness probe failed: Get http://10.244.0.7:8080/healthz: context deadline exceeded"
-    lab.event("Pod", POD, "Unhealthy", failed, **timing)
-    lab.event("Pod", POD, "Killing", "Container app failed liveness probe, will be restarted", type="Normal", **timing)
 
 
 def positive(row: Row) -> Scenario:
