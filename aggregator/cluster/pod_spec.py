@@ -30,7 +30,7 @@ from aggregator.cluster.objects import (
 )
 from aggregator.cluster.sharing import Sharing
 
-_encode = Encoder().encode
+_encode = Encoder(order="deterministic").encode  # a mapping in another order is the same template
 _NO_SPEC = wire_pod.PodSpec()
 _POD_LEVEL = ("cpu", "memory")
 """Resources that may be asked for at the level of the pod; huge pages too."""

@@ -171,7 +171,8 @@ def _looked(cluster: Cluster, pod: Pod, now: float) -> Looked:
 
 
 def _survey(fit: Fit, stops: Mapping[str, tuple[Stop, ...]]) -> Survey:
-    meant = candidates(_nodes(fit), stops, fit.pod.spec.requests)
+    nodes = sorted(_nodes(fit), key=lambda node: node.name)  # whoever is named first is named again next time
+    meant = candidates(nodes, stops, fit.pod.spec.requests)
     return Survey(fit.pod, fit.of_pod, stops, meant, fit.unknown, tuple(fit.volumes.underway))
 
 
