@@ -16,6 +16,7 @@ from enum import StrEnum
 from aggregator.engine import Judgement
 from aggregator.model import Finding, report_order
 from aggregator.signatures.case import API
+from aggregator.wording import some
 
 KEPT_RESOLVED = 1_000
 """Resolved findings that are kept at hand; the store has the rest."""
@@ -118,7 +119,7 @@ class FindingBook:
         elif rests_on or not nodes or any(node in presence.heard for node in nodes):
             because = CLEARED
         else:
-            because = f"not observed any more: {_listed(nodes)}"
+            because = f"not observed any more: {some(nodes, _NAMED_NODES)}"
         record = replace(before, unconfirmed="", resolved=now, because=because)
         del self.standing[before.finding.id]
         self.resolved.append(record)
@@ -187,8 +188,3 @@ def _silence(finding: Finding, presence: Presence) -> str:
     reasons += [f"{node}: {presence.silent[node]}" for node in waiting[:_NAMED_NODES]]
     more = len(waiting) - _NAMED_NODES
     return "; ".join(reasons) + (f"; and {more} more" if more > 0 else "")
-
-
-def _listed(nodes: tuple[str, ...]) -> str:
-    more = len(nodes) - _NAMED_NODES
-    return ", ".join(nodes[:_NAMED_NODES]) + (f" and {more} more" if more > 0 else "")

@@ -14,6 +14,7 @@ from aggregator.signatures.case import Case, api_evidence, gather
 from aggregator.signatures.code import Code
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
+from aggregator.wording import some, span
 
 LOST = "node.lost"
 DISK_PRESSURE = "node.disk_pressure"
@@ -60,8 +61,7 @@ def _unwatched(view: ClusterView) -> list[Gap]:
     missing = sorted(name for name, node in view.nodes.items() if name not in view.hosts and _can_have_agent(node))
     if not missing or not view.hosts:
         return []  # where there is no host at all, the objects of the API server are all that was given
-    more = len(missing) - _NAMED
-    named = ", ".join(missing[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    named = some(missing, _NAMED)
     because = f"nothing is known of the hosts of {len(missing):,} of {len(view.nodes):,} nodes: {named}"
     return [Gap("", "agent", "missing", because, "run the agent there, or add what it reads to the bundle")]
 
@@ -86,7 +86,7 @@ def _cases(view: ClusterView) -> Iterator[Case]:
             yield Case(
                 DISK_PRESSURE,
                 (name,),
-                f"{name} has been short of disk for {_minutes(view.now - pressure.since)}: {pressure.message}",
+                f"{name} has been short of disk for {span(view.now - pressure.since)}: {pressure.message}",
                 (f"Node/{name}",),
                 (api_evidence("nodes", name, "node.condition", "DiskPressure", at=view.now, node=name),),
                 nodes=(name,),
@@ -120,11 +120,11 @@ def _lost(view: ClusterView, found: Lost) -> Case:
     if found.agent_at is None:
         agent = "no agent has reported for it"
     else:
-        agent = f"its agent has been silent for {_minutes(view.now - found.agent_at)}"
+        agent = f"its agent has been silent for {span(view.now - found.agent_at)}"
     return Case(
         LOST,
         (zone or name,),
-        f"{name}{f' in zone {zone}' if zone else ''} has not been heard for {_minutes(silent)}: its kubelet reports "
+        f"{name}{f' in zone {zone}' if zone else ''} has not been heard for {span(silent)}: its kubelet reports "
         f"nothing (Ready is Unknown) and {agent}",
         (f"Node/{name}",),
         tuple(told),
@@ -132,7 +132,3 @@ def _lost(view: ClusterView, found: Lost) -> Case:
         weight=silent,
         since=found.since,
     )
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{max(seconds, 0):.0f} s"

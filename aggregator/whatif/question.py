@@ -18,6 +18,7 @@ from aggregator.view import ClusterView
 from aggregator.whatif.loss import Cause, Loss, Stranded, WhatIfError, WhatIfUnknownError
 from aggregator.whatif.nodes import reachable
 from aggregator.whatif.placing import Mover, Placing, urgency
+from aggregator.wording import some
 
 NEEDED = ("nodes", "pods")
 """Resources of the API server without which nothing can be said."""
@@ -27,6 +28,8 @@ _STAYING = ("DaemonSet", "Node")
 """Controllers whose pods belong to their node: they are not missed elsewhere. Node: a static pod's mirror."""
 _STEP = 100
 """Nodes that are looked at, and pods that are placed, in one step."""
+
+_NAMED = 12
 
 
 def nodes_of(view: ClusterView, zones: Iterable[str], nodes: Iterable[str]) -> tuple[str, ...]:
@@ -40,20 +43,15 @@ def nodes_of(view: ClusterView, zones: Iterable[str], nodes: Iterable[str]) -> t
     found: dict[str, None] = {}
     for zone in zones:
         if zone not in there:
-            raise WhatIfError(f"no node is in zone {zone}; zones there are: {_some(there)}")
+            raise WhatIfError(f"no node is in zone {zone}; zones there are: {some(there, _NAMED)}")
         found.update((name, None) for name, its in topology.zones.items() if its == zone)
     for name in nodes:
         if name not in state.nodes:
-            raise WhatIfError(f"there is no node {name}; nodes there are: {_some(sorted(state.nodes))}")
+            raise WhatIfError(f"there is no node {name}; nodes there are: {some(sorted(state.nodes), _NAMED)}")
         found[name] = None
     if not found:
         raise WhatIfError("no node and no zone is named that would be lost")
     return tuple(found)
-
-
-def _some(names: list[str], most: int = 12) -> str:
-    more = len(names) - most
-    return (", ".join(names[:most]) or "none") + (f" and {more:,} more" if more > 0 else "")
 
 
 def lose(view: ClusterView, nodes: Iterable[str]) -> Loss:

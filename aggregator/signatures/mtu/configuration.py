@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.model import Gap, Stage
-from aggregator.signatures.mtu.observation import Observation, Witness, listed
+from aggregator.signatures.mtu.observation import Observation, Witness
 from aggregator.signatures.mtu.topology import HostNetwork, Incomparable, TunnelFit
+from aggregator.wording import some
 
 OVERLAY_EXCEEDS_UNDERLAY = "mtu.overlay_exceeds_underlay"
 INCONSISTENT_ON_NODE = "mtu.inconsistent_on_node"
@@ -110,7 +111,7 @@ def _members(host: HostNetwork) -> list[Misfit]:
         differing = [port for port in ports if port.mtu != mtu and host.alive(port) and not port.tunnel.external]
         odd = sorted(differing, key=lambda port: port.ifindex)
         if odd:
-            named = listed(f"{port.name} {port.mtu}" for port in odd)
+            named = some(f"{port.name} {port.mtu}" for port in odd)
             found.append(
                 Misfit(
                     about=("members", top.kind, top.name),
@@ -204,9 +205,7 @@ def _pods_above_veth(host: HostNetwork) -> list[Misfit]:
     if not odd:
         return []
     odd.sort(key=lambda pair: pair[1].ifindex)
-    named = listed(
-        f"{inner.interface} of pod {inner.pod_uid} {inner.mtu}, {veth.name} {veth.mtu}" for inner, veth in odd
-    )
+    named = some(f"{inner.interface} of pod {inner.pod_uid} {inner.mtu}, {veth.name} {veth.mtu}" for inner, veth in odd)
     return [
         Misfit(
             about=("pod interface",),

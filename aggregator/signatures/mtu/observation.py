@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aggregator.model import Evidence, RuledOut, Stage
@@ -102,9 +102,3 @@ class Witness:
 def enough(increment: int, per_minute: int, seconds: float) -> bool:
     """An increment of at least `per_minute`, over as long as was watched, and of that at least in a shorter time."""
     return increment >= per_minute * max(1.0, seconds / 60.0)
-
-
-def listed(parts: Iterable[str], most: int = 3) -> str:
-    """The first of several things, and how many more there are."""
-    every = list(parts)
-    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")

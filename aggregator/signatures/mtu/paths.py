@@ -9,9 +9,10 @@ from functools import cached_property
 from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.model import Evidence, RuledOut, Stage
-from aggregator.signatures.mtu.observation import Observation, listed
+from aggregator.signatures.mtu.observation import Observation
 from aggregator.signatures.mtu.topology import HostNetwork
 from aggregator.signatures.thresholds import Thresholds
+from aggregator.wording import some
 
 PATH_BLACK_HOLE = "mtu.path_black_hole"
 PATH_SMALLER = "mtu.path_smaller"
@@ -76,7 +77,7 @@ def clean(own: list[Probe]) -> str:
     if not own or not all(probe.sizes[0] >= probe.sizes[1] for probe in own):
         return ""
     sizes = sorted({probe.sizes[1] for probe in own})
-    peers = listed(sorted({probe.peer for probe in own}))
+    peers = some(sorted({probe.peer for probe in own}))
     return f"probes of {' and '.join(map(str, sizes))} bytes pass to {peers}"
 
 
@@ -129,7 +130,7 @@ def _observe(code: str, via: str, hit: list[Probe], of_node: Callable[[str], Seq
                 about=(via,),
                 node=node,
                 stage=Stage.RISK if code == PATH_SMALLER else Stage.ACTIVE,
-                statement=f"the {via} between {node} and {listed(peers)} passes {' or '.join(map(str, sizes))} bytes "
+                statement=f"the {via} between {node} and {some(peers)} passes {' or '.join(map(str, sizes))} bytes "
                 f"where its interfaces take {largest}, {told} ICMP",
                 evidence=tuple(probe.evidence for probe in own),
                 paths=(*(f"Path/{each}" for each in common), *(pair_path(node, peer) for peer in peers)),

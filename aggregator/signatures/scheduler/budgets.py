@@ -18,9 +18,9 @@ from aggregator.scheduling.selectors import STOPPING, selects
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.scheduler.codes import PDB_DEADLOCK
 from aggregator.signatures.scheduler.pools import is_usual
-from aggregator.signatures.storage.facts import span
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
+from aggregator.wording import span
 
 _NAME = "scheduler.draining"
 _ALLOWED = "DisruptionAllowed"

@@ -15,9 +15,9 @@ from aggregator.signatures.scheduler.decision import Decision, Ground, decide, i
 from aggregator.signatures.scheduler.surveys import Looked, surveys
 from aggregator.signatures.scheduler.waiting import Waiting, waiting
 from aggregator.signatures.scheduler.words import counted, explain
-from aggregator.signatures.storage.facts import quoted, span
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
+from aggregator.wording import quoted, span
 
 _OF_CLAIMS = (stops.VOLUME_ZONE, stops.UNBOUND_CLAIM, stops.VOLUME_LIMIT, stops.VOLUME_IN_USE)
 _MAKING_NODES = ("fargate-scheduler",)

@@ -17,9 +17,9 @@ from aggregator.cluster.state import Change, ClusterState
 from aggregator.model import Evidence
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.scheduler.codes import QUOTA
-from aggregator.signatures.storage.facts import quoted, span
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
+from aggregator.wording import quoted, span
 
 _NAME = "scheduler.refusals"
 _EXCEEDED = re.compile(

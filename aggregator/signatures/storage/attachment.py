@@ -22,10 +22,11 @@ from aggregator.signatures.storage.codes import (
     MULTI_ATTACH,
     STALE_ATTACHMENT,
 )
-from aggregator.signatures.storage.facts import Facts, objects_of, quoted, span
+from aggregator.signatures.storage.facts import Facts, objects_of
 from aggregator.signatures.storage.holders import standing
 from aggregator.signatures.storage.refusals import refusals
 from aggregator.signatures.storage.story import Story, Waiting, severity, stories, waits, who
+from aggregator.wording import quoted, span
 
 _NO_DEVICE = frozenset({ATTACH_TIMEOUT, DEVICE_NOT_FOUND, MULTI_ATTACH, STALE_ATTACHMENT, DETACH_STUCK})
 """What is said of a volume whose device does not come."""

@@ -10,8 +10,8 @@ from aggregator.cluster.state import ClusterState
 from aggregator.cluster.workloads import workload_of
 from aggregator.model import Evidence, Severity
 from aggregator.signatures.case import API, Case
-from aggregator.signatures.storage.facts import quoted
 from aggregator.view import ClusterView
+from aggregator.wording import quoted
 
 _NAME = "storage.claims"
 

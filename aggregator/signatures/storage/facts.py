@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from aggregator.cluster.objects import Attachment, Claim, NodeObject, Pod, Volume
@@ -11,13 +10,11 @@ from aggregator.signatures.case import api_evidence
 from aggregator.signatures.storage.host_storage import Fleet, fleet_of
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
+from aggregator.wording import quoted
 
 INLINE = "inline"
 """Stands for the kind of a volume that a VolumeAttachment describes itself: no PersistentVolume is behind it, and its
 name is the attachment's."""
-_REQUEST = re.compile(r"(\brequest[ -]?id\W{1,3})[0-9a-z-]{6,}", re.IGNORECASE)
-_QUOTED = 240
-"""Characters of a message that a finding quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +97,6 @@ def unreachable(node: NodeObject) -> bool:
     ready = node.condition("Ready")
     tainted = any(taint.key == "node.kubernetes.io/unreachable" for taint in node.taints)
     return (ready is not None and ready.status == "Unknown") or tainted
-
-
-def span(seconds: float) -> str:
-    """A length of time in words."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
-
-
-def quoted(message: str) -> str:
-    """The beginning of a message, in one line; without the id of the one request that met it, which is no news."""
-    text = _REQUEST.sub(r"\1...", " ".join(message.split()))
-    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
 
 
 def objects_of(volume: Volume, *pods: Pod, claim: Claim | None = None) -> tuple[str, ...]:

@@ -9,9 +9,10 @@ from aggregator.cluster.objects import Pod
 from aggregator.model import Evidence, RuledOut
 from aggregator.signatures.case import API, Case
 from aggregator.signatures.storage.codes import DETACH_STUCK, MULTI_ATTACH, STALE_ATTACHMENT
-from aggregator.signatures.storage.facts import objects_of, span
+from aggregator.signatures.storage.facts import objects_of
 from aggregator.signatures.storage.story import Story, Waiting, severity, waits, who
 from aggregator.signatures.storage.truth import Row
+from aggregator.wording import span
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from aggregator.model import Evidence, RuledOut, Severity, Stage
 from aggregator.node_state import NodeState
 from aggregator.signatures.case import Case
 from aggregator.signatures.storage.codes import IO_ERROR_READONLY, KERNEL_IO_ERROR
-from aggregator.signatures.storage.facts import Facts, span
+from aggregator.signatures.storage.facts import Facts
 from aggregator.signatures.storage.truth import volume_on_host
+from aggregator.wording import span
 
 _CLASSES = {
     pb.KERNEL_EVENT_CLASS_IO_ERROR: "failed requests",

@@ -10,8 +10,9 @@ from aggregator.messages.model import Message
 from aggregator.model import Evidence, RuledOut, Severity
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.storage.codes import ATTACH_LIMIT, ATTACH_TIMEOUT
-from aggregator.signatures.storage.facts import Facts, objects_of, quoted, span
+from aggregator.signatures.storage.facts import Facts, objects_of
 from aggregator.signatures.storage.story import Story, Waiting, waits, who
+from aggregator.wording import quoted, span
 
 _NAMED = 8
 _VOLUME_LIMIT = "sched.volume_limit"

@@ -8,9 +8,10 @@ from aggregator.cluster.objects import Attachment
 from aggregator.model import RuledOut, Severity, Stage
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.storage.codes import MULTI_ATTACH, STALE_ATTACHMENT
-from aggregator.signatures.storage.facts import Facts, objects_of, span
+from aggregator.signatures.storage.facts import Facts, objects_of
 from aggregator.signatures.storage.holders import standing
 from aggregator.signatures.storage.story import Story, severity, waits, who
+from aggregator.wording import span
 
 _OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 

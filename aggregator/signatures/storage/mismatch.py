@@ -14,11 +14,11 @@ from aggregator.scheduling.candidates import says_lost
 from aggregator.scheduling.fit import Fit
 from aggregator.scheduling.stops import CORDONED, NODE_AFFINITY, TAINT
 from aggregator.signatures.storage.claims import age
-from aggregator.signatures.storage.facts import span
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.topology import Pinned, Topology, terms_of
 from aggregator.view import ClusterView
 from aggregator.whatif import NOBODY
+from aggregator.wording import span
 
 COUNTED = 100
 """Nodes elsewhere that are counted: one is enough to prove that it is the volume."""

@@ -17,10 +17,10 @@ from aggregator.model import Evidence, RuledOut
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.storage.claims import age, began, event_evidence, events_about, with_harm
 from aggregator.signatures.storage.codes import DRIVER_NOT_REGISTERED, MOUNT_FAILED_FS, MOUNT_PERMISSION
-from aggregator.signatures.storage.facts import quoted, span
 from aggregator.signatures.storage.file_systems import Fault, fault_of
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
+from aggregator.wording import quoted, span
 
 _FAILED = frozenset({"FailedMount", "FailedMapVolume"})
 _MOUNTED = frozenset(

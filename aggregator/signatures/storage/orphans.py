@@ -16,13 +16,14 @@ from aggregator.cluster.objects import Pod, Volume
 from aggregator.model import Evidence, RuledOut, Severity, Stage
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.storage.codes import DETACH_STUCK, ORPHANED_DEVICE
-from aggregator.signatures.storage.facts import Facts, objects_of, span
+from aggregator.signatures.storage.facts import Facts, objects_of
 from aggregator.signatures.storage.ghosts import ghosts
 from aggregator.signatures.storage.host_storage import names_of
 from aggregator.signatures.storage.identity import CINDER_SERIAL, CLOUD_SERIAL, TELLING_DRIVERS, disk_tokens, tail
 from aggregator.signatures.storage.story import story, who
 from aggregator.signatures.storage.truth import volume_on_host
 from aggregator.view import ClusterView
+from aggregator.wording import span
 
 _NAME = "storage/tokens"
 _HOSTNAME = "kubernetes.io/hostname"

@@ -19,11 +19,11 @@ from aggregator.model import Evidence, RuledOut, Severity
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.storage.claims import age
 from aggregator.signatures.storage.codes import ZONE_MISMATCH
-from aggregator.signatures.storage.facts import span
 from aggregator.signatures.storage.mismatch import COUNTED, Judge, Mismatch, Out
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.topology import Pinned, Terms, Topology, pinned_volumes, terms_of, topology_of
 from aggregator.view import ClusterView
+from aggregator.wording import some, span
 
 _NEEDED = ("nodes", "pods", "persistentvolumeclaims", "persistentvolumes")
 _NAME = "storage.placement"
@@ -195,9 +195,9 @@ def _remedies(pod: Pod, found: Mismatch) -> Iterator[str]:
         yield "Bring the volumes to one place with snapshots: WaitForFirstConsumer would have made them in one."
         return
     if cordoned := found.out.get(Out.CORDONED):
-        yield f"Uncordon a node there, if it may take pods again: {_some(cordoned)}."
+        yield f"Uncordon a node there, if it may take pods again: {some(cordoned, _NAMED)}."
     if lost := found.out.get(Out.LOST):
-        yield f"Bring back {_some(lost)}."
+        yield f"Bring back {some(lost, _NAMED)}."
     if found.unlabelled:
         name, key = found.unlabelled[0]
         yield f"See why {name} has no label {key}: the driver's pod on it sets it when it registers."
@@ -207,9 +207,4 @@ def _remedies(pod: Pod, found: Mismatch) -> Iterator[str]:
         where = f"in {found.place}" if found.place.kind is Kind.ZONE else f"on {found.place}"
         yield f"Have a node {where} that the pod may use, with {room} free (its pool may have been scaled to none)."
     if tainted := found.out.get(Out.TAINTED):
-        yield f"Let the pod tolerate the taint of {_some(tainted)}, if it may run there."
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        yield f"Let the pod tolerate the taint of {some(tainted, _NAMED)}, if it may run there."

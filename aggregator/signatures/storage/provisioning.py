@@ -29,9 +29,9 @@ from aggregator.signatures.storage.claims import (
     with_harm,
 )
 from aggregator.signatures.storage.codes import CLASS_MISSING, MOUNT_PERMISSION, QUOTA_OR_CLOUD, TOPOLOGY
-from aggregator.signatures.storage.facts import quoted, span
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
+from aggregator.wording import quoted, span
 
 STATIC = "kubernetes.io/no-provisioner"
 _FAILED = "ProvisioningFailed"

@@ -10,7 +10,8 @@ from aggregator.messages.classify import classify
 from aggregator.messages.model import Message
 from aggregator.model import Evidence
 from aggregator.signatures.case import API
-from aggregator.signatures.storage.facts import Facts, quoted
+from aggregator.signatures.storage.facts import Facts
+from aggregator.wording import quoted
 
 ATTACHED = "SuccessfulAttachVolume"
 

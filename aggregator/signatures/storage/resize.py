@@ -20,9 +20,9 @@ from aggregator.signatures.storage.claims import (
     with_harm,
 )
 from aggregator.signatures.storage.codes import RESIZE_FAILED
-from aggregator.signatures.storage.facts import quoted, span
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
+from aggregator.wording import quoted, span
 
 _FAILED = frozenset({"VolumeResizeFailed", "FileSystemResizeFailed"})
 _SUCCEEDED = frozenset({"VolumeResizeSuccessful", "FileSystemResizeSuccessful"})

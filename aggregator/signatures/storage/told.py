@@ -22,12 +22,13 @@ from aggregator.signatures.storage.codes import (
     STALE_ATTACHMENT,
     STALE_NFS,
 )
-from aggregator.signatures.storage.facts import Facts, quoted, span
+from aggregator.signatures.storage.facts import Facts
 from aggregator.signatures.storage.holders import standing
 from aggregator.signatures.storage.refusals import Refusal, refusals
 from aggregator.signatures.storage.story import severity, story
 from aggregator.signatures.storage.truth import Cell, device_of
 from aggregator.signatures.storage.watchlist import Watchlist
+from aggregator.wording import quoted, span
 
 _VOLUME = re.compile(r'volume "([^"]+)"|/volumes/kubernetes\.io~[a-z-]+/([^/\s:"]+)')
 _ATTACHING = "FailedAttachVolume"

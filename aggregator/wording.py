@@ -1,0 +1,31 @@
+"""How findings say lengths of time, several names, and what somebody else has said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_REQUEST = re.compile(r"(\brequest[ -]?id\W{1,3})[0-9a-z-]{6,}", re.IGNORECASE)
+_QUOTED = 240
+"""Characters of a message that a finding quotes."""
+
+
+def span(seconds: float) -> str:
+    """A length of time in words."""
+    seconds = max(0.0, seconds)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def quoted(message: str) -> str:
+    """The beginning of a message, in one line; without the id of the one request that met it, which is no news."""
+    text = _REQUEST.sub(r"\1...", " ".join(message.split()))
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """The first of several names, and how many more there are; "none" where there are none."""
+    every = list(names)
+    more = len(every) - most
+    return (", ".join(every[:most]) or "none") + (f" and {more:,} more" if more > 0 else "")
