@@ -17,13 +17,15 @@ from aggregator.cluster.metric_families import (
 from aggregator.cluster.metrics_history import Latency, MetricsHistory
 from aggregator.histogram import MIN_CALLS
 from aggregator.signatures.control_plane.baseline import Usual
-from aggregator.signatures.control_plane.past import Comparison, Key, Past, Window, compare, window_at
+from aggregator.signatures.control_plane.past import Comparison, Key, Past, Window, compare, mean, window_at
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
 _NAME = "control_plane/climb"
 _SLOW_CALLS_MIN = 5
 """Fewer calls above the usual 99th percentile are an accident."""
+_MEAN_SHARE = 0.75
+"""A mean climbs less than a tail: by this share of it."""
 _DEVIATIONS = 3.0
 """Of a number of calls, by chance alone: so many square roots of it are more."""
 
@@ -143,9 +145,21 @@ def _climbed(family: str, window: Window, compared: Comparison, thresholds: Thre
         past = compared.p99(key)
         if past is None or not past.exceeded(now, thresholds.api_slower_ratio):
             continue
-        if calls_above(latency, past.value) >= _SLOW_CALLS_MIN:
-            found.append(Climb(key[1][0] if key[1] else "", latency, now * 1000, past.value * 1000))
+        climb = Climb(key[1][0] if key[1] else "", latency, now * 1000, past.value * 1000)
+        if calls_above(latency, past.value) >= _SLOW_CALLS_MIN and _surely(climb, compared.mean(key), thresholds):
+            found.append(climb)
     return sorted(found, key=lambda climb: (-climb.p99_ms, climb.name))
+
+
+def _surely(climb: Climb, usual_mean: float | None, thresholds: Thresholds) -> bool:
+    """Wherever in its bucket the percentile really is, it has climbed; where that is open, the mean has to tell."""
+    least_ms = 1000 * max((bound for bound in climb.latency.bounds if bound * 1000 < climb.p99_ms), default=0.0)
+    if least_ms >= thresholds.api_slower_ratio * climb.past_ms:
+        return True
+    mean_now = mean(climb.latency)
+    if usual_mean is None or mean_now is None:
+        return True
+    return mean_now >= _MEAN_SHARE * thresholds.api_slower_ratio * usual_mean
 
 
 def _traffic(window: Window, compared: Comparison, verbs: Sequence[Climb], thresholds: Thresholds) -> Traffic | None:

@@ -44,7 +44,7 @@ class _Leader:
 
     lease: Lease
     moved_at: float = 0.0
-    """When it was seen to be renewed last; 0: it has not been yet."""
+    """Its latest renewal was after this; 0: none has been seen."""
     changes: deque[tuple[float, int]] = field(default_factory=deque)
     """When its holder was seen to change, and how often at once."""
 
@@ -53,6 +53,8 @@ class _Leader:
 class _Book:
     objects: ClusterState
     revision: int = -1
+    at: float = 0.0
+    """When the leases were last taken notice of."""
     leaders: dict[str, _Leader] = field(default_factory=dict)
     nodes_key: tuple[int, int] = (0, 0)
     late: list[Lease] = field(default_factory=list)
@@ -78,6 +80,7 @@ def _noted(state: ClusterState, now: float) -> _Book:
     book = state.derived.get(_NAME)
     if not isinstance(book, _Book) or book.objects is not state:
         book = state.derived[_NAME] = _Book(state)
+    before, book.at = book.at, now
     if book.revision == state.revision:
         return book
     changes = state.changes(book.revision) if book.revision >= 0 else None
@@ -89,12 +92,13 @@ def _noted(state: ClusterState, now: float) -> _Book:
         found = {change.key for change in changes if change.resource == "leases" and change.key.startswith(_SYSTEM)}
         keys = sorted(found)
     for key in keys:
-        _take(book, key, state.leases.get(key), now)
+        _take(book, key, state.leases.get(key), before)
     book.revision = state.revision
     return book
 
 
-def _take(book: _Book, key: str, lease: Lease | None, now: float) -> None:
+def _take(book: _Book, key: str, lease: Lease | None, before: float) -> None:
+    """`before`: when they were last looked at: between then and now it has changed."""
     if lease is None or key.removeprefix(_SYSTEM).startswith(_IDENTITY):
         book.leaders.pop(key, None)
         return
@@ -103,9 +107,9 @@ def _take(book: _Book, key: str, lease: Lease | None, now: float) -> None:
         book.leaders[key] = _Leader(lease)
         return
     if lease.renewed > known.lease.renewed:
-        known.moved_at = now
+        known.moved_at = before
     if lease.transitions > known.lease.transitions:
-        known.changes.append((now, lease.transitions - known.lease.transitions))
+        known.changes.append((book.at, lease.transitions - known.lease.transitions))
     known.lease = lease
 
 

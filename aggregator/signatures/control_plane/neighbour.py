@@ -148,7 +148,8 @@ def _work(state: NodeState, process: str, keys: list[str], since: float) -> _Wor
         work.seconds = max(work.seconds, state.at - begin)
         if before is not None and before.seconds >= _PAST_MIN_S:
             work.before += before.calls / before.seconds
-        work.since = min(work.since or begin, _grew_at(state, key) or begin)
+        grew = _grew_at(state, key) or begin
+        work.since = min(work.since or grew, grew)
     return work
 
 
@@ -205,6 +206,17 @@ def _device_rate(state: NodeState, disk: str, names: Sequence[str], since: float
     return now, sum(block.base[index] for index in which) / (block.first_at - boot)
 
 
+def _rate_at(state: NodeState, disk: str, name: str, since: float) -> float:
+    """Of a device's counter, per second, in the stretch that began then; 0.0: not known."""
+    subject, rate = f"disk/{disk}", 0.0
+    index = state.counters[subject].index(name)
+    for piece in pieces(state, subject):
+        if index is None or piece.begin < since - _ORDER_SLACK_S:
+            break
+        rate = piece.rises[index] / piece.seconds
+    return rate
+
+
 def _named(state: NodeState, disk: str, work: _Work, own: _Work, queue: float | None) -> Neighbour:
     mounts = ", ".join(sorted(filter(None, work.mounts)))
     before = f"before {work.before:.1f}/s" if work.before >= 0.05 else "before none"
@@ -236,6 +248,8 @@ def _unnamed(state: NodeState, disk: str, own: _Work, victim: Victim, thresholds
         return None
     if writes < ratio * writes_before or queue < ratio * queue_before or busy < 1000 * _BUSY_SHARE:
         return None
+    if _rate_at(state, disk, "writes_completed", victim.since) < ratio * writes_before:
+        return None  # they grew later than it became slow
     if own.rate > _CALLS_SHARE * writes:
         return None  # a call is a write or two: they may all be its own
     told = [

@@ -61,6 +61,7 @@ class _Good:
     begin: float
     end: float
     p99: Mapping[Key, float]
+    means: Mapping[Key, float]
     rates: Mapping[Key, float]
 
 
@@ -73,7 +74,8 @@ class Past:
     def note(self, window: Window, thresholds: Thresholds) -> None:
         """Take in a window in which nothing had climbed."""
         p99 = {key: value for key in window.latencies if (value := window.p99(key)) is not None}
-        self.good.append(_Good(window.begin, window.end, p99, window.rates))
+        means = {key: value for key in p99 if (value := mean(window.latencies[key])) is not None}
+        self.good.append(_Good(window.begin, window.end, p99, means, window.rates))
         while self.good and self.good[0].begin < window.begin - thresholds.api_past_s:
             self.good.popleft()
 
@@ -109,6 +111,17 @@ class Comparison:
                 seconds += earlier.seconds
         return usual(values, seconds) if seconds >= self.least_s else None
 
+    def mean(self, key: Key) -> float | None:
+        """What is usual of a mean, in seconds, over the same past."""
+        values = [each.means[key] for each in self.windows if key in each.means]
+        if self.covered_s < self.least_s or not values:
+            family, labels = key
+            earlier = self.history.latencies_before(family).get(labels)
+            value = mean(earlier) if earlier is not None else None
+            values += [value] if value is not None else []
+        found = usual(values, self.covered_s)
+        return found.value if found is not None else None
+
     def rate(self, key: Key) -> Usual | None:
         """What is usual of a rate, likewise."""
         values = [each.rates[key] for each in self.windows if key in each.rates]
@@ -130,6 +143,11 @@ def compare(past: Past, window: Window, history: MetricsHistory, thresholds: Thr
         covered += each.end - max(each.begin, until)
         until = max(until, each.end)
     return Comparison(windows, covered, thresholds.api_past_min_s, history)
+
+
+def mean(latency: Latency) -> float | None:
+    """In seconds; None: not known."""
+    return latency.total / latency.calls if latency.calls and math.isfinite(latency.total) else None
 
 
 def window_at(history: MetricsHistory, end: float, window_s: float) -> Window | None:
