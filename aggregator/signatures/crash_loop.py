@@ -14,16 +14,7 @@ from aggregator.model import Evidence, RuledOut, Severity, Verdict
 from aggregator.signatures.case import Case, api_evidence, gather
 from aggregator.signatures.crash import identity, pulls
 from aggregator.signatures.crash.cadence import Loop, is_done, loop_of
-from aggregator.signatures.crash.cause import (
-    APP_ERROR,
-    DEPENDENCY,
-    IDENTITY,
-    REGISTRY,
-    UNAUTHORIZED,
-    UNPACKING,
-    Cause,
-    span,
-)
+from aggregator.signatures.crash.cause import APP_ERROR, DEPENDENCY, IDENTITY, REGISTRY, UNAUTHORIZED, UNPACKING, Cause
 from aggregator.signatures.crash.changed import Changed, changed_before
 from aggregator.signatures.crash.codes import CODES
 from aggregator.signatures.crash.decide import cause_of_end, end_of
@@ -36,6 +27,7 @@ from aggregator.signatures.crash.waiting import cause_of_mounts, cause_of_waitin
 from aggregator.signatures.crash.ways import Way, Ways, is_refusal
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
+from aggregator.wording import span
 
 _IMAGE = "image."
 

@@ -22,8 +22,6 @@ INVALID_NAME = "image.invalid_name"
 UNPACKING = "image.disk_or_snapshotter"
 IMAGE_UNKNOWN = "image.unknown"
 
-_QUOTED = 200
-
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -44,14 +42,3 @@ class Cause:
     """Its own words tell of an error of the program itself (a panic, a traceback), not merely of none other."""
     remedies: tuple[str, ...] = ()
     """What is to be done here beside what its code says."""
-
-
-def quoted(message: str) -> str:
-    """A message as one line, in quotation marks, cut if long."""
-    flat = " ".join(message.split())
-    return f'"{flat[:_QUOTED]}{"…" if len(flat) > _QUOTED else ""}"'
-
-
-def span(seconds: float) -> str:
-    """A length of time in words."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

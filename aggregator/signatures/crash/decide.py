@@ -27,10 +27,9 @@ from aggregator.signatures.crash.cause import (
     PERMISSION_FS,
     SEGFAULT,
     Cause,
-    quoted,
-    span,
 )
 from aggregator.signatures.crash.waiting import named_missing
+from aggregator.wording import quoted, span
 
 _START_ENDS = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
 _KILLED = frozenset({137, 143})
@@ -124,7 +123,7 @@ def _row_oom(seen: End) -> Cause | None:
     if end.reason == "OOMKilled":
         return seen.cause(OOM, f", OOMKilled; {whose_memory(seen)}", phrase="OOMKilled")
     if end.reason in _START_ENDS and seen.said.label == OOM:
-        return seen.cause(OOM, f": {quoted(end.message)}; {whose_memory(seen)}", phrase=seen.said.phrase)
+        return seen.cause(OOM, f': "{quoted(end.message)}"; {whose_memory(seen)}', phrase=seen.said.phrase)
     if end.exit_code == 137 and oom_on_host(seen) and not _another_was_it(seen):
         more = f", and its node's kernel killed a process of its pod for want of memory; {whose_memory(seen)}"
         return seen.cause(OOM, more, "kernel log")
@@ -175,7 +174,7 @@ def _row_probe(seen: End) -> Cause | None:
     event = killed_by_probe(seen) if code not in (0, UNTOLD.exit_code) else None
     if event is None or (code not in _KILLED and event.reason != "Killing"):
         return None
-    return seen.cause(LIVENESS, f": {quoted(event.message)}", "event", event.message[:120])
+    return seen.cause(LIVENESS, f': "{quoted(event.message)}"', "event", event.message[:120])
 
 
 def killed_by_probe(seen: End) -> Event | None:
@@ -247,7 +246,7 @@ def _row_exit_zero(seen: End) -> Cause | None:
     failing = next((each for each in reversed(seen.events) if each.reason == "Unhealthy"), None)
     if failing is None:
         return seen.cause(EXIT_ZERO)
-    found = seen.cause(EXIT_ZERO, f"; beside it: {quoted(failing.message)}", "event", failing.message[:120])
+    found = seen.cause(EXIT_ZERO, f'; beside it: "{quoted(failing.message)}"', "event", failing.message[:120])
     return Cause(found.code, found.statement, found.phrase, "event", found.also, remedies=(_BATCH,))
 
 
@@ -257,7 +256,7 @@ def _row_message(seen: End) -> Cause | None:
     code = _TOLD_BY_MESSAGE.get(said.label) if seen.loop.end.message.strip() else None
     if code is None or said.phrase.startswith("exit code"):
         return None
-    words = quoted(_around(said, seen.loop.end.message))
+    words = f'"{quoted(_around(said, seen.loop.end.message))}"'
     return _with_missing(seen, seen.cause(code, f": {words}", "termination message", said.phrase))
 
 
@@ -279,4 +278,4 @@ def _around(said: Classification, message: str) -> str:
 
 
 def _because(message: str) -> str:
-    return f": {quoted(message)}" if message.strip() else ""
+    return f': "{quoted(message)}"' if message.strip() else ""

@@ -13,11 +13,12 @@ from aggregator.cluster.objects import Pod
 from aggregator.node_state import NodeState
 from aggregator.signatures.clock import wrong_clock
 from aggregator.signatures.crash.cadence import Loop
-from aggregator.signatures.crash.cause import APP_ERROR, IDENTITY, Cause, span
+from aggregator.signatures.crash.cause import APP_ERROR, IDENTITY, Cause
 from aggregator.signatures.crash.changed import Changed
 from aggregator.signatures.crash.decide import End
 from aggregator.signatures.crash.ways import Way
 from aggregator.signatures.thresholds import Thresholds
+from aggregator.wording import span
 
 RAPID_S = 300.0
 """Whoever is refused gives up soon: a container that lives longer does not end for that."""

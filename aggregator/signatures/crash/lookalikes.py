@@ -26,9 +26,9 @@ from aggregator.signatures.crash.cause import (
     UNAUTHORIZED,
     UNPACKING,
     Cause,
-    quoted,
 )
 from aggregator.signatures.crash.decide import End, killed_by_probe, oom_on_host, segfault_on_host
+from aggregator.wording import quoted
 
 IO_ERROR_READONLY = "storage.io_error_readonly"
 _KERNEL_LOG = "source/kernel_log"
@@ -71,7 +71,7 @@ def _no_segfault(seen: End, events_known: bool) -> str:  # noqa: ARG001
 
 def _words(seen: End) -> str:
     message = seen.loop.end.message
-    return f"its last words are {quoted(message)}" if message.strip() else ""
+    return f'its last words are "{quoted(message)}"' if message.strip() else ""
 
 
 def _no_identity(seen: End, events_known: bool) -> str:  # noqa: ARG001

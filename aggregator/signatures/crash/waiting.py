@@ -11,16 +11,8 @@ from collections.abc import Iterator, Sequence
 from aggregator.cluster.objects import ContainerStatus, Event, Pod
 from aggregator.messages.classify import classify
 from aggregator.messages.model import Classification, Message
-from aggregator.signatures.crash.cause import (
-    APP_ERROR,
-    COMMAND,
-    CONFIG,
-    IMAGE_UNKNOWN,
-    OOM,
-    PERMISSION_FS,
-    Cause,
-    quoted,
-)
+from aggregator.signatures.crash.cause import APP_ERROR, COMMAND, CONFIG, IMAGE_UNKNOWN, OOM, PERMISSION_FS, Cause
+from aggregator.wording import quoted
 
 MOUNT_FAILED = "FailedMount"
 _IMAGE_WAITS = frozenset(
@@ -58,7 +50,7 @@ def cause_of_waiting(container: ContainerStatus, events: Sequence[Event]) -> Cau
         said = classify(Message("Pod", state.reason, None, state.message))
         if said.label != CONFIG and (said.label or _NOBODYS.search(state.message)):
             return None
-        statement = f"cannot be created: {quoted(state.message)}"
+        statement = f'cannot be created: "{quoted(state.message)}"'
         return Cause(CONFIG, statement, said.phrase, "status", said.also, named_missing(state.message))
     if state.reason in _START_WAITS:
         return _start(state.reason, state.message)
@@ -67,7 +59,7 @@ def cause_of_waiting(container: ContainerStatus, events: Sequence[Event]) -> Cau
 
 def _start(reason: str, message: str) -> Cause | None:
     said = classify(Message("Pod", reason, None, message))
-    statement = f"cannot be started: {quoted(message)}" if message else f"cannot be started ({reason})"
+    statement = f'cannot be started: "{quoted(message)}"' if message else f"cannot be started ({reason})"
     if said.label in _OF_STARTS:
         return Cause(said.label, statement, said.phrase, "status", said.also, named_missing(message))
     if said.label.partition(".")[0] in ("storage", "net", "cp", "node"):
@@ -81,7 +73,7 @@ def cause_of_mounts(pod: Pod, events: Sequence[Event]) -> Cause | None:
         if event.reason == MOUNT_FAILED and event.object_uid in ("", pod.uid):
             said = classify(Message("Pod", event.reason, None, event.message))
             if said.label == CONFIG:
-                statement = f"is not started: {quoted(event.message)}"
+                statement = f'is not started: "{quoted(event.message)}"'
                 return Cause(CONFIG, statement, said.phrase, "event", said.also, named_missing(event.message))
     return None
 
@@ -105,7 +97,7 @@ def _image(container: ContainerStatus, events: Sequence[Event]) -> Cause:
 
 
 def _pull(said: Classification, message: Message, source: str) -> Cause:
-    return Cause(said.label, f"does not get its image: {quoted(message.message)}", said.phrase, source, said.also)
+    return Cause(said.label, f'does not get its image: "{quoted(message.message)}"', said.phrase, source, said.also)
 
 
 def _told(container: ContainerStatus, events: Sequence[Event]) -> Iterator[tuple[str, Message]]:
