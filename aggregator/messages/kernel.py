@@ -149,6 +149,8 @@ _LOG_RULES: tuple[Rule, ...] = (
             "print_req_error: critical",
             "buffer i/o error",
             "i/o error, dev",
+            "i/o error (sct",
+            "detected io errors while flushing",
             "critical medium error",
             "critical target error",
             "medium error",

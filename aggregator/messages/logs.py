@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aggregator.messages import api_server, applications, containers, control_plane, kernel
-from aggregator.messages.identity import IDENTITY_RULE
+from aggregator.messages import api_server, applications, containers, control_plane, kernel, unreachable
+from aggregator.messages.identity import IDENTITY_RULES
 from aggregator.messages.model import Classification
 from aggregator.messages.rules import first
 from aggregator.messages.said import Said, by
@@ -59,7 +59,7 @@ _ETCD_SAID = (*kernel.CLOCK_RULES, *control_plane.ETCD_OWN_RULES, *control_plane
 _FIRST_OF_ALL = (
     *kernel.CLOCK_RULES,
     *api_server.REFUSAL_RULES,
-    IDENTITY_RULE,
+    *IDENTITY_RULES,
     *control_plane.ELECTION_RULES,
     *control_plane.ETCD_RULES,
 )
@@ -69,13 +69,13 @@ _LAST_OF_ALL = (*api_server.TIMEOUT_RULES, *kernel.HOST_RULES)
 _NO_FAULT = (*api_server.NORMAL_WORK_RULES, control_plane.ELECTED_RULE)
 """After all others: one line of a log may be harmless, the next one not."""
 
-_OF_THE_PLATFORM = (*_FIRST_OF_ALL, *_LAST_OF_ALL, applications.DNS_RULE, applications.TLS_RULE, *_NO_FAULT)
+_OF_THE_PLATFORM = (*_FIRST_OF_ALL, *_LAST_OF_ALL, unreachable.DNS_RULE, unreachable.TLS_RULE, *_NO_FAULT)
 """A kubelet or API server that gets no connection does not crash of it, so what programs die of is not looked for."""
 
 _OF_A_PROGRAM = (
     *_FIRST_OF_ALL,
     api_server.NO_CONNECTION_RULE,
-    applications.TLS_RULE,
+    unreachable.TLS_RULE,
     *_LAST_OF_ALL,
     *applications.APPLICATION_RULES,
     *_NO_FAULT,

@@ -80,8 +80,14 @@ MOUNT_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         CONFIG_MISSING,
-        ("secretproviderclass * not found", "secretproviderclasses.secrets-store.csi.x-k8s.io * not found"),
-        why="the pod mounts what a SecretProviderClass describes, and there is none",
+        (
+            "secretproviderclass * not found",
+            "secretproviderclasses.secrets-store.csi.x-k8s.io * not found",
+            "secretnotfound",
+            "manager can't find the specified secret",
+            "parameternotfound",
+        ),
+        why="the pod mounts what a SecretProviderClass describes, and that, or it, is not there",
     ),
     Rule(
         API_TIMEOUT,

@@ -237,7 +237,14 @@ RESIZE_REASONS = frozenset(
     }
 )
 
-_RESIZE_SHAPES = ("error expanding volume", "resize volume", "expandvolume", "volume expansion", "expand this pvc")
+_RESIZE_SHAPES = (
+    "error expanding volume",
+    "resize volume",
+    "expandvolume",
+    "volume expansion",
+    "expand this pvc",
+    "while expanding volume",
+)
 
 _PROVISION_SHAPES = (
     "failed to provision volume",
