@@ -15,9 +15,10 @@ from aggregator.causes import EDGES
 from aggregator.model import Finding
 from tests.lab.cluster import Lab
 from tests.lab.shapes import stamp
+from tests.signatures.crash_worlds import End, crashes, pull
+from tests.signatures.crash_worlds import waits as waits_for_image
 from tests.signatures.storage_worlds import CLAIM, NEW, VOLUME, cluster, database, refused, waits
-from tests.signatures.test_crash_timelines import STS, End, crashes, pull
-from tests.signatures.test_crash_timelines import waits as waits_for_image
+from tests.signatures.test_crash_timelines import STS
 from tests.signatures.test_lead_time import overlay
 
 HOLE, DEPENDENCY, REGISTRY = "mtu.path_black_hole", "crash.dependency_unreachable", "image.registry_unreachable"
@@ -431,8 +432,11 @@ def claim__another_one_has_no_class() -> Chain:
     )
 
 
-PRESSED = {"conditions": {"DiskPressure": "True"}, "taints": ["node.kubernetes.io/disk-pressure:NoSchedule"]}
-OTHER = {"taints": ["team=data:NoSchedule"]}
+PRESSED: dict[str, Any] = {
+    "conditions": {"DiskPressure": "True"},
+    "taints": ["node.kubernetes.io/disk-pressure:NoSchedule"],
+}
+OTHER: dict[str, Any] = {"taints": ["team=data:NoSchedule"]}
 
 
 def tainted(**fields: Any) -> Lab:

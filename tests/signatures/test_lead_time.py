@@ -16,7 +16,8 @@ import pytest
 from aggregator.model import Finding, Stage
 from tests.lab.cluster import Lab
 from tests.lab.shapes import stamp
-from tests.signatures.test_crash_timelines import STS, End, crashes
+from tests.signatures.crash_worlds import End, crashes
+from tests.signatures.test_crash_timelines import STS
 from tests.signatures.test_storage_place_timelines import running, zones
 
 MINUTE = 60.0
