@@ -24,7 +24,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """The joined view at one moment."""
+    """The joined view at one moment: where hosts have changed since, there is another."""
 
     cluster: str
     hosts: Mapping[str, NodeState]

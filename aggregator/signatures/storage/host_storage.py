@@ -15,6 +15,7 @@ from nodetell.v1 import facts_pb2 as pb
 from aggregator.cluster.objects import Volume
 from aggregator.node_state import NodeState
 from aggregator.signatures.host_memo import HostMemo
+from aggregator.signatures.moves import Moves
 from aggregator.signatures.storage.identity import disk_tokens, letters, says, staging_hash, tail, tells_itself
 from aggregator.view import ClusterView
 
@@ -92,7 +93,13 @@ class HostStorage:
 class Fleet:
     """All hosts, and which have what."""
 
-    memo: HostMemo[HostStorage] = field(default_factory=HostMemo)
+    hosts: dict[str, HostStorage] = field(default_factory=dict)
+    """By node name; a node without an agent is not in it."""
+    memo: HostMemo[None] = field(default_factory=HostMemo)
+    moves: Moves = field(default_factory=Moves)
+    """Hosts whose part has been made anew, turn by turn."""
+    left: int = 0
+    """Turn at which a host last left."""
     having: dict[tuple[str, str], tuple[str, ...]] | None = None
     """Nodes by what their hosts' volumes and disks may be called; None: nobody has asked yet."""
     with_leftovers: set[str] = field(default_factory=set)
@@ -101,11 +108,6 @@ class Fleet:
     """... that have something mounted whose device is gone."""
     in_trouble: set[str] = field(default_factory=set)
     """... that have a volume whose file system is read-only or has counted errors, or whose kernel told of trouble."""
-
-    @property
-    def hosts(self) -> Mapping[str, HostStorage]:
-        """By node name; a node without an agent is not in it."""
-        return self.memo.known
 
     def hosts_with(self, volume: Volume) -> list[str]:
         """Nodes whose hosts have this volume mounted, or a disk that says that it is it, in order."""
@@ -128,20 +130,22 @@ def fleet_of(view: ClusterView) -> Fleet:
     # Taken out while it is worked on: what raises leaves nothing half done behind.
     kept = view.objects.derived.pop(_NAME, None)
     fleet = kept if isinstance(kept, Fleet) else Fleet()
+    fleet.moves.begin()
     for node, state, _ in fleet.memo.changed(view):
-        before = fleet.memo.known.get(node)
+        before = fleet.hosts.get(node)
         if before is None or not before.holds_for(state):
             _forget(fleet, node)
             _learn(fleet, node, storage_of(state))
-    for node in [node for node in fleet.memo.known if node not in view.hosts]:
+    for node in fleet.memo.gone(view):
         _forget(fleet, node)
-    fleet.memo.gone(view)
+        fleet.left = fleet.moves.turn
     view.objects.derived[_NAME] = fleet
     return fleet
 
 
 def _learn(fleet: Fleet, node: str, storage: HostStorage) -> None:
-    fleet.memo.known[node] = storage
+    fleet.hosts[node] = storage
+    fleet.moves.note(node)
     if fleet.having is not None:
         _enter(fleet.having, node, storage)
     if storage.lonely or storage.idle:
@@ -153,7 +157,8 @@ def _learn(fleet: Fleet, node: str, storage: HostStorage) -> None:
 
 
 def _forget(fleet: Fleet, node: str) -> None:
-    before = fleet.memo.known.pop(node, None)
+    before = fleet.hosts.pop(node, None)
+    fleet.moves.forget(node)
     for names in (fleet.with_leftovers, fleet.with_vanished, fleet.in_trouble):
         names.discard(node)
     if before is None or fleet.having is None:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from aggregator.cluster.objects import Attachment, Pod
 from aggregator.cluster.state import ClusterState
 from aggregator.signatures.storage.facts import Facts
-from aggregator.signatures.storage.host_storage import HostStorage
+from aggregator.signatures.storage.host_storage import Fleet
 
 _T = TypeVar("_T")
 
@@ -18,8 +18,10 @@ _T = TypeVar("_T")
 class _Kept(Generic[_T]):
     """What was found, and what it followed from."""
 
+    fleet: Fleet | None = None
+    turn: int = 0
+    """Of the fleet."""
     revision: int = -1
-    looked_at: dict[str, HostStorage] = field(default_factory=dict)
     found: dict[str, _T] = field(default_factory=dict)
 
 
@@ -36,24 +38,26 @@ class PerNode(Generic[_T]):
 
     def answers(self, facts: Facts) -> Mapping[str, _T]:
         """By node, for those with something to tell."""
-        objects, hosts = facts.view.objects, facts.fleet.hosts
+        objects, fleet, hosts = facts.view.objects, facts.fleet, facts.fleet.hosts
         # Taken out while it is worked on: what raises leaves nothing half done behind.
         kept = objects.derived.pop(self.name, None)
         known: _Kept[_T] = kept if isinstance(kept, _Kept) else _Kept()
-        nodes = {node for node, storage in hosts.items() if known.looked_at.get(node) is not storage}
+        if known.fleet is not fleet:
+            known = _Kept(fleet)
+        nodes = set(fleet.moves.since(known.turn))
         if known.revision < objects.revisions[self.resource]:
             moved = self._moved(objects, known.revision)
             nodes |= hosts.keys() if moved is None else moved & hosts.keys()
-        for node in known.looked_at.keys() - hosts.keys():
-            del known.looked_at[node]
-            known.found.pop(node, None)
+        if fleet.left > known.turn:
+            for node in known.found.keys() - hosts.keys():
+                del known.found[node]
         for node in nodes:
-            known.looked_at[node] = hosts[node]
             answer = self.ask(facts, node)
             if answer is not None:
                 known.found[node] = answer
             else:
                 known.found.pop(node, None)
+        known.turn = fleet.moves.turn
         known.revision = objects.revision
         objects.derived[self.name] = known
         return known.found
