@@ -15,6 +15,7 @@ from nodetell.v1 import facts_pb2 as pb
 
 from aggregator import fleet as fleet_module
 from aggregator import store as store_module
+from aggregator.clock_offset import ClockSample
 from aggregator.engine import Judgement, judge
 from aggregator.findings import FindingBook, Kind, Transition
 from aggregator.fleet import Fleet, NotStoredError
@@ -255,6 +256,41 @@ def test_a_heartbeat_is_a_sign_of_life_and_lets_windows_slide() -> None:
             scene.fleet.evaluate()
         assert scene.news() == [(Kind.APPEARED, "small-a", "")]
         assert scene.fleet.nodes["a"].state.at == EPOCH + 50
+
+    play(Scene(Store(None)), script)
+
+
+def test_a_host_s_clock_is_told_with_its_bound_and_when() -> None:
+    async def script(scene: Scene) -> None:
+        scene.connect("a")
+        scene.connect("b")
+        await scene.send("a")
+        await scene.send("b")
+        scene.fleet.measured("a", ClockSample(scene.clock.now, -12.5, 0.25))
+        scene.fleet.measured("stranger", ClockSample(scene.clock.now, 1.0, 0.1))
+        scene.clock.now += 12
+        scene.fleet.evaluate()
+        a, b = scene.fleet.summaries()
+        assert a.clock_offset_us == -12_500_000
+        assert a.clock_bound_us == 256_000
+        assert a.clock_measured_unix_ms == round((scene.clock.now - 12) * 1000)
+        assert not a.clock_from_most
+        assert not b.HasField("clock_offset_us")
+        assert not scene.fleet.gaps()
+
+    play(Scene(Store(None)), script)
+
+
+def test_an_aggregator_whose_own_clock_is_wrong_says_so_once() -> None:
+    async def script(scene: Scene) -> None:
+        for node in ("a", "b", "c"):
+            scene.connect(node)
+            await scene.send(node)
+            scene.fleet.measured(node, ClockSample(scene.clock.now, 90.0, 0.25))
+        scene.clock.now += 12
+        scene.fleet.evaluate()
+        assert [gap.signal for gap in scene.fleet.gaps()] == ["clock"]
+        assert all(each.clock_from_most and each.clock_offset_us == 0 for each in scene.fleet.summaries())
 
     play(Scene(Store(None)), script)
 
