@@ -79,7 +79,7 @@ def diagnose(
     gaps += verdict.gaps
     records = [Record(finding, "", 0.0, 0.0) for finding in verdict.findings]
     unique = sorted(set(gaps), key=lambda gap: (gap.node, gap.signal, gap.status, gap.because))
-    return Report(bundle.cluster, view.now, records, unique)
+    return Report(bundle.cluster, bundle.snapshots[-1].at, records, unique)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,9 @@ class Joined:
 
 def join(bundle: Bundle, make_collectors: Callable[[], Sequence[Collector]] = collectors) -> Joined:
     """All hosts taken through all snapshots, with the last snapshot's objects."""
-    last = bundle.snapshots[-1]
     objects, gaps = _objects(bundle.snapshots)
+    listed_at = _listed_at(bundle.snapshots)
+    gaps += _older_lists(bundle.snapshots, listed_at)
     gaps += [_problem_gap(problem) for problem in bundle.problems]
     gaps += _damaged_lists(bundle.snapshots)
     names, name_gaps = _node_names((name for snapshot in bundle.snapshots for name in snapshot.hosts), objects.nodes)
@@ -106,7 +107,7 @@ def join(bundle: Bundle, make_collectors: Callable[[], Sequence[Collector]] = co
     gaps += history.gaps
     figures = api_history.metrics(bundle.snapshots)
     gaps += figures.gaps
-    view = ClusterView(bundle.cluster, history.states, objects, last.at, figures.history)
+    view = ClusterView(bundle.cluster, history.states, objects, listed_at, figures.history)
     return Joined(view, gaps, max(history.last_interval_s, figures.last_interval_s))
 
 
@@ -187,6 +188,22 @@ def _objects(snapshots: Sequence[Snapshot]) -> tuple[ClusterState, list[Gap]]:
                 because = f"{where}/kube/{file}.json: {'; '.join(problems[:_NAMED])}{more}"
                 gaps.append(Gap("", f"kube/{resource}", "damaged", because))
     return state, gaps
+
+
+def _listed_at(snapshots: Sequence[Snapshot]) -> float:
+    """When the objects were listed that hold for the last snapshot: nothing ages while nobody looks."""
+    last, times = snapshots[-1], {snapshot.name: snapshot.at for snapshot in snapshots}
+    listed = (times[last.kube_from.get(file, last.name)] for file in last.kube if file in _READ)
+    return max(listed, default=last.at)
+
+
+def _older_lists(snapshots: Sequence[Snapshot], listed_at: float) -> list[Gap]:
+    """That the objects are of an earlier snapshot than the last one."""
+    last = snapshots[-1]
+    if listed_at >= last.at:
+        return []
+    because = f"not in the last snapshot ({last.name}): objects are as they were {last.at - listed_at:,.0f} s before it"
+    return [Gap("", "kube", "degraded", because)]
 
 
 def _damaged_lists(snapshots: Sequence[Snapshot]) -> list[Gap]:
