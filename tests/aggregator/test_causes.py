@@ -88,7 +88,9 @@ def test_a_chain_is_told_link_by_link() -> None:
 
 
 def test_causes_that_are_not_there_any_more_are_not_named() -> None:
-    assert causes(link([finding("e", "mtu.fragmenting", caused_by=("gone", "e"))])) == {"e": ()}
+    linked = link([finding("e", "mtu.fragmenting", caused_by=("gone", "e"))])
+    assert causes(linked) == {"e": ()}
+    assert not linked.gaps
 
 
 def test_a_ring_is_broken_where_it_is_weakest_and_a_gap_says_so() -> None:
@@ -101,10 +103,46 @@ def test_a_ring_is_broken_where_it_is_weakest_and_a_gap_says_so() -> None:
     linked = link(ring, edges)
     assert causes(linked) == {"a": (), "b": ("a",), "c": ("b",)}, "c began last: it does not explain a"
     (gap,) = linked.gaps
-    assert gap.signal == "diagnosis/causes"
+    assert (gap.node, gap.signal, gap.status) == ("", "diagnosis/causes", "degraded")
     assert (
         gap.because == "x.c (c) and x.a (a) would explain each other: the first is not taken as a cause of the second"
     )
+
+
+def test_what_seems_to_have_begun_first_by_no_more_than_the_slack_may_still_be_what_follows() -> None:
+    edge = (Edge("x.a", "x.b", NODE),)
+    cause = finding("c", "x.a", nodes=("n",), since=AT)
+    for early, named in ((ORDER_SLACK_S, ("c",)), (ORDER_SLACK_S + 0.5, ())):
+        effect = finding("e", "x.b", nodes=("n",), since=AT - early)
+        assert causes(link([cause, effect], edge))["e"] == named
+
+
+BOTH_WAYS = (Edge("x.a", "x.b", NODE), Edge("x.b", "x.a", NODE))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "first", "why"),
+    [
+        ({"since": AT + 30}, {"since": AT}, "b", "both say when, and b began first"),
+        ({"since": AT}, {"since": AT + 30}, "a", "both say when, and a began first"),
+        ({"caused_by": ("b",)}, {}, "b", "nothing is known of times, and a signature says that b explains a"),
+        ({"caused_by": ("b",)}, {"since": AT}, "b", "a time that only one side says orders nothing"),
+        ({"caused_by": ("b",), "since": AT}, {"since": AT + 30}, "a", "times are stronger than what a signature says"),
+        ({"caused_by": ("b",), "since": AT}, {"since": AT}, "b", "neither began first"),
+        ({}, {}, "a", "nothing tells: by name"),
+        ({"since": AT}, {}, "a", "likewise"),
+        ({}, {"since": AT}, "a", "likewise"),
+    ],
+)
+def test_of_two_that_would_explain_each_other_the_stronger_edge_stays(
+    a: dict[str, object], b: dict[str, object], first: str, why: str
+) -> None:
+    pair = [finding("a", "x.a", nodes=("n",), **a), finding("b", "x.b", nodes=("n",), **b)]  # type: ignore[arg-type]
+    second = "b" if first == "a" else "a"
+    for given_order in (pair, pair[::-1]):
+        linked = link(given_order, BOTH_WAYS)
+        assert causes(linked) == {first: (), second: (first,)}, why
+        assert len(linked.gaps) == 1
 
 
 @st.composite
