@@ -97,6 +97,7 @@ def judge(
             judgement.left_out[name] = left_out
             judgement.verdict.gaps.extend(_gap(name, reason, node) for node, reason in left_out.items())
         judgement.verdict.gaps.extend(verdict.gaps)
+        judgement.verdict.pending |= verdict.pending
         _add(verdict.findings, name, found, judgement)
     linked = link(found.values(), edges)
     judgement.verdict.gaps += linked.gaps

@@ -2,8 +2,8 @@
 
 A finding resolves as soon as its signature no longer makes it: configuration at once, counters when a whole window is
 clean, which the signature's own window sees to. Three things keep it instead, unconfirmed: a node of it that is silent,
-objects of the API server that it rests on and that can't be read at present, and a signature that failed. Pure: time is
-passed in.
+objects of the API server that it rests on and that can't be read at present, and a signature that failed. One whose
+signature has not looked at everything yet stays as it is. Pure: time is passed in.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ class FindingBook:
         why = _silence(before.finding, presence) or judgement.unjudged(before.origin, nodes)
         if why:
             return self._changed(before, replace(before, unconfirmed=why), now)
+        if before.finding.code in judgement.verdict.pending:
+            return []
         rests_on = resources_of(before.finding)
         if rests_on and presence.unread is None:
             because = "not observed any more: the API server is not asked"

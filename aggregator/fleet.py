@@ -323,7 +323,7 @@ class Fleet:
         now = self._clock()
         current = self._api.current_until(now) if self._api is not None else now
         outage = self._api.outage(now) if self._api is not None else None
-        return ClusterView(self._cluster, self._hosts, self._objects, current, self._metrics, outage)
+        return ClusterView(self._cluster, self._hosts, self._objects, current, self._metrics, outage, gradual=True)
 
     async def _commit(self, transitions: list[Transition], waiting: list[asyncio.Future[None]]) -> None:
         await self._store.commit(transitions)

@@ -88,6 +88,9 @@ class Verdict:
 
     findings: list[Finding] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    pending: set[str] = field(default_factory=set)
+    """Codes of which not everything has been looked at yet (ClusterView.gradual): findings of them that stand are not
+    over because they are not made again."""
 
 
 def finding_id(code: str, *subject: str) -> str:

@@ -39,6 +39,8 @@ class ClusterView:
     """What the API server says of itself; empty where that is not read."""
     outage: Outage | None = None
     """None: the API server answers, or is not asked."""
+    gradual: bool = False
+    """It is evaluated again soon: what may lag is worked out part by part (Verdict.pending). False: all of it now."""
 
     @property
     def nodes(self) -> Mapping[str, NodeObject]:

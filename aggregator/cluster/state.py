@@ -243,6 +243,10 @@ class ClusterState:
         """Pods that name the claim "namespace/name", terminal ones too, by key."""
         return self._indexes.pods.of_claim.get(claim, {})
 
+    def claims_of_pods(self) -> list[str]:
+        """Claims, as "namespace/name", that pods name, whether they exist or not."""
+        return list(self._indexes.pods.of_claim)
+
     @property
     def waiting(self) -> Mapping[str, Pod]:
         """Pods that no node is chosen for yet and that have not ended, by key; gated ones too."""

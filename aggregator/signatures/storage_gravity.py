@@ -26,7 +26,7 @@ from aggregator.signatures.storage import (
     stranded,
     told,
 )
-from aggregator.signatures.storage.codes import ATTACH_TIMEOUT, CODES
+from aggregator.signatures.storage.codes import ATTACH_TIMEOUT, CODES, STRANDED_ON_LOSS
 from aggregator.signatures.storage.facts import Facts, facts_of
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
@@ -49,7 +49,8 @@ _VOLUME = "PersistentVolume/"
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     """Findings of the storage incident for the whole cluster."""
     cases = [*_joined(facts_of(view, thresholds)), *(case for rule in RULES for case in rule(view, thresholds))]
-    return Verdict(findings=gather(view.cluster, _worse_for_several(view, cases), CODES))
+    pending = {STRANDED_ON_LOSS} if stranded.pending(view) else set()
+    return Verdict(gather(view.cluster, _worse_for_several(view, cases), CODES), pending=pending)
 
 
 def _worse_for_several(view: ClusterView, cases: list[Case]) -> list[Case]:

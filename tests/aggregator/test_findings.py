@@ -290,3 +290,15 @@ def test_ages_are_no_news() -> None:
     time = Timeline()
     time.at(1, waiting(300))
     assert time.at(2, waiting(301)) == []
+
+
+def test_a_finding_that_has_not_had_its_turn_stays_as_it_is() -> None:
+    time = Timeline()
+    time.at(1, finding())
+    unfinished = Judgement(Verdict(pending={finding().code}))
+    heard = Presence({"a"}, {})
+    assert time.book.update(unfinished, heard, 2) == []
+    assert (time.book.standing["f"].last_seen, time.book.standing["f"].unconfirmed) == (1, "")
+    assert time.book.update(unfinished, Presence(set(), {"a": "not heard"}), 3)[0].record.unconfirmed == "a: not heard"
+    others = Judgement(Verdict(pending={"storage.stranded_on_loss"}))
+    assert [each.kind for each in time.book.update(others, heard, 4)] == [Kind.RESOLVED]

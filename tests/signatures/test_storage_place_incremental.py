@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -162,6 +163,44 @@ def test_what_is_kept_is_what_a_look_from_scratch_would_say(story: list[list[Cha
         fresh = state_of(objects)
         assert said(kept) == said(fresh)
         assert topology_of(kept).zones == topology_of(fresh).zones
+
+
+def lost(state: ClusterState, now: float, *, gradual: bool) -> set[str]:
+    """What losses are said to strand."""
+    view = ClusterView("test", {}, state, now, gradual=gradual)
+    return {f"{case.about} {case.statement} {sorted(case.objects)}" for case in stranded.cases(view, Thresholds())}
+
+
+@settings(max_examples=60, deadline=None)
+@given(CHANGES, CHANGES, st.booleans())
+def test_what_is_worked_out_part_by_part_is_never_said_in_part(
+    first: list[Change], then: list[Change], anew: bool
+) -> None:
+    objects = {(resource, key): thing for resource, key, thing in first if thing is not None}
+    state = state_of(objects)
+    said_before: set[str] = set()
+    with patch.multiple(stranded, _AT_FIRST=1, _AT_ONCE=1, _SORTED_AT_ONCE=1):
+        for number, changes in enumerate(([], then)):
+            for resource, key, thing in changes:
+                if thing is not None:
+                    objects[resource, key] = thing
+                elif objects.pop((resource, key), None) is None:
+                    continue
+                state.keep(resource, key, thing)
+            if anew and number:
+                state._journal.clear()  # more has happened than is remembered
+            now = NOW + 100 * number
+            whole = lost(state_of(objects), now, gradual=False)
+            for _ in range(30):
+                told = lost(state, now, gradual=True)
+                view = ClusterView("test", {}, state, now, gradual=True)
+                if not stranded.pending(view) and told == whole:
+                    break
+                if stranded.pending(view):
+                    assert told == said_before
+            assert told == whole
+            assert not stranded.pending(view)
+            said_before = told
 
 
 def test_the_story_reaches_every_rule() -> None:

@@ -2,8 +2,9 @@
 
 Pods whose volumes can be used on the same nodes are judged together, template by template: two nodes in each zone
 that would take one more pod are enough to know for every node and every zone whether its loss leaves one. Each is
-judged anew when a minute has passed, and only so many in one evaluation. That several pods would need the same room at
-once is left to `nodetell whatif`, which places them one after the other.
+judged anew when a minute has passed, and only so many in one evaluation. Where evaluations follow each other, the
+first look at everything takes several of them, too: until then what was said before still is. That several pods would
+need the same room at once is left to `nodetell whatif`, which places them one after the other.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ _NAME = "storage.stranded"
 _NEEDED = ("nodes", "pods", "persistentvolumeclaims", "persistentvolumes")
 _STAYING = ("DaemonSet", "Node")
 _AT_ONCE = 700
-"""Nodes that are looked at in one evaluation, about; after the first, which looks at all that is needed."""
+"""Nodes that are looked at in one evaluation, about."""
+_AT_FIRST = 3_000
+"""... while not everything has been looked at once."""
+_SORTED_AT_ONCE = 5_000
+"""Claims whose pods are sorted in one evaluation, likewise."""
 _MANY = 2_000
 _SETTLE_S = 10.0
 """More pods than so many are not listed anew with every change, but once in so many seconds."""
@@ -49,6 +54,8 @@ class _Known:
     revision: int
     of_pod: dict[str, _Key] = field(default_factory=dict)
     batches: dict[_Key, Batch] = field(default_factory=dict)
+    unsorted: list[str] = field(default_factory=list)
+    """Claims whose pods have not been sorted yet."""
     cases: list[Case] = field(default_factory=list)
     made_at: float = 0.0
     complete: bool = False
@@ -76,6 +83,14 @@ class _Known:
             place = self.of_pod[key] = terms_of(pinned), id(pod.spec), pod.pinned_node
             self.batches.setdefault(place, Batch(pod.spec)).pods[key] = pod
 
+    def sort_on(self, state: ClusterState, most: int) -> bool:
+        """Sort the pods of so many more claims; whether all are."""
+        while self.unsorted and most > 0:
+            for key in state.pods_of_claim(self.unsorted.pop()):
+                self.sort(state, key)
+            most -= 1
+        return not self.unsorted
+
     def take(self, state: ClusterState, change: Change) -> None:
         """Take in one change of the state."""
         if change.resource == "pods":
@@ -98,20 +113,33 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
     if not state.knows(*_NEEDED):
         return []
     known = _known(state)
+    if not known.sort_on(state, _SORTED_AT_ONCE if view.gradual else len(known.unsorted)):
+        return known.cases
     topology = topology_of(state)
     due = [key for key, batch in known.batches.items() if _is_due(batch, view, thresholds)]
     if due:
         judge = Judge(view, topology)
+        most = _AT_ONCE if known.complete else _AT_FIRST
         for key in _in_turn(known, due):
             known.outdated |= judge.judge(key[0], known.batches[key])
-            if known.complete and judge.looked_at >= _AT_ONCE:
+            if (known.complete or view.gradual) and judge.looked_at >= most:
                 break
-        known.complete = True
+    if due and any(batch.at is None for batch in known.batches.values()):
+        return known.cases  # a part of it is not what is lost
+    known.complete = True
     settled = len(known.of_pod) <= _MANY or not 0 <= view.now - known.made_at < _SETTLE_S
     if known.outdated and settled:
         known.cases, known.outdated = list(_cases(view, topology, known)), False
         known.made_at = view.now
     return known.cases
+
+
+def pending(view: ClusterView) -> bool:
+    """Not everything has been looked at: what is not said may hold all the same. To be asked after `cases`."""
+    known = view.objects.derived.get(_NAME)
+    if not isinstance(known, _Known) or not view.objects.knows(*_NEEDED):
+        return False
+    return not known.complete or any(batch.at is None for batch in known.batches.values())
 
 
 def _in_turn(known: _Known, due: list[_Key]) -> list[_Key]:
@@ -125,17 +153,17 @@ def _in_turn(known: _Known, due: list[_Key]) -> list[_Key]:
 
 
 def _known(state: ClusterState) -> _Known:
-    known = state.derived.get(_NAME)
-    changes = state.changes(known.revision) if isinstance(known, _Known) else None
-    if not isinstance(known, _Known) or changes is None:
-        known = state.derived[_NAME] = _Known(state.revision)
-        for key in state.pods:
-            known.sort(state, key)
+    before = state.derived.get(_NAME)
+    changes = state.changes(before.revision) if isinstance(before, _Known) else None
+    if not isinstance(before, _Known) or changes is None:
+        known = state.derived[_NAME] = _Known(state.revision, unsorted=state.claims_of_pods())
+        if isinstance(before, _Known):
+            known.cases, known.made_at, known.outdated = before.cases, before.made_at, True
         return known
     for change in changes:
-        known.take(state, change)
-    known.revision = state.revision
-    return known
+        before.take(state, change)
+    before.revision = state.revision
+    return before
 
 
 def _is_due(batch: Batch, view: ClusterView, thresholds: Thresholds) -> bool:
