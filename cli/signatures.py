@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from nodetell.setting import Setting, settings_of
 
+from aggregator.causes import EDGES
 from aggregator.installed import Installed, installed
 from aggregator.model import Severity, Stage
 from aggregator.signatures.catalog import CODES
@@ -117,6 +118,7 @@ def signatures_json(found: Installed) -> Json:
             }
             for setting in settings_of(Thresholds)
         ],
+        "edges": [{"cause": edge.cause, "effect": edge.effect, "shared": edge.kind} for edge in found.edges],
         "refused": [{"signature": each.name, "source": each.source, "because": each.because} for each in found.refused],
     }
 
@@ -139,6 +141,9 @@ def signatures_text(found: Installed, shape: Look) -> str:
         lines += wrap(f"{setting.dotted} = {_value(setting)}{f' {unit}' if unit else ''}{limits}", shape.width, "  ")
         source = f" Source: {_source_of(setting)}." if _source_of(setting) else ""
         lines += wrap(f"{setting.doc}{source}", shape.width, "    ")
+    lines += ["", shape.style("what explains what, where both are about the same", "bold")]
+    for edge in found.edges:
+        lines += wrap(f"{edge.cause} -> {edge.effect} ({edge.kind})", shape.width, "  ", "    ")
     if found.refused:
         lines += ["", shape.style("not used", "warning")]
         for each in found.refused:
@@ -164,6 +169,15 @@ installed besides ([signatures.md](signatures.md)). What each code rests on, and
 
 A severity is the usual one of the code: age, or harm that is proven more than once, may make it worse.
 """
+_EDGES = """
+## What explains what
+
+A finding that another explains names it in `caused_by`. It takes an object of this kind that both are about, and the
+cause must have begun first (at most a minute later, as other clocks have it) where both know when they began.
+
+| cause | explains | shared |
+| --- | --- | --- |
+"""
 _NUMBERS = """\
 ## Thresholds
 
@@ -176,7 +190,7 @@ its environment). Where a number comes from is said with what it means.
 
 
 def page() -> str:
-    """docs/thresholds.md: the built-in codes and all thresholds."""
+    """docs/thresholds.md: the built-in codes, what explains what, and all thresholds."""
     parts = [_PAGE]
     for incident, listed in _by_incident(rows(Installed())):
         parts.append(
@@ -187,6 +201,8 @@ def page() -> str:
             f"{_cell(row.code.clears_when)} |\n"
             for row in listed
         ]
+    parts.append(_EDGES)
+    parts += [f"| `{edge.cause}` | `{edge.effect}` | {edge.kind} |\n" for edge in sorted(EDGES, key=str)]
     parts.append("\n" + _NUMBERS)
     for setting in settings_of(Thresholds):
         source = f" Source: {_source_of(setting)}." if _source_of(setting) else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.signatures.test_crash_timelines import STS
 from tests.signatures.test_storage_place_timelines import running, zones
 
 MINUTE = 60.0
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/lead-time.md"
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,8 @@ def test_the_warning_stands_before_the_symptom_begins(make: Callable[[], Timelin
     assert all(is_in(codes, line.risk, Stage.RISK) for codes in between), "it stands all the while"
     before = [finding for at, codes in told if at < warned for finding in codes.values()]
     assert not [finding.code for finding in before if finding.stage is Stage.ACTIVE], "and nothing else told it first"
+    row = f"| {line.incident} | {lead:.0f} | `{line.risk}` | `{line.symptom}` |"
+    assert row in DOCUMENT.read_text(), f"docs/lead-time.md has another lead than {lead:.0f} s"
     leads[line.incident] = f"{line.incident:26} {lead:6.0f} s  {line.risk} before {line.symptom}"
 
 
