@@ -13,7 +13,7 @@ import pytest
 from tests.lab.cluster import Lab
 from tests.lab.scenario import Scenario, Want, judge, of_module, scenario
 from tests.lab.shapes import stamp
-from tests.signatures.test_crash_timelines import End, crashes
+from tests.signatures.crash_worlds import End, crashes
 
 MINUTE = 60.0
 NO_INFO = ("sched.headroom_low", "storage.stranded_on_loss")
