@@ -43,7 +43,7 @@ REFUSAL_RULES: tuple[Rule, ...] = (
     Rule(
         "",
         ("client rate limiter wait returned an error",),
-        unless=("lease", "resource lock", "too many requests"),
+        unless=("lease", "update lock", "resource lock", "leader", "too many requests"),
         why="the client limits itself until its own deadline: says nothing of who it asks",
     ),
     Rule(

@@ -114,7 +114,7 @@ START_RULES: tuple[Rule, ...] = (
             "error mounting…permission denied",
             "rootfs…permission denied",
         ),
-        unless=('exec: "', 'exec: \\"', "exec user process"),
+        unless=('exec: "', 'exec: \\"', "exec user process", "/sys/fs/cgroup", "/proc/self/attr", "apparmor"),
         why="the runtime may not write where the container wants it",
     ),
     Rule(
@@ -138,13 +138,23 @@ START_RULES: tuple[Rule, ...] = (
             "container command…could not be invoked",
             "entrypoint…not found",
         ),
-        unless=("error mounting", "nvidia-container-cli"),
+        unless=("error mounting", "nvidia-container-cli", "/proc/self/attr", "apparmor"),
         why="the command of the container cannot be run",
     ),
 )
 """Of containers that do not start."""
 
 _CONFIG_ERROR = "createcontainerconfigerror"
+
+_CONFIG_RULES: tuple[Rule, ...] = (
+    Rule(
+        "storage.device_not_found",
+        ("|stat *: no such file or directory",),
+        why="the kubelet does not find the path that should be mounted",
+    ),
+    *START_RULES,
+)
+"""Of a container that was not even created: the kubelet looks for paths to mount, not for a command."""
 
 START_SHAPES = (
     "oci runtime",
@@ -204,7 +214,7 @@ def judge_start(said: Said) -> Classification | None:
     asked = said.reason in START_REASONS or said.has(*START_SHAPES)
     if not asked and not (said.reason == "failed" or said.has(*_CONFIG_SHAPES)):
         return None
-    answer = first(START_RULES, said.text)
+    answer = first(_CONFIG_RULES if said.reason == _CONFIG_ERROR else START_RULES, said.text)
     if answer is None and said.reason == _CONFIG_ERROR:
         return Classification(
             CONFIG_MISSING, phrase=said.written.reason, why="the kubelet cannot make its configuration"

@@ -199,6 +199,13 @@ def test_a_phrase_has_at_most_one_gap() -> None:
             assert len(phrase(written).literal) >= 3, written
 
 
+def test_a_star_is_one_word() -> None:
+    sign = phrase("secret * not found")
+    assert sign.find(text_of('secret "a/b" not found')) == (0, 22)
+    assert sign.find(text_of('secret "a", then volume "b" not found')) is None
+    assert sign.find(text_of(f"secret {'x' * 300} not found")) is None
+
+
 def seconds(find: Phrase, text: str) -> float:
     ready = text_of(text)
     best = 9.9
