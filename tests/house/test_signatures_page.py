@@ -37,7 +37,9 @@ def test_every_threshold_is_used_and_says_what_it_means() -> None:
     assert not [field.name for field in fields if f"`{field.name}`" not in page()]
     # A share has no unit; everything that is counted or timed has.
     assert not [
-        each.name for each in fields if "unit" not in each.metadata and not re.search("ratio|share|percentile", each.name)
+        each.name
+        for each in fields
+        if "unit" not in each.metadata and not re.search("ratio|share|percentile", each.name)
     ]
 
 
@@ -117,6 +119,24 @@ def test_it_is_listed_with_the_others(place: Path) -> None:
     text = nodetell(place, "signatures").stdout
     assert "acme.bad_kernel" in text
     assert "[acme-kernels 1.0]" in text
+
+
+def test_the_aggregator_loads_it_too(place: Path) -> None:
+    path = os.pathsep.join(str(each) for each in (ROOT, ROOT / "proto", place))
+    settings = ("--listen", "127.0.0.1:0", "--state-directory", "", "--kubernetes.enabled", "off")
+    words = (sys.executable, "-P", "-m", "cli.main", "aggregator", *settings)
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": path}
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stderr is not None
+        told = []
+        for line in process.stderr:
+            told.append(line)
+            if "event=listening" in line:
+                break
+        process.terminate()
+        process.stderr.read()
+    (added,) = (line for line in told if "event=signature_added" in line)
+    assert 'signature=acme_kernels source="acme-kernels 1.0"' in added
 
 
 def test_one_that_is_broken_is_told_and_in_nobodys_way(place: Path, tmp_path: Path) -> None:

@@ -104,4 +104,6 @@ def test_what_hangs(text: str, does: bool) -> None:
 
 def test_who_says_no_has_read_the_question() -> None:
     assert is_refusal("AccessDenied: not authorized to perform sts:AssumeRole")
+    assert is_refusal("the token has expired")
     assert not is_refusal("could not authenticate: Read timed out")
+    assert not is_refusal("could not authenticate: timeout expired")

@@ -34,7 +34,7 @@ _NEVER_STOOD = re.compile(
     re.IGNORECASE,
 )
 _REFUSED = re.compile(
-    r"denied|forbidden|unauthori[sz]ed|invalid|expired|not authorized|\b40[13]\b|authentication failed|rejected"
+    r"denied|forbidden|unauthori[sz]ed|invalid|(?<!timeout )(?<!time-out )expired|not authorized|\b40[13]\b|authentication failed|rejected"
     r"|incorrect|wrong password|bad credentials|accessdenied",
     re.IGNORECASE,
 )
