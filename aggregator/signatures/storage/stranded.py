@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from aggregator.cluster.amounts import amounts_text
 from aggregator.cluster.objects import Pod
@@ -28,10 +29,14 @@ from aggregator.view import ClusterView
 _NAME = "storage.stranded"
 _NEEDED = ("nodes", "pods", "persistentvolumeclaims", "persistentvolumes")
 _STAYING = ("DaemonSet", "Node")
-_AT_ONCE = 700
+_AT_ONCE = 2_000
 """Nodes that are looked at in one evaluation, about."""
-_AT_FIRST = 3_000
+_AT_FIRST = 10_000
 """... while not everything has been looked at once."""
+_REST_S = 1.0
+"""Where evaluations follow each other, they look for so long at nothing, unless it is the first look."""
+_SEEN_AT_ONCE = 1_000
+"""Batches among which those of one place are sought, for its nodes are sorted once."""
 _SORTED_AT_ONCE = 5_000
 """Claims whose pods are sorted in one evaluation, likewise."""
 _MANY = 2_000
@@ -56,6 +61,12 @@ class _Known:
     batches: dict[_Key, Batch] = field(default_factory=dict)
     unsorted: list[str] = field(default_factory=list)
     """Claims whose pods have not been sorted yet."""
+    unjudged: dict[_Key, None] = field(default_factory=dict)
+    """Batches that have not been judged yet."""
+    judged: dict[_Key, None] = field(default_factory=dict)
+    """The others, those first that were judged longest ago."""
+    looked_at: float = 0.0
+    """When batches were last judged."""
     cases: list[Case] = field(default_factory=list)
     made_at: float = 0.0
     complete: bool = False
@@ -74,6 +85,8 @@ class _Known:
                 self.outdated = True
             if not batch.pods:
                 del self.batches[before]
+                self.unjudged.pop(before, None)
+                self.judged.pop(before, None)
         pod = state.pods.get(key)
         if pod is None or not pod.claims or not pod.node or pod.terminal or pod.deleted:
             return
@@ -81,7 +94,10 @@ class _Known:
         pinned = pinned_volumes(state, pod) if owner is not None and owner.kind not in _STAYING else []
         if pinned:
             place = self.of_pod[key] = terms_of(pinned), id(pod.spec), pod.pinned_node
-            self.batches.setdefault(place, Batch(pod.spec)).pods[key] = pod
+            if place not in self.batches:
+                self.batches[place] = Batch(pod.spec)
+                self.unjudged[place] = None
+            self.batches[place].pods[key] = pod
 
     def sort_on(self, state: ClusterState, most: int) -> bool:
         """Sort the pods of so many more claims; whether all are."""
@@ -116,15 +132,10 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
     if not known.sort_on(state, _SORTED_AT_ONCE if view.gradual else len(known.unsorted)):
         return known.cases
     topology = topology_of(state)
-    due = [key for key, batch in known.batches.items() if _is_due(batch, view, thresholds)]
-    if due:
-        judge = Judge(view, topology)
-        most = _AT_ONCE if known.complete else _AT_FIRST
-        for key in _in_turn(known, due):
-            known.outdated |= judge.judge(key[0], known.batches[key])
-            if (known.complete or view.gradual) and judge.looked_at >= most:
-                break
-    if due and any(batch.at is None for batch in known.batches.values()):
+    rests = view.gradual and known.complete and 0 <= view.now - known.looked_at < _REST_S
+    if not rests:
+        _look(known, view, topology, thresholds)
+    if known.unjudged:
         return known.cases  # a part of it is not what is lost
     known.complete = True
     settled = len(known.of_pod) <= _MANY or not 0 <= view.now - known.made_at < _SETTLE_S
@@ -139,17 +150,36 @@ def pending(view: ClusterView) -> bool:
     known = view.objects.derived.get(_NAME)
     if not isinstance(known, _Known) or not view.objects.knows(*_NEEDED):
         return False
-    return not known.complete or any(batch.at is None for batch in known.batches.values())
+    return not known.complete or bool(known.unjudged)
 
 
-def _in_turn(known: _Known, due: list[_Key]) -> list[_Key]:
-    """Those that were judged longest ago first, and with each the others of its place: its nodes are sorted once."""
-    oldest: dict[Terms, float] = {}
+def _look(known: _Known, view: ClusterView, topology: Topology, thresholds: Thresholds) -> None:
+    """Judge those whose turn it is."""
+    judge, known.looked_at = Judge(view, topology), view.now
+    all_at_once = not known.complete and not view.gradual
+    most = _AT_ONCE if known.complete else _AT_FIRST
+    for key in _due(known, view, thresholds, len(known.batches) if all_at_once else _SEEN_AT_ONCE):
+        batch = known.batches[key]
+        known.outdated |= judge.judge(key[0], batch)
+        known.unjudged.pop(key, None)
+        known.judged.pop(key, None)
+        known.judged[key] = None
+        if judge.looked_at >= most and not all_at_once:
+            break
+
+
+def _due(known: _Known, view: ClusterView, thresholds: Thresholds, most: int) -> list[_Key]:
+    """Of so many, those that have not been judged and those that were judged longest ago first, and with each the
+    others of its place."""
+    due = list(islice(known.unjudged, most))
+    for key in islice(known.judged, most - len(due)):
+        if not _is_due(known.batches[key], view, thresholds):
+            break
+        due.append(key)
+    turn: dict[Terms, list[_Key]] = {}
     for key in due:
-        at = known.batches[key].at or 0.0
-        oldest[key[0]] = min(at, oldest.get(key[0], at))
-    turn = {terms: number for number, terms in enumerate(sorted(oldest, key=lambda terms: oldest[terms]))}
-    return sorted(due, key=lambda key: turn[key[0]])
+        turn.setdefault(key[0], []).append(key)
+    return [key for keys in turn.values() for key in keys]
 
 
 def _known(state: ClusterState) -> _Known:
@@ -189,8 +219,13 @@ def _cases(view: ClusterView, topology: Topology, known: _Known) -> Iterator[Cas
     zones: dict[str, _Strand] = {}
     places: dict[str, _Strand] = {}
     local: dict[str, _Strand] = {}
+    wheres: dict[Terms, tuple[str, bool]] = {}
     for (terms, _, _), batch in known.batches.items():
-        where, own = " and ".join(dict.fromkeys(str(place_of(each)) for each in terms)), is_local(terms)
+        if not batch.by_zone and not batch.by_node:
+            continue
+        if terms not in wheres:
+            wheres[terms] = " and ".join(dict.fromkeys(str(place_of(each)) for each in terms)), is_local(terms)
+        where, own = wheres[terms]
         for key, pod in batch.by_zone.items():
             zones.setdefault(topology.zones.get(pod.node, ""), _Strand()).pods[key] = pod
         for key, pod in batch.by_node.items():

@@ -38,6 +38,18 @@ class Batch:
     """... if their zone were."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """Where volumes with certain node affinities can be used."""
+
+    there: frozenset[str]
+    """Names of all of them."""
+    emptiest: list[tuple[int, NodeObject]]
+    """Those that are reached, each with its free CPU (millicores), those with most of it first."""
+    zones: frozenset[str]
+    """Of those."""
+
+
 class Judge:
     """Finds nodes for templates, in the cluster as it is now."""
 
@@ -46,7 +58,7 @@ class Judge:
         self._now = view.now
         self._topology = topology
         self._cluster = Cluster(view.objects)
-        self._sorted: dict[Terms, list[NodeObject]] = {}
+        self._sorted: dict[Terms, _Nodes] = {}
         self.looked_at = 0
 
     def judge(self, terms: Terms, batch: Batch) -> bool:
@@ -73,15 +85,16 @@ class Judge:
         if (batch.by_node or batch.by_zone) and not self._is_held_by_volume(next(iter(reached.values())), terms):
             batch.by_node, batch.by_zone = {}, {}
 
-    def _nodes(self, terms: Terms) -> list[NodeObject]:
-        """Nodes on which the volumes can be used, the emptiest first."""
-        nodes = self._sorted.get(terms)
-        if nodes is None:
-            found = (self._state.nodes[name] for name in self._topology.usable(terms))
-            nodes = sorted((each for each in found if reachable(each)), key=lambda each: -self._free_cpu(each))
-            self._sorted[terms] = nodes
-            self.looked_at += len(nodes) // 8
-        return nodes
+    def _nodes(self, terms: Terms) -> _Nodes:
+        found = self._sorted.get(terms)
+        if found is None:
+            names, nodes = self._topology.usable(terms), self._state.nodes
+            reached = [(self._free_cpu(node), node) for name in names if reachable(node := nodes[name])]
+            reached.sort(key=lambda each: -each[0])
+            zones = frozenset(self._topology.zones[node.name] for _, node in reached)
+            found = self._sorted[terms] = _Nodes(frozenset(names), reached, zones)
+            self.looked_at += len(reached) // 8
+        return found
 
     def _is_reached(self, name: str) -> bool:
         node = self._state.nodes.get(name)
@@ -90,7 +103,7 @@ class Judge:
     def _free_cpu(self, node: NodeObject) -> int:
         return node.allocatable.get("cpu", 0) - self._cluster.requested(node.name).get("cpu", 0)
 
-    def _fitting(self, pod: Pod, nodes: list[NodeObject]) -> dict[str, str]:
+    def _fitting(self, pod: Pod, nodes: _Nodes) -> dict[str, str]:
         """Zone by name of up to two nodes in each zone that would take one more pod like this."""
         cluster, company = self._cluster, asks_for_neighbours(pod)
         if company:  # it does not keep itself away, and its own node is no place for its likes
@@ -98,10 +111,10 @@ class Judge:
         fit = Fit(cluster, pod)
         self.looked_at += _COMPANY_COSTS if company else _FIT_COSTS
         asked = pod.spec.requests.get("cpu", 0)
-        wanting = Counter({self._topology.zones[node.name]: _ENOUGH for node in nodes})
+        wanting = dict.fromkeys(nodes.zones, _ENOUGH)
         found: dict[str, str] = {}
-        for node in nodes:
-            if not wanting or self._free_cpu(node) < asked:
+        for free, node in nodes.emptiest:
+            if not wanting or free < asked:
                 break  # those that follow have less
             zone = self._topology.zones[node.name]
             if zone not in wanting or (company and node.name == pod.node):
@@ -116,7 +129,7 @@ class Judge:
 
     def _is_held_by_volume(self, pod: Pod, terms: Terms) -> bool:
         """A node is there that the pod itself might use, and its volumes cannot."""
-        there, standing = set(self._topology.usable(terms)), Fit(NOBODY, pod)
+        there, standing = self._nodes(terms).there, Fit(NOBODY, pod)
         for name, node in self._state.nodes.items():
             if name not in there:
                 self.looked_at += 1
