@@ -1,8 +1,8 @@
 """The host that collectors read from: the live one, or a directory of a bundle. Collectors do not know which.
 
 Paths are relative and begin with one of these roots: "proc/" (/proc), "sys/" (/sys), "kubelet/" (/var/lib/kubelet),
-"udev/" (/run/udev), "dev/" (/dev). "proc/net/..." is that of the host's network namespace, "proc/1/..." that of the
-host's pid 1.
+"udev/" (/run/udev), "dev/" (/dev), "logs/" (/var/log/pods). "proc/net/..." is that of the host's network namespace,
+"proc/1/..." that of the host's pid 1.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ async def run(settings: AgentSettings, stop: asyncio.Event) -> int:
         event(_log, logging.ERROR, "settings_refused", setting="node", reason=problem)
         return 2
     roots = settings.host
-    host = live_host(node, roots.proc, roots.sys, roots.kubelet, dev=roots.dev, udev=roots.udev)
+    host = live_host(node, roots.proc, roots.sys, roots.kubelet, dev=roots.dev, udev=roots.udev, logs=roots.logs)
     probing = Probing(settings.path_mtu)
     return await run_host(settings, host, collectors(settings.collectors, probing), stop, probing)
 
@@ -102,6 +102,8 @@ def _grants(settings: AgentSettings, host: Host) -> list[str]:
         signals.ETCD_METRICS.name: bool(settings.collectors.etcd_metrics_url),
     }
     given = grants(host) if isinstance(host, LiveHost) else []
+    if not settings.collectors.log_patterns:
+        given = [name for name in given if name != signals.POD_LOGS.name]  # it may, and is not to
     return given + [name for name, has in set_here.items() if has]
 
 

@@ -39,6 +39,8 @@ class HostSettings:
     """The host's /dev, of which the kernel's log (kmsg) is read and the names of disks (disk/by-id)."""
     udev: str = "/run/udev"
     """The host's /run/udev, where udev keeps the names it has given to disks."""
+    logs: str = "/var/log/pods"
+    """The host's /var/log/pods, where runtimes write containers' logs. Read only if collectors.log_patterns is on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,10 @@ class CollectorSettings:
     etcd_metrics_url: str = ""
     """Where an etcd on this very host tells its metrics, http(s) on loopback ("http://127.0.0.1:2381/metrics"). Empty:
     it is not asked."""
+
+    log_patterns: bool = False
+    """Look at the last lines of the logs of containers that have been restarted, for phrases of refused passwords,
+    tokens and roles. The name of what is found is told, never a line. Off by default, because logs are others'."""
 
     def __post_init__(self) -> None:
         self.interval_overrides()

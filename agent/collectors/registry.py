@@ -11,6 +11,7 @@ from agent.collectors.fsync import FsyncCollector
 from agent.collectors.host_info import HostInfoCollector
 from agent.collectors.kernel_log import KernelLogCollector
 from agent.collectors.links import LinksCollector
+from agent.collectors.log_patterns import LogPatternsCollector
 from agent.collectors.path_mtu import PathMtuCollector, Prober
 from agent.collectors.pod_links import PodLinksCollector
 from agent.collectors.protocols import ProtocolsCollector
@@ -39,6 +40,7 @@ def collectors(settings: CollectorSettings | None = None, prober: Prober | None 
         EtcdCollector(settings.etcd_metrics_url),
         VolumesCollector(),
         KernelLogCollector(),
+        LogPatternsCollector(settings.log_patterns),
         UsageCollector(),
         ClockCollector(),
         PathMtuCollector(prober),

@@ -29,11 +29,11 @@ _OFTEN = ("proc/net/", "proc/pressure/", "proc/sys/net/", "proc/diskstats", "pro
 class LiveHost:
     """agent.host.Host, read from the kernel now."""
 
-    def __init__(self, name: str, proc: str, sys: str, kubelet: str, *, dev: str, udev: str) -> None:
+    def __init__(self, name: str, proc: str, sys: str, kubelet: str, *, dev: str, udev: str, logs: str) -> None:
         self._name = name
         self._proc = proc
         self._kept = KeptFiles()
-        self._roots = {"proc": proc, "sys": sys, "kubelet": kubelet, "dev": dev, "udev": udev}
+        self._roots = {"proc": proc, "sys": sys, "kubelet": kubelet, "dev": dev, "udev": udev, "logs": logs}
         self._network, self._shares_network = _network(self, sys)
 
     @property
@@ -70,6 +70,11 @@ class LiveHost:
     def udev(self) -> str:
         """Directory that holds the host's /run/udev."""
         return self._roots["udev"]
+
+    @property
+    def logs(self) -> str:
+        """Directory that holds the host's /var/log/pods."""
+        return self._roots["logs"]
 
     @property
     def shares_network(self) -> bool:
@@ -162,9 +167,10 @@ def live_host(
     *,
     dev: str = "/dev",
     udev: str = "/run/udev",
+    logs: str = "/var/log/pods",
 ) -> LiveHost:
     """The host whose file systems are seen at these places: "/proc", or where the host's is mounted elsewhere."""
-    return LiveHost(name, proc, sys, kubelet, dev=dev, udev=udev)
+    return LiveHost(name, proc, sys, kubelet, dev=dev, udev=udev, logs=logs)
 
 
 def _network(host: LiveHost, sys: str) -> tuple[Network, bool]:

@@ -37,6 +37,8 @@ def grants(host: LiveHost) -> list[str]:
         signals.UDEV.name: os.access(f"{host.udev}/data", os.R_OK),
         signals.KUBELET.name: os.access(f"{host.kubelet}/pods", os.R_OK | os.X_OK)
         and (_has(capabilities, _DAC_OVERRIDE) or _has(capabilities, _DAC_READ_SEARCH)),
+        signals.POD_LOGS.name: os.access(host.logs, os.R_OK | os.X_OK)
+        and (_has(capabilities, _DAC_OVERRIDE) or _has(capabilities, _DAC_READ_SEARCH)),
         signals.KERNEL_LOG.name: may_log and os.access(f"{host.dev}/kmsg", os.R_OK),
         signals.FS_EVENTS.name: not seen_from_within
         and _has(capabilities, _SYS_ADMIN)

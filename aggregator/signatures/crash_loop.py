@@ -20,6 +20,7 @@ from aggregator.signatures.crash.codes import CODES
 from aggregator.signatures.crash.decide import cause_of_end, end_of
 from aggregator.signatures.crash.identity import Proof, Suspect
 from aggregator.signatures.crash.jobs import loops_of_jobs
+from aggregator.signatures.crash.logged import logged_of
 from aggregator.signatures.crash.lookalikes import ruled_out, ruled_out_of_start
 from aggregator.signatures.crash.peers import hosts_in
 from aggregator.signatures.crash.troubled import Troubled, is_waiting, troubled
@@ -107,6 +108,7 @@ class _Look:
                 self.ways.timing_out(pod.node, pod.uid),
                 _fine(view.objects, pod),
                 changed_before(pod, identity.identities(pod), began, view.objects, limits),
+                logged_of(pod, loop, view.hosts.get(pod.node)),
             )
         )
 
@@ -234,6 +236,8 @@ def _loop_case(view: ClusterView, suspect: Suspect, proofs: Mapping[tuple[str, s
     kinds = {proof.kind for proof in found}
     at_node = (pod.node,) if "clock" in kinds else ()
     told += tuple(api_evidence("pods", pod.key, f"identity.{proof.kind}", proof.text, at=view.now) for proof in found)
+    if suspect.logged is not None:
+        told += (suspect.logged.evidence,)
     return Case(
         IDENTITY,
         (next(iter(anchors), suspect.workload), *at_node),

@@ -120,6 +120,16 @@ ETCD_METRICS = Need(
         _CONFIG: ["[collectors]", 'etcd_metrics_url = "http://127.0.0.1:2381/metrics"'],
     },
 )
+POD_LOGS = Need(
+    "pod_logs",
+    3,
+    "the host's /var/log/pods, read-only, root to read it, and the operator's word in the agent's settings",
+    {
+        **_host_path("podlogs", "/var/log/pods", "/var/log/pods"),
+        _CONTEXT: ["runAsNonRoot: false", "runAsUser: 0", "capabilities: {drop: [ALL], add: [DAC_READ_SEARCH]}"],
+        _CONFIG: ["[collectors]", "log_patterns = true"],
+    },
+)
 NEEDS = (
     HOST_PROC,
     HOST_SYS,
@@ -132,6 +142,7 @@ NEEDS = (
     PROBE_DIRECTORY,
     PROBE_PORT,
     ETCD_METRICS,
+    POD_LOGS,
 )
 
 
@@ -201,6 +212,12 @@ SIGNALS = (
     Signal("volume_data", "volumes", "CSI drivers, handles, attachments", (Way("vol_data.json", (KUBELET,)),)),
     Signal("devices", "volumes", "devices attached, and what of them is used", (Way("/proc/partitions", (UDEV,)),)),
     Signal("kernel_log", "kernel_log", "errors that the kernel logged", (Way("/dev/kmsg", (KERNEL_LOG,)),)),
+    Signal(
+        "log_patterns",
+        "log_patterns",
+        "refused identities, by the end of crashing containers' logs",
+        (Way("/var/log/pods", (POD_LOGS,)),),
+    ),
     Signal("usage", "usage", "use of CPU and memory", (Way("/proc/stat"),)),
     Signal("clock", "clock", "whether the clock is synchronised", (Way("adjtimex(2)"),)),
     Signal("path_mtu", "path_mtu", "largest packet that gets to other nodes", (Way("probes", (PROBE_PORT,)),)),

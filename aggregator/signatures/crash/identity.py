@@ -16,6 +16,7 @@ from aggregator.signatures.crash.cadence import Loop
 from aggregator.signatures.crash.cause import APP_ERROR, IDENTITY, Cause
 from aggregator.signatures.crash.changed import Changed
 from aggregator.signatures.crash.decide import End
+from aggregator.signatures.crash.logged import Logged
 from aggregator.signatures.crash.ways import Way
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.wording import span
@@ -44,6 +45,8 @@ class Suspect:
     """Nodes where other pods of its controller are ready, and since when the youngest of them runs there."""
     changed: tuple[Changed, ...] = ()
     """What of its identity was changed shortly before."""
+    logged: Logged | None = None
+    """What the end of its log tells of a refused identity; None: nothing that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ def proofs(
         pieces = []
         if each.cause.code == IDENTITY:
             pieces.append(Proof("phrase", f'its last words are of authentication: "{each.cause.phrase}"'))
+        elif each.logged is not None:
+            pieces.append(Proof("phrase", f"the end of its log tells of {each.logged.meaning}"))
         if not _works_elsewhere(each):
             pieces += [together[shared] for shared in identities(each.pod) if shared in together]
             pieces += [_changed(change, each) for change in each.changed]
@@ -83,7 +88,10 @@ def _possible(suspect: Suspect) -> bool:
     code = suspect.loop.end.exit_code
     alive = suspect.loop.alive_s
     return (
-        (suspect.cause.code == IDENTITY or (suspect.cause.code == APP_ERROR and not suspect.cause.own_error))
+        (
+            suspect.cause.code == IDENTITY
+            or (suspect.cause.code == APP_ERROR and (suspect.logged is not None or not suspect.cause.own_error))
+        )
         and (code == 1 or code >= 128)
         and (alive is None or alive < RAPID_S)
         and not suspect.hangs
