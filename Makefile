@@ -82,6 +82,10 @@ bench: $(has_dev) ## CPU and memory beside node_exporter's, in one run (root; AR
 bench-rivals: $(has_dev) ## the agent beside node_exporter, netdata and collectd (root; ARGS goes to bench/rivals.py)
 	@$(py) -m bench.rivals $(ARGS)
 
+.PHONY: mutation
+mutation: $(has_dev) ## which changes of the signatures no test notices (ARGS goes to bench/mutation.py: modules, --minutes)
+	@$(py) -m bench.mutation $(ARGS)
+
 .PHONY: lock
 lock: ## requirements/*.txt anew from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "make: uv makes the lock files and is not here: pip install uv" >&2; exit 1; }
