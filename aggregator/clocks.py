@@ -84,9 +84,16 @@ class Clocks:
             if sample is not None:
                 offset = sample.offset_s - self.reference.offset_s
                 at = wall - (now - sample.at)
-                host.clock_offset = ClockOffset(offset, sample.bound_at(now), at, from_most=self.reference.most)
+                told = ClockOffset(offset, sample.bound_at(now), at, from_most=self.reference.most)
+                self._tell(host, told)
             elif host.clock_offset is not None and wall - host.clock_offset.at > WINDOW_S:
-                host.clock_offset = None
+                self._tell(host, None)
+
+    def _tell(self, host: NodeState, offset: ClockOffset | None) -> None:
+        """What follows from a host is worked out anew only where its clock is off now or was: most never are."""
+        if any(each is not None and abs(each.offset_s) > self._tolerance_s for each in (host.clock_offset, offset)):
+            host.revision += 1
+        host.clock_offset = offset
 
     def _watch_own(self) -> None:
         drift = self._clock() - self._monotonic()

@@ -110,6 +110,21 @@ def test_a_host_that_is_not_heard_any_more_is_told_for_some_minutes() -> None:
     assert world.seen() == [None, None]
 
 
+def test_only_what_is_off_or_was_counts_as_a_change_of_the_host() -> None:
+    world = World(0.0, 20.0)
+    world.run(60)
+    right, wrong = world.hosts["n0"].revision, world.hosts["n1"].revision
+    assert right == 0
+    assert wrong > 0
+    world.offsets[1] = 0.0
+    world.run(35)
+    settled = world.hosts["n1"].revision
+    assert settled > wrong
+    world.run(60)
+    assert world.hosts["n1"].revision == settled
+    assert world.hosts["n0"].revision == right
+
+
 def test_a_node_that_is_forgotten_votes_no_more() -> None:
     world = World(30.0, 30.0, 30.0)
     world.run(30)

@@ -152,3 +152,25 @@ def test_a_clock_that_somebody_suffers_from_is_a_risk_no_more() -> None:
     fears = finding("crash.identity", Stage.RISK, caused_by=(clock.id,))
     assert suffered([clock, fears]) == [clock, fears]
     assert suffered([clock]) == [clock]
+
+
+def test_what_is_kept_of_hosts_is_what_a_look_from_scratch_would_say() -> None:
+    hosts = {
+        each.name: each for each in (host("a", measured=60.0), host("b"), host("c", synchronized=True, kernel=9.0))
+    }
+    view = ClusterView("c", hosts, now=AT)
+
+    def wrong(thresholds: Thresholds = LIMITS) -> list[str]:
+        again = ClusterView("c", hosts, view.objects, AT)
+        return [node for each in evaluate(again, thresholds).findings for node in each.nodes]
+
+    assert sorted(wrong()) == ["a", "c"]
+    hosts["b"].clock_offset = ClockOffset(-30.0, 0.1, AT)
+    hosts["b"].revision += 1
+    hosts["a"].clock_offset = None
+    hosts["a"].revision += 1
+    assert sorted(wrong()) == ["b", "c"]
+    assert wrong(Thresholds(clock_offset_s=20.0)) == ["b"]
+    assert sorted(wrong()) == ["b", "c"]
+    del hosts["c"]
+    assert wrong() == ["b"]
