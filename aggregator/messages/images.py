@@ -271,6 +271,13 @@ IMAGE_RULES: tuple[Rule, ...] = (
         ),
         why="no answer from the registry that could be used",
     ),
+    Rule(
+        NOT_FOUND,
+        (" not found",),
+        unless=("executable file", "snapshotter", "secret", "credential"),
+        last_resort=True,
+        why="something of the image is not there, and nothing else is said",
+    ),
 )
 """Of messages about a pull."""
 
