@@ -31,22 +31,25 @@ class Troubled:
     """Pods with a container that waits for a reason, or has been restarted, by key."""
     failed: dict[str, dict[str, Pod]] = field(default_factory=dict)
     """Pods of Jobs that have failed, by UID of the Job, then by key."""
-    unmounted: set[str] = field(default_factory=set)
-    """Keys of pods of which the kubelet has said that a volume could not be mounted."""
-    pulled: dict[str, dict[str, float]] = field(default_factory=dict)
-    """When an image was pulled last, by registry and node, seconds since the epoch."""
+    unmounted: dict[str, set[str]] = field(default_factory=dict)
+    """Events that a volume could not be mounted, by key of the pod."""
+    pulled: dict[str, dict[str, Event]] = field(default_factory=dict)
+    """Events that an image was pulled, by registry, then by key."""
 
     def pulled_elsewhere(self, registry: str, node: str, since: float) -> str:
         """Another node that has pulled from a registry since then; empty: none is known."""
-        found = self.pulled.get(registry, {})
-        return min((each for each, at in found.items() if each != node and at > since), default="")
+        found = self.pulled.get(registry, {}).values()
+        return min((each.host for each in found if each.host != node and each.last > since), default="")
 
     def take(self, key: str, before: object, after: object) -> None:
         """A pod or an event came, changed or went."""
         if isinstance(before, Pod) or isinstance(after, Pod):
             self._take_pod(key, before, after)
-        elif isinstance(after, Event):
-            self._take_event(after)
+            return
+        if isinstance(before, Event):
+            self._forget_event(key, before)
+        if isinstance(after, Event):
+            self._take_event(key, after)
 
     def _take_pod(self, key: str, before: object, after: object) -> None:
         self.pods.pop(key, None)
@@ -58,19 +61,37 @@ class Troubled:
             del group[key]
             if not group:
                 del self.failed[before.owner.uid]
-        if not isinstance(after, Pod):
-            self.unmounted.discard(key)
-        elif _is_troubled(after):
+        if isinstance(after, Pod) and _is_troubled(after):
             self.pods[key] = after
-        elif after.phase == "Failed" and after.owner is not None and after.owner.kind == _JOB:
+        elif (
+            isinstance(after, Pod) and after.phase == "Failed" and after.owner is not None and after.owner.kind == _JOB
+        ):
             self.failed.setdefault(after.owner.uid, {})[key] = after
 
-    def _take_event(self, event: Event) -> None:
-        if event.reason == MOUNT_FAILED and event.kind == "Pod":
-            self.unmounted.add(event.object)
-        elif event.reason == "Pulled" and event.host and (match := _PULLED.match(event.message)):
-            nodes = self.pulled.setdefault(registry_of(match[1]), {})
-            nodes[event.host] = max(event.last, nodes.get(event.host, 0.0))
+    def _forget_event(self, key: str, event: Event) -> None:
+        if _is_of_mount(event):
+            group = self.unmounted.get(event.object, set())
+            group.discard(key)
+            if not group:
+                self.unmounted.pop(event.object, None)
+        elif registry := _pulled_from(event):
+            self.pulled.get(registry, {}).pop(key, None)
+
+    def _take_event(self, key: str, event: Event) -> None:
+        if _is_of_mount(event):
+            self.unmounted.setdefault(event.object, set()).add(key)
+        elif registry := _pulled_from(event):
+            self.pulled.setdefault(registry, {})[key] = event
+
+
+def _is_of_mount(event: Event) -> bool:
+    return event.reason == MOUNT_FAILED and event.kind == "Pod"
+
+
+def _pulled_from(event: Event) -> str:
+    """The registry that an event says an image was pulled from; empty: it is about something else."""
+    match = _PULLED.match(event.message) if event.reason == "Pulled" and event.host else None
+    return registry_of(match[1]) if match is not None else ""
 
 
 def troubled(state: ClusterState) -> Troubled:
