@@ -125,7 +125,7 @@ class Story:
 @pytest.mark.parametrize("seed", range(12))
 def test_kept_and_from_scratch_say_the_same(seed: int) -> None:
     story = Story(seed)
-    codes = set()
+    codes: set[str] = set()
     for number in range(150):
         story.step()
         if number % 5 == 0:
