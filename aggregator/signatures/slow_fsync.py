@@ -7,6 +7,7 @@ observes it, by what it says itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from nodetell.v1 import facts_pb2 as pb
@@ -34,9 +35,10 @@ _COMMIT = "commit"
 class _Tail:
     """The fsyncs of one process on one device in the window."""
 
+    counts: Sequence[int]
+    """By bucket."""
     calls: int
     seconds: float
-    p50_ms: float
     p99_ms: float
 
 
@@ -47,6 +49,11 @@ class _Slow:
     key: str
     source: pb.LatencySource
     tail: _Tail
+
+    @property
+    def p50_ms(self) -> float:
+        """The median."""
+        return (quantile(self.source.bounds_us, self.tail.counts, 0.5) or 0.0) / 1000
 
 
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
@@ -92,16 +99,16 @@ class _Hosts:
 def _of_host(cluster: str, state: NodeState, thresholds: Thresholds) -> HostSyncs:
     told = HostSyncs(state.name)
     slow: dict[tuple[str, str], list[_Slow]] = {}
-    for item in _worth_judging(state):
+    for item, of_etcd in _worth_judging(state):
         source = item.latency
         measured = _tail(state, item.key, source, thresholds)
         if isinstance(measured, Gap):
             told.gaps.append(measured)
         elif measured is not None:
-            if is_etcd(source):
+            if of_etcd:
                 told.etcd_p99_ms = max(told.etcd_p99_ms or 0.0, measured.p99_ms)
             if measured.p99_ms > thresholds.fsync_warning_ms:
-                code = ETCD_SLOW_FSYNC if is_etcd(source) else SLOW_FSYNC
+                code = ETCD_SLOW_FSYNC if of_etcd else SLOW_FSYNC
                 slow.setdefault((code, source.device or source.mount), []).append(_Slow(item.key, source, measured))
     blamed = _blame(cluster, state, slow, told, thresholds)
     for key, found in slow.items():
@@ -111,13 +118,30 @@ def _of_host(cluster: str, state: NodeState, thresholds: Thresholds) -> HostSync
     return told
 
 
-def _worth_judging(state: NodeState) -> list[pb.Item]:
-    items = sorted(state.of("latency"), key=lambda item: item.key)
+def _worth_judging(state: NodeState) -> list[tuple[pb.Item, bool]]:
+    """The same for as long as none of them changes."""
+    latencies = state.of("latency")
+    known = state.derived.get(_NAME)
+    if not isinstance(known, _Worth) or known.latencies is not latencies:
+        known = state.derived[_NAME] = _Worth(latencies, _chosen(latencies))
+    return known.chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Worth:
+    """Sources that are worth judging, each with whether it is etcd's, and all that they were chosen from."""
+
+    latencies: Sequence[pb.Item]
+    chosen: list[tuple[pb.Item, bool]]
+
+
+def _chosen(latencies: Sequence[pb.Item]) -> list[tuple[pb.Item, bool]]:
+    items = sorted(latencies, key=lambda item: item.key)
     items = [item for item in items if item.latency.file_class != _COMMIT]
     observed = any(is_etcd(item.latency) and not _by_etcd(item.latency) for item in items)
     logs = {_place(item.latency) for item in items if item.latency.file_class == "wal"}
     return [
-        item
+        (item, is_etcd(item.latency))
         for item in items
         # The write-ahead log is what etcd waits for; its other files would say the same again.
         if not (logs and _place(item.latency) in logs and item.latency.file_class != "wal")
@@ -198,7 +222,7 @@ def _tail(state: NodeState, key: str, source: pb.LatencySource, thresholds: Thre
         return None  # nobody asked for an fsync: nothing to judge, and nothing missing
     p99 = quantile(source.bounds_us, counts, 0.99)
     if p99 is not None:
-        return _Tail(calls, seconds, (quantile(source.bounds_us, counts, 0.5) or 0.0) / 1000, p99 / 1000)
+        return _Tail(counts, calls, seconds, p99 / 1000)
     because = f"{_who(source)}: not enough calls: {calls} in {seconds:g} s, {MIN_CALLS} are needed for a tail"
     return Gap(state.name, "fsync", "degraded", because)
 
@@ -210,7 +234,7 @@ def _finding(
     found = sorted(found, key=lambda slow: -slow.tail.p99_ms)
     source, tail = found[0].source, found[0].tail
     critical = code == ETCD_SLOW_FSYNC and tail.p99_ms > thresholds.fsync_critical_ms
-    measured = f"median {tail.p50_ms:.1f} ms, {tail.calls} calls in {tail.seconds:g} s"
+    measured = f"median {found[0].p50_ms:.1f} ms, {tail.calls} calls in {tail.seconds:g} s"
     more = f" {len(found) - 1} more on it are slow, too." if len(found) > 1 else ""
     whole = neighbour.whole_disk(state, source.device)
     return Finding(
@@ -245,7 +269,7 @@ def _evidence(state: NodeState, slow: _Slow) -> list[Evidence]:
         Evidence(state.name, f"fsync.{name}", subject, value, unit, method, state.at)
         for name, value, unit in (
             ("p99", round(tail.p99_ms, 1), "ms"),
-            ("p50", round(tail.p50_ms, 2), "ms"),
+            ("p50", round(slow.p50_ms, 2), "ms"),
             ("calls", tail.calls, f"calls in {tail.seconds:g} s"),
         )
     ]

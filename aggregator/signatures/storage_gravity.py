@@ -8,9 +8,9 @@ no vaguer one says again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from aggregator.model import Severity, Stage, Verdict
+from aggregator.model import Finding, Severity, Stage, Verdict
 from aggregator.signatures.case import Case, gather
 from aggregator.signatures.storage import (
     abandoned,
@@ -38,19 +38,38 @@ RULES: tuple[Callable[[ClusterView, Thresholds], Iterable[Case]], ...] = (
     mounts.cases,
     resize.cases,
     binding.cases,
-    stranded.cases,
 )
 """`cases` of the modules about where a volume may be, how it is made, mounted and made larger."""
 
+_LOST = "storage.lost"
 _POD = "Pod/"
 _VOLUME = "PersistentVolume/"
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """Findings, and the cases that they were made of."""
+
+    cluster: str
+    cases: Iterable[Case]
+    findings: list[Finding]
 
 
 def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     """Findings of the storage incident for the whole cluster."""
     cases = [*_joined(facts_of(view, thresholds)), *(case for rule in RULES for case in rule(view, thresholds))]
+    lost = _lost(view, thresholds)
     pending = {STRANDED_ON_LOSS} if stranded.pending(view) else set()
-    return Verdict(gather(view.cluster, _worse_for_several(view, cases), CODES), pending=pending)
+    return Verdict([*gather(view.cluster, _worse_for_several(view, cases), CODES), *lost], pending=pending)
+
+
+def _lost(view: ClusterView, thresholds: Thresholds) -> list[Finding]:
+    """What a loss would strand: thousands of objects, put together when that changes."""
+    cases = stranded.cases(view, thresholds)
+    kept = view.objects.derived.get(_LOST)
+    if not isinstance(kept, _Lost) or kept.cases is not cases or kept.cluster != view.cluster:
+        kept = view.objects.derived[_LOST] = _Lost(view.cluster, cases, gather(view.cluster, cases, CODES))
+    return kept.findings
 
 
 def _worse_for_several(view: ClusterView, cases: list[Case]) -> list[Case]:

@@ -17,11 +17,12 @@ from aggregator.model import Evidence, Severity
 from aggregator.signatures.case import Case, api_evidence
 from aggregator.signatures.control_plane import codes
 from aggregator.signatures.control_plane.facts import api_server
+from aggregator.signatures.control_plane.late_leases import LateLeases
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
 _NAME = "control_plane/leases"
-_NODES, _SYSTEM = "kube-node-lease/", "kube-system/"
+_SYSTEM = "kube-system/"
 _LEADERS = frozenset({"kube-controller-manager", "kube-scheduler", "cloud-controller-manager"})
 """Without a leader of these nothing is scheduled, repaired or attached."""
 _IDENTITY = "apiserver-"
@@ -56,9 +57,7 @@ class _Book:
     at: float = 0.0
     """When the leases were last taken notice of."""
     leaders: dict[str, _Leader] = field(default_factory=dict)
-    nodes_key: tuple[int, int] = (0, 0)
-    late: list[Lease] = field(default_factory=list)
-    node_leases: int = 0
+    nodes: LateLeases = field(default_factory=LateLeases)
 
 
 def note(state: ClusterState, now: float) -> None:
@@ -85,11 +84,14 @@ def _noted(state: ClusterState, now: float) -> _Book:
         return book
     changes = state.changes(book.revision) if book.revision >= 0 else None
     if changes is None:
+        book.nodes.begin_anew()
         keys = [key for key in state.leases if key.startswith(_SYSTEM)]
         for gone in book.leaders.keys() - set(keys):
             del book.leaders[gone]
     else:
-        found = {change.key for change in changes if change.resource == "leases" and change.key.startswith(_SYSTEM)}
+        changed = list(changes)
+        book.nodes.take(changed)
+        found = {change.key for change in changed if change.resource == "leases" and change.key.startswith(_SYSTEM)}
         keys = sorted(found)
     for key in keys:
         _take(book, key, state.leases.get(key), before)
@@ -161,15 +163,10 @@ def _has_holder(view: ClusterView, lease: Lease) -> bool:
 def _nodes(view: ClusterView, book: _Book, thresholds: Thresholds) -> Iterator[Case]:
     if not view.hosts:
         return
-    seen = (view.objects.revisions["leases"], int(view.now))
-    if book.nodes_key != seen:
-        book.nodes_key = seen
-        found = [lease for key, lease in view.objects.leases.items() if key.startswith(_NODES)]
-        book.node_leases = len(found)
-        limit = view.now - thresholds.node_lease_late_s
-        book.late = [lease for lease in found if lease.renewed < limit]
-    late = [lease for lease in book.late if _is_late(view, lease, thresholds)]
-    if len(late) < _LATE_MIN or len(late) <= thresholds.node_leases_late_ratio * book.node_leases:
+    nodes = book.nodes
+    found = nodes.late(view.objects, view.now, thresholds.node_lease_late_s)
+    late = [lease for lease in found if _is_late(view, lease, thresholds)]
+    if len(late) < _LATE_MIN or len(late) <= thresholds.node_leases_late_ratio * nodes.number:
         return
     late.sort(key=lambda lease: (lease.renewed, lease.name))
     named = ", ".join(lease.name for lease in late[:_NAMED])
@@ -178,12 +175,12 @@ def _nodes(view: ClusterView, book: _Book, thresholds: Thresholds) -> Iterator[C
     yield Case(
         codes.RENEW_FAILED,
         ("nodes",),
-        f"{len(late):,} of {book.node_leases:,} node leases are older than {thresholds.node_lease_late_s:.0f} s, the "
+        f"{len(late):,} of {nodes.number:,} node leases are older than {thresholds.node_lease_late_s:.0f} s, the "
         f"oldest {oldest:.0f} s, while the agents of these nodes report: {named}{more}",
         (*(f"Lease/{lease.key}" for lease in late[:_NAMED]), api_server(view)),
         (
             api_evidence("leases", "kube-node-lease", "counter.leases_late", len(late), at=view.now, unit="leases"),
-            api_evidence("leases", "kube-node-lease", "counter.leases", book.node_leases, at=view.now, unit="leases"),
+            api_evidence("leases", "kube-node-lease", "counter.leases", nodes.number, at=view.now, unit="leases"),
             *(_age(view, lease.key, view.now - lease.renewed) for lease in late[:_NAMED]),
         ),
         severity=Severity.CRITICAL if oldest > LEASE_S else None,
