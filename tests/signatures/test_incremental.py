@@ -20,8 +20,8 @@ from aggregator import engine
 from aggregator.cluster.objects import NodeObject
 from aggregator.cluster.state import ClusterState
 from aggregator.model import Verdict
-from aggregator.node_state import FAULT_COUNTERS, NodeState
-from aggregator.signatures import mtu_mismatch, slow_fsync
+from aggregator.node_state import FAULT_COUNTERS, ClockOffset, NodeState
+from aggregator.signatures import clock, mtu_mismatch, slow_fsync
 from aggregator.signatures.host_memo import HostMemo
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
@@ -30,7 +30,7 @@ from tests.world import PROTOCOLS, START, TestHost
 HOSTS = ("a", "b", "c", "d")
 BOUNDS = (1_000, 10_000, 100_000)
 _LATENCY = ("le_1000us", "le_10000us", "le_100000us", "gt_100000us")
-SIGNATURES = (mtu_mismatch.evaluate, slow_fsync.evaluate)
+SIGNATURES = (mtu_mismatch.evaluate, slow_fsync.evaluate, clock.evaluate)
 
 
 class Story:
@@ -130,6 +130,15 @@ class Story:
 
     def _fsyncs(self, host: TestHost, _other: str, amount: int) -> None:
         host.rise("latency/x", **{_LATENCY[amount % 4]: amount})
+
+    def _skew(self, host: TestHost, _other: str, amount: int) -> None:
+        said = {"offset_us": (amount - 60) * 100_000} if amount % 5 else {}
+        host.item(pb.Item(key="clock", clock=pb.Clock(synchronized=amount % 2 > 0, **said)))
+
+    def _measured(self, host: TestHost, _other: str, amount: int) -> None:
+        if host.name in self.states:
+            offset = ClockOffset((amount - 60) / 3, amount % 4 / 2, self.now) if amount % 4 else None
+            self.states[host.name].clock_offset = offset
 
     def _pool(self, host: TestHost, _other: str, amount: int) -> None:
         labels = {"cloud.google.com/gke-nodepool": f"pool-{amount % 2}"}
@@ -232,6 +241,7 @@ def test_the_sequences_are_worth_something() -> None:
         "net.nic_errors",
         "net.overlay_drops",
         "net.queue_drops",
+        "node.clock_skew",
     }
 
 
@@ -262,5 +272,5 @@ def test_what_raises_leaves_nothing_half_done_behind() -> None:
     again = engine.judge(story.view, story.thresholds)
     assert not again.left_out
     assert again.verdict != judgement.verdict
-    mtu, fsync = from_scratch(story)
-    assert {finding.id for finding in again.verdict.findings} >= {each.id for each in mtu.findings + fsync.findings}
+    anew = {finding.id for verdict in from_scratch(story) for finding in verdict.findings}
+    assert {finding.id for finding in again.verdict.findings} >= anew
