@@ -5,6 +5,7 @@ See test_red_scenarios.py.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -441,6 +442,249 @@ def crash_app_error__positive_500_pods_of_one_bad_release() -> Scenario:
     pods = [ended(lab, f"shop/api-5d-{n:03}", 2, node=f"n{n % 10}") for n in range(500)]
     return Scenario(
         lab, why="one release, one finding", expect=[Want("crash.app_error", objects=pods, count=1)], allow=NO_INFO
+    )
+
+
+# -- words that mean two things -------------------------------------------------------------------------------------
+
+
+@scenario
+def crash_identity__positive_vault_says_permission_denied() -> Scenario:
+    lab = cluster()
+    message = (
+        "Error authenticating: error logging in: Error making API request.\n\nURL: PUT "
+        "https://vault.sec:8200/v1/auth/kubernetes/login\nCode: 403. Errors:\n\n* permission denied"
+    )
+    pod = ended(lab, "shop/api-5d-0", 1, message=message)
+    return Scenario(
+        lab, why="not of a file system", expect=[Want("crash.identity", objects=[pod])], forbid=["crash.permission_fs"]
+    )
+
+
+@scenario
+def crash_permission_fs__positive_of_node_js() -> Scenario:
+    lab = cluster()
+    pod = ended(lab, "shop/api-5d-0", 1, message="Error: EACCES: permission denied, open '/data/cache/index.db'")
+    return Scenario(lab, why="a file", expect=[Want("crash.permission_fs", objects=[pod])], forbid=["crash.identity"])
+
+
+@scenario
+def crash_permission_fs__positive_a_read_only_root_file_system() -> Scenario:
+    lab = cluster()
+    pod = ended(
+        lab,
+        "shop/ng-5d-0",
+        1,
+        message='nginx: [emerg] mkdir() "/var/cache/nginx/client_temp" failed (30: Read-only file system)',
+    )
+    return Scenario(
+        lab,
+        why="readOnlyRootFilesystem, no disk fault",
+        expect=[Want("crash.permission_fs", objects=[pod])],
+        forbid=["storage.io_error_readonly"],
+    )
+
+
+@scenario
+def crash_identity__positive_s3_refuses() -> Scenario:
+    lab = cluster()
+    message = (
+        "botocore.exceptions.ClientError: An error occurred (AccessDenied) when calling the ListObjectsV2 "
+        "operation: User: arn:aws:sts::111122223333:assumed-role/app/x is not authorized to perform: s3:ListBucket"
+    )
+    pod = ended(lab, "shop/api-5d-0", 1, message=message)
+    return Scenario(lab, why="the role may not", expect=[Want("crash.identity", objects=[pod])])
+
+
+@scenario
+def crash_identity__positive_a_secret_that_was_rotated_a_minute_before() -> Scenario:
+    lab = cluster()
+    pods = []
+    for number in range(2):
+        env = [{"name": "PW", "valueFrom": {"secretKeyRef": {"name": "db", "key": "pw"}}}]
+        pods.append(
+            ended(
+                lab,
+                f"shop/api-5d-{number}",
+                1,
+                message='pq: password authentication failed for user "shop"',
+                restarts=4,
+                alive=3,
+                node=f"n{number}",
+                created=-86400,
+            )
+        )
+        spec = lab.store.get("Pod", f"shop/api-5d-{number}")["spec"]["containers"]
+        lab.change(pods[-1], {"spec": {"containers": [{**spec[0], "env": env}]}})
+    secret = {
+        "metadata": {
+            "name": "db",
+            "namespace": "shop",
+            "uid": "0f",
+            "resourceVersion": "7",
+            "creationTimestamp": stamp(lab.now - 90 * 86400),
+            "managedFields": [{"manager": "external-secrets", "operation": "Update", "time": stamp(lab.now - 420)}],
+        }
+    }
+    listed = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "items": [secret]}
+    lab.files["kube/secret-metadata.json"] = json.dumps(listed).encode()
+    return Scenario(
+        lab, why="the password was changed on one side", expect=[Want("crash.identity", objects=pods, count=1)]
+    )
+
+
+@scenario
+def crash_dependency_unreachable__positive_dns_for_a_service_that_is_not_there() -> Scenario:
+    lab = cluster()
+    pod = ended(lab, "shop/api-5d-0", 1, message="Error: getaddrinfo ENOTFOUND redis-master.cache.svc.cluster.local")
+    return Scenario(lab, why="the name of its dependency", expect=[Want("crash.dependency_unreachable", objects=[pod])])
+
+
+@scenario
+def crash_liveness_probe__positive_a_startup_probe_with_137() -> Scenario:
+    lab = cluster()
+    pod = ended(lab, "shop/jvm-5d-0", 137, alive=300, ago=40, restarts=8)
+    lab.event(
+        "Pod",
+        "shop/jvm-5d-0",
+        "Unhealthy",
+        "Startup probe failed: dial tcp 10.1.1.1:8080: connect: connection refused",
+        count=90,
+        first=-2900,
+        last=-45,
+    )
+    lab.event(
+        "Pod",
+        "shop/jvm-5d-0",
+        "Killing",
+        "Container app failed startup probe, will be restarted",
+        type="Normal",
+        count=8,
+        first=-2600,
+        last=-45,
+    )
+    return Scenario(
+        lab,
+        why="it is not given the time to start",
+        expect=[Want("crash.liveness_probe", objects=[pod])],
+        forbid=["crash.oom", "crash.dependency_unreachable"],
+    )
+
+
+@scenario
+def crash_app_error__positive_killed_by_nobody_knows_whom() -> Scenario:
+    lab = cluster()
+    pod = ended(lab, "shop/api-5d-0", 137, alive=30)
+    return Scenario(
+        lab,
+        why="137 alone proves nothing",
+        expect=[Want("crash.app_error", objects=[pod])],
+        forbid=["crash.oom", "crash.liveness_probe"],
+    )
+
+
+@scenario
+def crash_oom__positive_on_cgroup_v1() -> Scenario:
+    lab = cluster()
+    pod = ended(lab, "shop/api-5d-0", 137, alive=30)
+    uid = lab.store.uid("Pod", "shop/api-5d-0")
+    group = f"/kubepods/burstable/pod{uid}/0f1e2d"
+    lab.host("n0").kernel(
+        (
+            f"oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=0f1e2d,mems_allowed=0,oom_memcg={group},ta"
+            f"sk_memcg={group},task=java,pid=71,uid=1000"
+        ),
+        at=-91.5,
+        level=6,
+    )
+    lab.host("n0").kernel(
+        (
+            "Memory cgroup out of memory: Killed process 71 (java) total-vm:4194304kB, anon-rss:524288kB, "
+            "file-rss:0kB, shmem-rss:0kB, UID:1000 pgtables:1400kB oom_score_adj:985"
+        ),
+        at=-91,
+    )
+    return Scenario(lab, why="the kernel names the pod", expect=[Want("crash.oom", objects=[pod])])
+
+
+@scenario
+def crash_app_error__near_miss_the_memory_of_another_pod() -> Scenario:
+    lab = cluster()
+    pod = ended(lab, "shop/api-5d-0", 137, alive=30)
+    lab.pod("x/y-5d-0", node="n0", owner=("ReplicaSet", "y-5d"))
+    uid = lab.store.uid("Pod", "x/y-5d-0").replace("-", "_")
+    group = f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{uid}.slice/cri-containerd-0f.scope"
+    lab.host("n0").kernel(
+        (
+            f"oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg={group},task_me"
+            f"mcg={group},task=py,pid=71,uid=0"
+        ),
+        at=-91.5,
+        level=6,
+    )
+    lab.host("n0").kernel("Memory cgroup out of memory: Killed process 71 (py) total-vm:4096kB", at=-91)
+    return Scenario(
+        lab,
+        why="the kernel killed something of another pod",
+        expect=[Want("crash.app_error", objects=[pod])],
+        forbid=["crash.oom"],
+    )
+
+
+@scenario
+def crash_command_not_found__positive_a_script_without_its_x() -> Scenario:
+    lab = cluster()
+    one = ended(lab, "shop/a-5d-0", 126, message="sh: /entrypoint.sh: Permission denied")
+    two = ended(
+        lab,
+        "shop/b-5d-0",
+        128,
+        reason="StartError",
+        message=(
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
+            'failed: unable to start container process: exec: "/app": permission denied: unknown'
+        ),
+        node="n1",
+    )
+    return Scenario(
+        lab,
+        why="126 and a start error",
+        expect=[Want("crash.command_not_found", objects=[one]), Want("crash.command_not_found", objects=[two])],
+        forbid=["crash.permission_fs", "crash.identity"],
+    )
+
+
+@scenario
+def crash_app_error__positive_exit_codes_of_windows() -> Scenario:
+    lab = cluster()
+    lab.node("win", labels={"kubernetes.io/os": "windows"}, taints=["os=windows:NoSchedule"])
+    one = ended(lab, "shop/iis-5d-0", 3221225786, node="win")
+    two = ended(lab, "shop/net-5d-0", -532462766, node="win")
+    return Scenario(
+        lab,
+        why="large and negative numbers",
+        expect=[Want("crash.app_error", objects=[one]), Want("crash.app_error", objects=[two])],
+    )
+
+
+@scenario
+def crash_identity__positive_a_clock_that_is_behind_and_a_token_that_is_not_yet_valid() -> Scenario:
+    lab = cluster()
+    message = "oidc: id token issued in the future: token used before issued (nbf)"
+    pod = ended(lab, "shop/gw-5d-0", 1, message=message)
+    lab.pod("shop/gw-5d-1", node="n1", owner=("ReplicaSet", "gw-5d"))
+    lab.pod("shop/gw-5d-2", node="n2", owner=("ReplicaSet", "gw-5d"))
+    for number in range(3):
+        lab.host(f"n{number}")
+    lab.host("n0").file("clock.json", '{"synchronized": false, "offset_seconds": -31.4}')
+    lab.tick(60)
+    return Scenario(
+        lab,
+        why="only where the clock is behind",
+        expect=[
+            Want("node.clock_skew", nodes=["n0"], stage="risk|active"),
+            Want("crash.identity", objects=[pod], caused_by="node.clock_skew"),
+        ],
     )
 
 
