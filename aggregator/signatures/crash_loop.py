@@ -83,7 +83,7 @@ class _Look:
         if pod.deleted or self.view.now - _bound(pod) < self.limits.image_wait_min_s:
             return
         events = self.view.objects.events_of("Pod", pod.key)
-        cause = cause_of_mounts(pod, events)
+        cause = cause_of_mounts(pod, events, self.view.now)
         waits = (each for each in pod.containers if not is_done(each, pod))
         container = next(waits, ContainerStatus(pod.spec.containers[0].name if pod.spec.containers else ""))
         if cause is not None and not is_waiting(container):

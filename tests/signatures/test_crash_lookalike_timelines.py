@@ -356,6 +356,26 @@ def image_disk_or_snapshotter__positive_one_full_node() -> Scenario:
     return Scenario(lab, why="two images, one node without space", expect=[want])
 
 
+@scenario
+def image_unauthorized__positive_denied_or_not_there() -> Scenario:
+    lab = cluster()
+    why = "denied: requested access to the resource is denied: repository does not exist or may require 'docker login'"
+    waits(lab, "ImagePullBackOff", pull(f"pull access denied for acme/app, {why}"), image="acme/app:1")
+    want = Want("image.unauthorized", says=["does not tell a private image from a missing one"])
+    return Scenario(lab, why="the registry leaves both open, and so does the finding", expect=[want])
+
+
+@scenario
+def crash_config_missing__near_miss_it_is_there_by_now() -> Scenario:
+    lab = cluster()
+    lab.pod(POD, node="n1", owner=OWNER, pending_since=-1900, waiting="ContainerCreating")
+    failed = 'MountVolume.SetUp failed for volume "creds" : secret "db-credentials" not found'
+    lab.event("Pod", POD, "FailedMount", failed, first=-1880, last=-1500, count=4)
+    return Scenario(
+        lab, why="it was missing at first, and has not been said to be since", forbid=["crash.config_missing"]
+    )
+
+
 # -- identity --------------------------------------------------------------------------------------------------------
 
 

@@ -243,7 +243,10 @@ def _is_called(process: str, seen: End) -> bool:
 def _row_exit_zero(seen: End) -> Cause | None:
     if seen.loop.end.exit_code != 0:
         return None
-    failing = next((each for each in reversed(seen.events) if each.reason == "Unhealthy"), None)
+    failing = next(
+        (each for each in reversed(seen.events) if each.reason == "Unhealthy" and _about(each, seen.loop.container)),
+        None,
+    )
     if failing is None:
         return seen.cause(EXIT_ZERO)
     found = seen.cause(EXIT_ZERO, f'; beside it: "{quoted(failing.message)}"', "event", failing.message[:120])

@@ -11,10 +11,22 @@ from collections.abc import Iterator, Sequence
 from aggregator.cluster.objects import ContainerStatus, Event, Pod
 from aggregator.messages.classify import classify
 from aggregator.messages.model import Classification, Message
-from aggregator.signatures.crash.cause import APP_ERROR, COMMAND, CONFIG, IMAGE_UNKNOWN, OOM, PERMISSION_FS, Cause
+from aggregator.signatures.crash.cause import (
+    APP_ERROR,
+    COMMAND,
+    CONFIG,
+    IMAGE_UNKNOWN,
+    NOT_FOUND,
+    OOM,
+    PERMISSION_FS,
+    UNAUTHORIZED,
+    Cause,
+)
 from aggregator.wording import quoted
 
 MOUNT_FAILED = "FailedMount"
+_TRIED_AGAIN_S = 300.0
+"""The kubelet tries to mount again after two minutes at most: what it has not said for longer is over."""
 _IMAGE_WAITS = frozenset(
     {
         "ErrImagePull",
@@ -67,10 +79,11 @@ def _start(reason: str, message: str) -> Cause | None:
     return Cause(APP_ERROR, statement, "", "status", said.also)
 
 
-def cause_of_mounts(pod: Pod, events: Sequence[Event]) -> Cause | None:
-    """A Secret, ConfigMap or key that a volume is made of and that is not there. None: no volume waits for such."""
+def cause_of_mounts(pod: Pod, events: Sequence[Event], now: float) -> Cause | None:
+    """A Secret, ConfigMap or key that a volume is made of and that is not there. None: no volume waits for such now."""
     for event in reversed(events):
-        if event.reason == MOUNT_FAILED and event.object_uid in ("", pod.uid):
+        of_now = now - event.last < _TRIED_AGAIN_S and event.object_uid in ("", pod.uid)
+        if event.reason == MOUNT_FAILED and of_now:
             said = classify(Message("Pod", event.reason, None, event.message))
             if said.label == CONFIG:
                 statement = f'is not started: "{quoted(event.message)}"'
@@ -97,7 +110,9 @@ def _image(container: ContainerStatus, events: Sequence[Event]) -> Cause:
 
 
 def _pull(said: Classification, message: Message, source: str) -> Cause:
-    return Cause(said.label, f'does not get its image: "{quoted(message.message)}"', said.phrase, source, said.also)
+    both = "; it does not tell a private image from a missing one" if NOT_FOUND in said.also else ""
+    statement = f'does not get its image: "{quoted(message.message)}"{both if said.label == UNAUTHORIZED else ""}'
+    return Cause(said.label, statement, said.phrase, source, said.also)
 
 
 def _told(container: ContainerStatus, events: Sequence[Event]) -> Iterator[tuple[str, Message]]:

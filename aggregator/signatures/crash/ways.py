@@ -34,8 +34,8 @@ _NEVER_STOOD = re.compile(
     re.IGNORECASE,
 )
 _REFUSED = re.compile(
-    r"denied|forbidden|unauthori[sz]ed|invalid|(?<!timeout )(?<!time-out )expired|not authorized|\b40[13]\b|authentication failed|rejected"
-    r"|incorrect|wrong password|bad credentials|accessdenied",
+    r"denied|forbidden|unauthori[sz]ed|invalid|(?<!timeout )(?<!time-out )expired|not authorized|\b40[13]\b"
+    r"|authentication failed|rejected|incorrect|wrong password|bad credentials|accessdenied",
     re.IGNORECASE,
 )
 _MOST_FACTS = 4
