@@ -114,17 +114,19 @@ def main(arguments: list[str]) -> int:
         default=60.0,
         help="for each of the suites; what is not checked by then stays unchecked",
     )
-    parser.add_argument("--show", action="store_true", help="each survivor as a diff")
+    parser.add_argument(
+        "--keep", type=Path, help="a new directory; then `cd DIR/1 && mutmut browse` shows each survivor"
+    )
     asked = parser.parse_args(arguments)
     if find_spec("mutmut") is None:
         parser.exit(1, "mutmut is not installed: it is one of the tools that `make dev` installs\n")
     found: dict[str, dict[str, str]] = {}
-    for tests, modules in suites(asked.modules).items():
-        with tempfile.TemporaryDirectory(prefix="nodetell-mutation-") as scratch:
-            checked = _check(Path(scratch), modules, tests, asked)
-        if not checked:
-            return 1
-        found |= checked
+    with tempfile.TemporaryDirectory(prefix="nodetell-mutation-") as scratch:
+        for number, (tests, modules) in enumerate(suites(asked.modules).items(), 1):
+            checked = _check((asked.keep or Path(scratch)) / str(number), modules, tests, asked)
+            if not checked:
+                return 1
+            found |= checked
     print(table(found))
     return 0
 
@@ -136,10 +138,6 @@ def suites(modules: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
         tests = (tests for pattern, tests in SUITES.items() if module == pattern or fnmatch(module, pattern))
         found.setdefault(next(tests, OTHERWISE), []).append(module)
     return found
-
-
-def _is_change(line: str) -> bool:
-    return line.startswith(("+", "-")) and not line.startswith(("+++", "---"))
 
 
 def _check(
@@ -171,13 +169,9 @@ def _check(
     if all(each == UNCHECKED for names in found.values() for each in names.values()):
         print(*log.read_text().replace("\r", "\n").splitlines()[-25:], sep="\n", file=sys.stderr)
         return {}
-    for module, names in found.items():
+    for names in found.values():
         for name in (name for name, each in names.items() if each in (SURVIVED, UNTESTED)):
-            print(f"{names[name]}: {module}: {name}")
-            if asked.show:
-                diff = [*mutmut, "show", name]
-                shown = subprocess.run(diff, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
-                print(*filter(_is_change, shown.stdout.splitlines()), sep="\n", flush=True)
+            print(f"{names[name]}: {name}", flush=True)
     return found
 
 
