@@ -227,6 +227,7 @@ def _loop_case(view: ClusterView, suspect: Suspect, proofs: Mapping[tuple[str, s
             started + _over(way),
             (*_objects(view.objects, pod, way), *missing),
             told,
+            nodes=(pod.node,) if cause.of_node else (),
             weight=view.now - suspect.began,
             ruled_out=(*_not_refused(suspect, way), *excluded),
             remedies=cause.remedies,
@@ -254,6 +255,8 @@ def _loop_case(view: ClusterView, suspect: Suspect, proofs: Mapping[tuple[str, s
 
 def _about(suspect: Suspect) -> tuple[str, ...]:
     """Whom nothing is heard of is one cause for all that need it; else each container of a workload is its own."""
+    if suspect.cause.of_node:
+        return (suspect.pod.node,)
     if suspect.cause.code == DEPENDENCY:
         host = next(iter(hosts_in(suspect.loop.end.message)), "")
         if host:

@@ -168,7 +168,9 @@ def crash_oom__positive_the_node_ran_out() -> Scenario:
     lab = cluster()
     crashes(lab, End(137, reason="OOMKilled"), limits={"memory": "256Mi"})
     lab.event("Node", "n1", "SystemOOM", "System OOM encountered, victim process: app, pid: 4711", last=-62)
-    return Scenario(lab, why="its limit was never reached", expect=[Want("crash.oom", says=["n1 itself", "SystemOOM"])])
+    other = workload(lab, "batch", End(137, reason="OOMKilled"))
+    want = Want("crash.oom", nodes=["n1"], objects=[f"Pod/{other}"], says=["n1 itself", "SystemOOM"], count=1)
+    return Scenario(lab, why="no limit was reached: one node, two victims", expect=[want])
 
 
 @scenario

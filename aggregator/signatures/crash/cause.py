@@ -40,5 +40,7 @@ class Cause:
     """"Secret/name", "ConfigMap/name": what is named as not there."""
     own_error: bool = False
     """Its own words tell of an error of the program itself (a panic, a traceback), not merely of none other."""
+    of_node: bool = False
+    """Its node suffers as such, and whoever is on it."""
     remedies: tuple[str, ...] = ()
     """What is to be done here beside what its code says."""

@@ -6,7 +6,7 @@ One row is left to `identity`, which looks at more than one pod. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nodetell.v1 import facts_pb2 as pb
 
@@ -119,6 +119,11 @@ def _app_error(seen: End) -> Cause:
 
 
 def _row_oom(seen: End) -> Cause | None:
+    found = _oom(seen)
+    return replace(found, of_node=_system_oom(seen)) if found is not None else None
+
+
+def _oom(seen: End) -> Cause | None:
     end = seen.loop.end
     if end.reason == "OOMKilled":
         return seen.cause(OOM, f", OOMKilled; {whose_memory(seen)}", phrase="OOMKilled")
@@ -140,14 +145,21 @@ def _another_was_it(seen: End) -> bool:
 
 def whose_memory(seen: End) -> str:
     """Whether its own limit was too small, or its node's memory."""
-    finished = seen.loop.end.finished
-    for each in seen.node_events:
-        if each.reason == "SystemOOM" and (not finished or abs(each.last - finished) < _PROBED_S):
-            return f"{seen.pod.node} itself had run out of memory (SystemOOM)"
+    if _system_oom(seen):
+        return f"{seen.pod.node} itself had run out of memory (SystemOOM)"
     limit = seen.spec.limits.get("memory", 0) if seen.spec is not None else 0
     if limit:
         return f"its limit is {_mebibytes(limit)}"
     return "it has no memory limit of its own: its pod's, or the node's memory, ran out"
+
+
+def _system_oom(seen: End) -> bool:
+    """Its kubelet saw the whole node run out of memory as it ended."""
+    finished = seen.loop.end.finished
+    return any(
+        each.reason == "SystemOOM" and (not finished or abs(each.last - finished) < _PROBED_S)
+        for each in seen.node_events
+    )
 
 
 def _mebibytes(amount: int) -> str:
@@ -250,7 +262,7 @@ def _row_exit_zero(seen: End) -> Cause | None:
     if failing is None:
         return seen.cause(EXIT_ZERO)
     found = seen.cause(EXIT_ZERO, f'; beside it: "{quoted(failing.message)}"', "event", failing.message[:120])
-    return Cause(found.code, found.statement, found.phrase, "event", found.also, remedies=(_BATCH,))
+    return replace(found, remedies=(_BATCH,))
 
 
 def _row_message(seen: End) -> Cause | None:
@@ -264,10 +276,7 @@ def _row_message(seen: End) -> Cause | None:
 
 
 def _with_missing(seen: End, cause: Cause) -> Cause:
-    if cause.code != CONFIG:
-        return cause
-    missing = named_missing(seen.loop.end.message)
-    return Cause(cause.code, cause.statement, cause.phrase, cause.said_by, cause.also, missing)
+    return replace(cause, missing=named_missing(seen.loop.end.message)) if cause.code == CONFIG else cause
 
 
 _ROWS = (_row_oom, _row_probe, _row_command, _row_segfault, _row_exit_zero, _row_message)

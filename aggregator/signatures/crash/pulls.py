@@ -48,7 +48,7 @@ def about(cause: Cause, pod: Pod, image: str) -> tuple[str, ...]:
     if cause.code == UNAUTHORIZED:
         secrets = sorted(pod.spec.pull_secrets)
         if secrets:
-            return registry, pod.namespace, *secrets
+            return registry, *secrets
         return (repository_of(image),) if NOT_FOUND in cause.also else (registry,)
     if cause.code == RATE_LIMITED:
         return (pod.node, "kubelet") if _KUBELETS_OWN.search(cause.statement) else (registry,)
