@@ -10,6 +10,7 @@ import pytest
 from tests.lab.cluster import Lab
 from tests.lab.scenario import Scenario, Want, judge, of_module, scenario
 from tests.lab.shapes import stamp
+from tests.signatures.test_red_mixed import only_hosts
 from tests.signatures.test_red_storage import AZURE, GAVE_UP, GCE, HARMLESS, VSPHERE, cluster, owns, says, waits
 
 MINUTE = 60.0
@@ -606,6 +607,163 @@ def crash_dependency_unreachable__near_miss_a_migration_that_took_three_tries() 
         },
     )
     return Scenario(lab, why="it waited for its database, and is up")
+
+
+# -- hosts and lists that do not meet -------------------------------------------------------------------------------
+
+
+@scenario
+def storage_orphaned_device__near_miss_a_host_whose_name_no_node_has() -> Scenario:
+    lab = cluster("ebs.csi.aws.com", "ip-1", "ip-2")
+    owns(lab, "ip-1")
+    lab.host("ip-1").mount_csi("db/old-0", "pvc-0")
+    lab.hosts["ip-1.example.internal"] = lab.hosts.pop("ip-1")
+    for _ in range(3):
+        lab.tick(300)
+    return Scenario(
+        lab, why="it is ip-1 by another name, which cannot be known; so nothing of it is proven", allow=HARMLESS
+    )
+
+
+@scenario
+def storage_multi_attach__near_miss_the_pod_moved_after_the_objects_were_listed() -> Scenario:
+    lab = cluster("ebs.csi.aws.com", "ip-1", "ip-2")
+    owns(lab, "ip-1")
+    lab.host("ip-1").mount_csi("db/old-0", "pvc-0")
+    lab.tick(600)
+    lab.host("ip-1").release("db/old-0", "pvc-0")
+    lab.host("ip-2").mount_csi("db/new-0", "pvc-0", pod_uid="0d6b4b1e-0000-4000-8000-000000000001")
+    lab.tick(600)
+    only_hosts(lab, first=False)
+    lab.unlisted |= {
+        path.partition("/")[2].removesuffix(".json") for path in lab.snapshots[0][2] if path.startswith("kube/")
+    }
+    return Scenario(lab, why="hosts of now against pods of twenty minutes ago prove nothing", allow=HARMLESS)
+
+
+@scenario
+def storage_orphaned_device__near_miss_no_list_of_nodes_or_claims() -> Scenario:
+    lab = cluster("ebs.csi.aws.com", "ip-1", "ip-2")
+    owns(lab, "ip-1")
+    lab.host("ip-1").mount_csi("db/old-0", "pvc-0")
+    for _ in range(3):
+        lab.tick(300)
+    lab.unlisted |= {"nodes", "persistentvolumeclaims"}
+    for index, (name, at, files) in enumerate(lab.snapshots):
+        kept = {
+            path: text
+            for path, text in files.items()
+            if path not in ("kube/nodes.json", "kube/persistentvolumeclaims.json")
+        }
+        lab.snapshots[index] = (name, at, kept)
+    return Scenario(lab, why="what was not listed is not absent", allow=HARMLESS)
+
+
+@scenario
+def storage_orphaned_device__near_miss_an_in_tree_volume_that_was_migrated() -> Scenario:
+    lab = cluster("ebs.csi.aws.com", "ip-1")
+    source = {"awsElasticBlockStore": {"volumeID": "aws://eu-west-1a/vol-0123456789abcdef0", "fsType": "ext4"}}
+    lab.disk("db/data", "pv-old", source=source, storage_class="gp2", zone="z1")
+    lab.pod("db/pg-0", node="ip-1", owner=("StatefulSet", "pg"), claims={"d": "data"})
+    lab.raw(
+        "VolumeAttachment",
+        "csi-0f1e",
+        spec={"attacher": "ebs.csi.aws.com", "nodeName": "ip-1", "source": {"persistentVolumeName": "pv-old"}},
+        status={"attached": True},
+    )
+    lab.host("ip-1").mount_csi("db/pg-0", "pv-old", handle="vol-0123456789abcdef0")
+    for _ in range(3):
+        lab.tick(300)
+    return Scenario(lab, why="awsElasticBlockStore on paper, served by the CSI driver", allow=HARMLESS)
+
+
+@scenario
+def storage_detach_stuck__near_miss_a_pod_that_was_deleted_half_a_minute_ago() -> Scenario:
+    lab = cluster("ebs.csi.aws.com", "ip-1", "ip-2")
+    owns(lab, "ip-1")
+    host = lab.host("ip-1")
+    host.mount_csi("db/old-0", "pvc-0")
+    lab.tick(60)
+    host.unmount("db/old-0", "pvc-0")
+    lab.delete("Pod/db/old-0")
+    lab.attachment("pvc-0", "ip-1", deleted=-20)
+    return Scenario(lab, why="it is being let go", allow=HARMLESS)
+
+
+@scenario
+def storage_stale_attachment__near_miss_raw_blocks_of_a_virtual_machine_that_moves() -> Scenario:
+    lab = cluster("rook-ceph.rbd.csi.ceph.com", "n1", "n2")
+    lab.disk("vm/disk", "pvc-0", handle="0001-9", modes=["ReadWriteMany"], block=True)
+    for node in ("n1", "n2"):
+        lab.attachment("pvc-0", node)
+        lab.pod(f"vm/virt-launcher-{node}", node=node, claims={"d": "disk"}, block=["d"])
+        lab.host(node).block_csi(f"vm/virt-launcher-{node}", "pvc-0", "rbd0", serial="")
+    lab.tick(60)
+    return Scenario(lab, why="KubeVirt's live migration has it on both nodes", allow=HARMLESS)
+
+
+@scenario
+def storage_io_error_readonly__near_miss_errors_of_last_year() -> Scenario:
+    lab = cluster("ebs.csi.aws.com", "ip-1", "ip-2")
+    for number, node in enumerate(("ip-1", "ip-2")):
+        owns(lab, node, number)
+        lab.host(node).mount_csi(f"db/old-{number}", f"pvc-{number}")
+    lab.host("ip-1").fs_errors("nvme1n1", 3, first=-3e7, last=-2.9e7)
+    lab.host("ip-2").file("sys/fs/ext4/nvme1n1/errors_count", "2\n")
+    lab.host("ip-2").kernel("blk_update_request: I/O error, dev fd0, sector 0 op 0x0:(READ)", at=-86400 * 3)
+    lab.host("ip-2").kernel("nfs: server 10.0.0.5 not responding, still trying", at=-7200)
+    lab.host("ip-2").kernel("nfs: server 10.0.0.5 OK", at=-7190)
+    lab.tick(60)
+    return Scenario(lab, why="counts since the file system was made, that do not move", allow=HARMLESS)
+
+
+@scenario
+def sched_insufficient_resources__positive_out_of_service_after_a_node_was_lost() -> Scenario:
+    """Somebody has put the taint that lets volumes go; the pod comes up elsewhere and waits for nothing but CPU."""
+    lab = Lab("oos", driver=GCE)
+    for number in range(3):
+        lab.node(f"n{number}", zone="z1")
+    lab.lose_node("n0", since=-1500)
+    for number in (1, 2):
+        lab.pod(f"web/busy-{number}", node=f"n{number}", owner=("ReplicaSet", "busy"), requests={"cpu": "3800m"})
+    lab.disk("db/data", "pvc-0", zone="z1", handle="projects/p/zones/z1/disks/pvc-0")
+    told = (
+        "0/3 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }, 2 "
+        "Insufficient cpu. preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No "
+        "preemption victims found for incoming pod."
+    )
+    lab.pod(
+        "db/pg-0",
+        pending_since=-1000,
+        scheduler_says=told,
+        owner=("StatefulSet", "pg"),
+        claims={"d": "data"},
+        requests={"cpu": "1"},
+    )
+    return Scenario(
+        lab,
+        why="two are full, one is lost: the reason that stops the most is CPU",
+        expect=[
+            Want("sched.insufficient_resources", objects=["Pod/db/pg-0"], severity="critical"),
+            Want("node.lost", nodes=["n0"]),
+        ],
+        allow=HARMLESS,
+        forbid=["sched.taint"],
+    )
+
+
+@scenario
+def sched_node_affinity__positive_in_the_words_of_1_9() -> Scenario:
+    lab = Lab("ancient")
+    for number in range(2):
+        lab.node(f"n{number}")
+    told = "No nodes are available that match all of the following predicates:: MatchNodeSelector (2)."
+    lab.pod("web/w", pending_since=-1000, scheduler_says=told, node_selector={"disk": "ssd"})
+    return Scenario(
+        lab,
+        why="nobody has the label",
+        expect=[Want("sched.node_affinity", objects=["Pod/web/w"], severity="critical")],
+    )
 
 
 @pytest.mark.parametrize("name", of_module(__name__))
