@@ -43,7 +43,8 @@ def one(*cases: Case) -> Finding:
 def test_a_fact_of_the_api_server_says_so() -> None:
     told = api_evidence("pods", "ns/p", "restarts", 7, at=AT, unit="times", node="n")
     assert told == Evidence("n", "restarts", "ns/p", 7, "times", "kube/pods", AT)
-    assert fact(1) == Evidence("", "phase", "ns/p1", 1, "", "kube/pods", AT)
+    plain = api_evidence("pods", "ns/p1", "phase", 1, at=AT)
+    assert plain == Evidence("", "phase", "ns/p1", 1, "", "kube/pods", AT)
 
 
 def test_one_case_is_one_finding_with_all_that_it_says() -> None:

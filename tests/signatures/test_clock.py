@@ -6,8 +6,10 @@ import pytest
 from nodetell.v1 import agent_pb2
 from nodetell.v1 import facts_pb2 as pb
 
-from aggregator.model import Evidence, Finding, Severity, Stage
+from aggregator.cluster.state import ClusterState
+from aggregator.model import Evidence, Finding, Severity, Stage, finding_id
 from aggregator.node_state import ClockOffset, NodeState
+from aggregator.signatures import clock
 from aggregator.signatures.clock import CLOCK_SKEW, evaluate, skew_of, suffered, wrong_clock
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
@@ -60,10 +62,14 @@ def findings(*hosts: NodeState) -> list[Finding]:
             f"is 48 s fast beside what most nodes show {SURE}, 46 s fast by its kernel's own estimate",
         ),
         (
-            host(measured=0.05, bound=0.04, synchronized=False, kernel=-46.0),
-            f"is 46 s slow by its kernel's own estimate, and right to within 0.1 s beside the aggregator's {SURE}",
+            host(measured=0.15, bound=0.1, synchronized=False, kernel=-46.0),
+            f"is 46 s slow by its kernel's own estimate, and right to within 0.3 s beside the aggregator's {SURE}",
         ),
-        (host(synchronized=False, kernel=5.001), "is 5 s fast by its kernel's own estimate"),
+        (
+            host(measured=-1234.5, bound=1.0, synchronized=True, kernel=5.0),
+            "is 1,234 s slow beside the aggregator's (measured to within 1.0 s); its kernel calls it synchronized",
+        ),
+        (host(synchronized=False, kernel=5.000003), "is 5 s fast by its kernel's own estimate"),
     ],
 )
 def test_both_sources_are_told(state: NodeState, clause: str) -> None:
@@ -99,6 +105,8 @@ def test_more_than_the_bound_beyond_the_threshold_is_one() -> None:
     assert findings(host(measured=5.91, bound=0.9))
     assert findings(host(measured=-5.91, bound=0.9))
     assert findings(host(synchronized=True, kernel=-5.01))
+    (small,) = evaluate(ClusterView("c", {"n1": host(measured=0.9)}, now=AT), Thresholds(clock_offset_s=0.5)).findings
+    assert "is 1 s fast" in small.summary
 
 
 def test_evidence_names_each_source() -> None:
@@ -137,6 +145,10 @@ def test_clocks_that_are_most_of_all_and_wrong_alike_are_one_finding() -> None:
     assert len(findings(*odd, alone, *right, host("r9", measured=0.0))) == 5
     assert len(findings(*odd[:2])) == 2
     assert len(findings(*odd[:3])) == 1
+    (edge,) = findings(host("a", measured=60.0), host("b", measured=60.0), host("c", measured=65.0))
+    assert edge.id == finding_id(CLOCK_SKEW, "c", "most nodes")
+    (alone_id,) = [each.id for each in findings(alone)]
+    assert alone_id == finding_id(CLOCK_SKEW, "c", "x")
 
 
 def finding(code: str, stage: Stage, *, caused_by: tuple[str, ...] = ()) -> Finding:
@@ -154,7 +166,7 @@ def test_a_clock_that_somebody_suffers_from_is_a_risk_no_more() -> None:
     assert suffered([clock]) == [clock]
 
 
-def test_what_is_kept_of_hosts_is_what_a_look_from_scratch_would_say() -> None:
+def test_what_is_kept_of_hosts_is_what_each_says_now() -> None:
     hosts = {
         each.name: each for each in (host("a", measured=60.0), host("b"), host("c", synchronized=True, kernel=9.0))
     }
@@ -174,3 +186,21 @@ def test_what_is_kept_of_hosts_is_what_a_look_from_scratch_would_say() -> None:
     assert sorted(wrong()) == ["b", "c"]
     del hosts["c"]
     assert wrong() == ["b"]
+
+
+def test_a_host_of_which_nothing_is_new_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def counted(name: str, state: NodeState, limits: Thresholds) -> clock.Skew | None:
+        looked.append(name)
+        return skew_of(name, state, limits)
+
+    monkeypatch.setattr(clock, "skew_of", counted)
+    hosts = {each.name: each for each in (host("a", measured=60.0), host("b"))}
+    objects = ClusterState()
+    for expected in (["a", "b"], [], ["b"]):
+        if expected == ["b"]:
+            hosts["b"].revision += 1
+        assert [each.nodes for each in evaluate(ClusterView("c", hosts, objects, AT), LIMITS).findings] == [("a",)]
+        assert looked == expected
+        looked.clear()
