@@ -23,8 +23,10 @@ from aggregator.signatures import (
     mtu_mismatch,
     node_health,
     scheduler_stuck,
+    slow_fsync,
     storage_gravity,
 )
+from aggregator.signatures.storage import host_storage
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
@@ -43,7 +45,7 @@ SIGNATURES: tuple[tuple[str, Signature], ...] = (
 
 Preparation = Callable[[NodeState, NodeObject | None], None]
 
-PREPARATIONS: tuple[Preparation, ...] = (mtu_mismatch.prepare,)
+PREPARATIONS: tuple[Preparation, ...] = (mtu_mismatch.prepare, slow_fsync.prepare, host_storage.prepare)
 """What signatures would rather do host by host, as its facts come, than for all hosts in one evaluation."""
 
 _MAX_REASON = 300

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from nodetell.v1 import facts_pb2 as pb
 
+from aggregator.cluster.objects import NodeObject
 from aggregator.histogram import MIN_CALLS, quantile
 from aggregator.model import Evidence, Finding, Gap, Severity, Stage, Verdict, finding_id
 from aggregator.node_state import NodeState
@@ -76,6 +77,11 @@ def hosts(view: ClusterView, thresholds: Thresholds) -> list[HostSyncs]:
     memo.memo.gone(view)
     view.objects.derived[_NAME] = memo
     return [told for _, told in sorted(memo.memo.known.items())]
+
+
+def prepare(state: NodeState, _: NodeObject | None) -> None:
+    """Choose what is worth judging as a host's facts come, ahead of the evaluation that asks for it."""
+    _worth_judging(state)
 
 
 @dataclass(slots=True)

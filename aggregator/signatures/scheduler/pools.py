@@ -102,7 +102,7 @@ class Pools:
             found,
             size_of(node.allocatable),
             size_of(requested),
-            tuple(size_of(pod.spec.requests) for pod in state.pods_on(name).values() if is_usual(pod)),
+            tuple([size_of(pod.spec.requests) for pod in state.pods_on(name).values() if is_usual(pod)]),
             node.allocatable.get("pods", 0) - requested.get("pods", 0),
         )
         pool.members[name] = member

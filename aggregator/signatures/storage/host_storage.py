@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from nodetell.v1 import facts_pb2 as pb
 
-from aggregator.cluster.objects import Volume
+from aggregator.cluster.objects import NodeObject, Volume
 from aggregator.node_state import NodeState
 from aggregator.signatures.host_memo import HostMemo
 from aggregator.signatures.moves import Moves
@@ -135,12 +135,24 @@ def fleet_of(view: ClusterView) -> Fleet:
         before = fleet.hosts.get(node)
         if before is None or not before.holds_for(state):
             _forget(fleet, node)
-            _learn(fleet, node, storage_of(state))
+            _learn(fleet, node, _prepared(state))
     for node in fleet.memo.gone(view):
         _forget(fleet, node)
         fleet.left = fleet.moves.turn
     view.objects.derived[_NAME] = fleet
     return fleet
+
+
+def prepare(state: NodeState, _: NodeObject | None) -> None:
+    """Work out what a host has as its facts come, ahead of the evaluation that asks for it."""
+    _prepared(state)
+
+
+def _prepared(state: NodeState) -> HostStorage:
+    known = state.derived.get(_NAME)
+    if not isinstance(known, HostStorage) or not known.holds_for(state):
+        known = state.derived[_NAME] = storage_of(state)
+    return known
 
 
 def _learn(fleet: Fleet, node: str, storage: HostStorage) -> None:
