@@ -1,6 +1,6 @@
-"""A disk of any slowness: a file served by FUSE whose fsync waits, and a loop device over it.
+"""A disk of any slowness: a file served by FUSE whose fsync waits, and whose writes may too, and a loop device over it.
 
-As a program (`python -m tests.bpf.slow_disk MOUNT BACKING SIZE DELAY_MS`) it is the FUSE server, written to
+As a program (`python -m tests.bpf.slow_disk MOUNT BACKING SIZE DELAY_MS BYTES_PER_S`) it is the FUSE server, written to
 include/uapi/linux/fuse.h because that is shorter than what a library asks for. It serves one file, "disk".
 """
 
@@ -33,10 +33,12 @@ _NAME = "disk"
 class Server:
     """Answers the kernel's requests for the one file."""
 
-    def __init__(self, device: int, backing: int, delay_s: float) -> None:
+    def __init__(self, device: int, backing: int, delay_s: float, bytes_per_s: float) -> None:
         self._device = device
         self._backing = backing
         self._delay_s = delay_s
+        self._bytes_per_s = bytes_per_s
+        self._one_at_a_time = threading.Lock()
         self._size = os.fstat(backing).st_size
 
     def run(self) -> None:
@@ -85,6 +87,9 @@ class Server:
             return os.pread(self._backing, size, offset)
         if opcode == _WRITE:
             _, offset, size = struct.unpack_from("<QQI", body)
+            if self._bytes_per_s:
+                with self._one_at_a_time:
+                    time.sleep(size / self._bytes_per_s)
             return struct.pack("<II", os.pwrite(self._backing, body[40 : 40 + size], offset), 0)
         if opcode == _FSYNC:
             time.sleep(self._delay_s)
@@ -98,7 +103,7 @@ class Server:
         return _ATTR.pack(node, size, (size + 511) // 512, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
 
 
-def main(mount: str, backing: str, size: int, delay_ms: float) -> None:
+def main(mount: str, backing: str, size: int, delay_ms: float, bytes_per_s: float) -> None:
     """Mount and serve."""
     held = os.open(backing, os.O_RDWR | os.O_CREAT, 0o600)
     os.ftruncate(held, size)
@@ -106,16 +111,19 @@ def main(mount: str, backing: str, size: int, delay_ms: float) -> None:
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
     if ctypes.CDLL(None, use_errno=True).mount(b"nodetell-slow", mount.encode(), b"fuse", 0, options):
         sys.exit(f"mount: {os.strerror(ctypes.get_errno())}")
-    Server(device, held, delay_ms / 1000).run()
+    Server(device, held, delay_ms / 1000, bytes_per_s).run()
 
 
 @contextlib.contextmanager
-def slow_disk(directory: Path, delay_ms: float, size: int = 300 << 20) -> Iterator[Path]:
-    """Where an ext4 on a device is mounted whose flushes take `delay_ms`; gone afterwards."""
+def slow_disk(directory: Path, delay_ms: float, size: int = 300 << 20, *, bytes_per_s: float = 0.0) -> Iterator[Path]:
+    """Where an ext4 on a device is mounted whose flushes take `delay_ms`; gone afterwards.
+
+    `bytes_per_s`: how much it writes, for all who write together; 0: as much as comes.
+    """
     below, above = directory / "fuse", directory / "disk"
     below.mkdir(parents=True)
     above.mkdir()
-    words = [sys.executable, "-m", "tests.bpf.slow_disk", below, directory / "backing", size, delay_ms]
+    words = [sys.executable, "-m", "tests.bpf.slow_disk", below, directory / "backing", size, delay_ms, bytes_per_s]
     with contextlib.ExitStack() as undo:
         server = subprocess.Popen([str(word) for word in words], cwd=Path(__file__).parents[2])
         undo.callback(_end, server)
@@ -128,7 +136,7 @@ def slow_disk(directory: Path, delay_ms: float, size: int = 300 << 20) -> Iterat
         loop = _run("losetup", "-f", "--show", below / _NAME)
         undo.callback(_quietly, "losetup", "-d", loop)
         _run("mkfs.ext4", "-q", "-F", "-E", "nodiscard,lazy_itable_init=1", loop)
-        _run("mount", loop, above)
+        _run("mount", "-o", "noinit_itable", loop, above)  # nothing writes there by itself
         undo.callback(_quietly, "umount", above)
         yield above
 
@@ -151,4 +159,4 @@ def _quietly(*words: object) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5]))

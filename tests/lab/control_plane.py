@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.lab.cluster import Lab
 from tests.lab.shapes import DAY
@@ -165,35 +166,36 @@ class ControlPlane:
         self._add(seconds, said)
         self._write()
 
-    def _add(self, seconds: float, said: Mapping[str, object]) -> None:
+    def _add(self, seconds: float, said: Mapping[str, Any]) -> None:
         slower, only, load = said.get("slower", 1.0) * self.pace, said.get("only", ()), said.get("load", 1.0)
         for (verb, resource), (rate, ms) in USUAL.items():
-            factor = slower if verb != "WATCH" and (not only or verb in only) else 1.0  # type: ignore[operator]
-            self._requests(verb, resource, "200", rate * load * seconds, ms * factor)  # type: ignore[operator]
-        for (verb, resource), (rate, ms) in said.get("more", {}).items():  # type: ignore[attr-defined]
+            factor = slower if verb != "WATCH" and (not only or verb in only) else 1.0
+            self._requests(verb, resource, "200", rate * load * seconds, ms * factor)
+        for (verb, resource), (rate, ms) in said.get("more", {}).items():
             self._requests(verb, resource, "200", rate * seconds, ms)
-        for (verb, resource, code), rate in said.get("failed", {}).items():  # type: ignore[attr-defined]
+        for (verb, resource, code), rate in said.get("failed", {}).items():
             self._requests(verb, resource, code, rate * seconds, 20)
-        factor = said.get("etcd") if said.get("etcd") is not None else slower
+        own = said.get("etcd")
+        factor = slower if own is None else own
         for operation, (rate, ms) in _ETCD.items():
             labels = f'operation="{operation}",type="/registry/pods"'
-            self._time("etcd_request_duration_seconds", labels, rate * seconds, ms * factor)  # type: ignore[operator]
-        for name, (rate, ms) in said.get("webhooks", {}).items():  # type: ignore[attr-defined]
+            self._time("etcd_request_duration_seconds", labels, rate * seconds, ms * factor)
+        for name, (rate, ms) in said.get("webhooks", {}).items():
             labels = f'name="{name}",operation="CREATE",rejected="false",type="validating"'
             self._time("apiserver_admission_webhook_admission_duration_seconds", labels, rate * seconds, ms)
-        for level, (rate, ms) in said.get("queues", {}).items():  # type: ignore[attr-defined]
+        for level, (rate, ms) in said.get("queues", {}).items():
             labels = f'execute="true",flow_schema="all",priority_level="{level}"'
             self._time("apiserver_flowcontrol_request_wait_duration_seconds", labels, rate * seconds, ms)
         syncs = said.get("syncs")
-        for process, each in (self.usual_syncs if syncs is None else syncs).items():  # type: ignore[attr-defined]
+        for process, each in (self.usual_syncs if syncs is None else syncs).items():
             found = self._syncs.setdefault((process, each.device), _Histogram(FSYNC_BOUNDS_US, [0.0] * 19))
             found.add(each.rate * seconds, each.ms * 1000)
             if process == "etcd":
                 self._wal.add(each.rate * seconds, each.ms / 1000)
         disk = said.get("disk") or Work()
-        self._disk[0] += disk.writes * seconds  # type: ignore[attr-defined]
-        self._disk[1] += disk.queue * 1000 * seconds  # type: ignore[attr-defined]
-        self._disk[2] += disk.busy * 1000 * seconds  # type: ignore[attr-defined]
+        self._disk[0] += disk.writes * seconds
+        self._disk[1] += disk.queue * 1000 * seconds
+        self._disk[2] += disk.busy * 1000 * seconds
 
     def _requests(self, verb: str, resource: str, code: str, count: float, ms: float) -> None:
         group = _GROUPS.get(resource, "")

@@ -14,7 +14,7 @@ from nodetell.v1 import facts_pb2 as pb
 from aggregator.histogram import MIN_CALLS
 from aggregator.model import Evidence
 from aggregator.node_state import NodeState
-from aggregator.signatures.control_plane.pieces import STEP_S, pieces, split
+from aggregator.signatures.control_plane.pieces import STEP_S, pieces, split, waited_us
 from aggregator.signatures.thresholds import Thresholds
 
 _BUSY_SHARE = 0.5
@@ -25,6 +25,8 @@ _ORDER_SLACK_S = STEP_S + 5.0
 _CALLS_SHARE = 0.5
 _QUEUE = ("weighted_io_ms", "flush_ms")
 _PAST_MIN_S = 20.0
+_UNNAMED_S = 20.0
+"""Whoever syncs is seen within this time; only then is it said that nobody who syncs is to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class _Work:
     before: float = 0.0
     """Calls per second before."""
     since: float = 0.0
+    new: bool = False
+    """It was not there before."""
     mounts: set[str] = field(default_factory=set)
 
     @property
@@ -87,15 +91,19 @@ def find(state: NodeState, victim: Victim, thresholds: Thresholds) -> Neighbour 
     grown = [
         work
         for work in others
-        if work.calls >= MIN_CALLS
-        and work.rate >= thresholds.neighbour_growth_ratio * work.before
-        and work.since <= victim.since + _ORDER_SLACK_S
+        if work.calls >= MIN_CALLS and work.rate >= thresholds.neighbour_growth_ratio * work.before
+    ]
+    guilty = [
+        work
+        for work in grown
+        if work.since <= victim.since + _ORDER_SLACK_S
         and (work.waited_s >= thresholds.neighbour_share * work.seconds or work.calls >= _CALLS_SHARE * own.calls)
     ]
-    if grown:
-        worst = max(grown, key=lambda work: (work.waited_s, work.calls, work.process))
+    if guilty:
+        worst = max(guilty, key=lambda work: (work.waited_s, work.calls, work.process))
         return _named(state, disk, worst, own, queue)
-    return _unnamed(state, disk, own, victim, thresholds)
+    # Of one who has grown, but later or by little, neither the writes nor that he is to blame can be told apart.
+    return None if grown else _unnamed(state, disk, own, victim, thresholds)
 
 
 def _others(state: NodeState, disk: str, victim: Victim) -> list[tuple[str, list[str], set[str]]]:
@@ -118,7 +126,7 @@ def _judged(state: NodeState, other: tuple[str, list[str], set[str]], victim: Vi
     process, keys, mounts = other
     work = _work(state, process, keys, victim.since)
     work.mounts = mounts
-    if work.before or not work.calls:
+    if work.before or work.new or not work.calls:
         return work
     # Nothing is known of its rate before: by how it compared with the victim's own, for as long as both were counted.
     mine, its = _base(state, victim.keys), _base(state, keys)
@@ -136,15 +144,15 @@ def _work(state: NodeState, process: str, keys: list[str], since: float) -> _Wor
             continue
         bounds = state.items[key].latency.bounds_us
         after, before = split(state, key, since)
-        if after is None:
-            if state.at - block.first_at > 1.0 or not _is_new(state, block.first_at):
-                continue
+        if block.first_at >= since - _ORDER_SLACK_S and _is_new(state, block.first_at):
             rises: Sequence[int] = block.values  # it was not there at the reading before: all of it is since
-            begin = since
-        else:
+            begin, work.new = min(since, block.first_at), True
+        elif after is not None:
             rises, begin = after.rises, after.begin
+        else:
+            continue
         work.calls += sum(rises)
-        work.waited_s += _waited(rises, bounds)
+        work.waited_s += waited_us(rises, bounds) / 1e6
         work.seconds = max(work.seconds, state.at - begin)
         if before is not None and before.seconds >= _PAST_MIN_S:
             work.before += before.calls / before.seconds
@@ -174,12 +182,6 @@ def _grew_at(state: NodeState, key: str) -> float:
 def _base(state: NodeState, keys: Sequence[str]) -> int:
     """Calls that had been counted when they were first read."""
     return sum(sum(block.base) for key in keys if (block := state.counters.get(key)) is not None)
-
-
-def _waited(counts: Sequence[int], bounds: Sequence[int]) -> float:
-    """Seconds of all calls together: each as long as the middle of its bucket."""
-    middles = [(low + high) / 2 for low, high in zip([0, *bounds], bounds, strict=False)]
-    return sum(count * us for count, us in zip(counts, [*middles, bounds[-1]], strict=False)) / 1e6
 
 
 def whole_disk(state: NodeState, device: str) -> str:
@@ -240,6 +242,8 @@ def _named(state: NodeState, disk: str, work: _Work, own: _Work, queue: float | 
 
 def _unnamed(state: NodeState, disk: str, own: _Work, victim: Victim, thresholds: Thresholds) -> Neighbour | None:
     """Writes that nobody who syncs accounts for."""
+    if state.at - victim.since < _UNNAMED_S:
+        return None
     writes, writes_before = _device_rate(state, disk, ("writes_completed",), victim.since)
     queue, queue_before = _device_rate(state, disk, _QUEUE, victim.since)
     busy, _ = _device_rate(state, disk, ("io_ms",), victim.since)

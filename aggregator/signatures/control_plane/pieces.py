@@ -12,6 +12,7 @@ STEP_S = 10.0
 """Length of a piece, as far as the history is that fine."""
 _COARSE_S = 60.0
 _FINE_SPAN_S = 150.0
+_LIKE_NOW = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +53,30 @@ def pieces(state: NodeState, subject: str) -> Iterator[Piece]:
 
 
 def slow_since(state: NodeState, subject: str, bounds: Sequence[float], limit: float) -> float:
-    """Since when the 99th percentile of a histogram has been above a limit, in the unit of its bounds; 0.0: it is not.
+    """Since when the 99th percentile of a histogram has been above a limit, in microseconds as its bounds; 0.0: it is
+    not.
 
-    Pieces with too few calls for a tail are taken together with the one before.
+    Pieces with too few calls for a tail are taken together with the one before. One whose calls took much less time on
+    average than now had a few slow ones, and is not where it began.
     """
-    since, held = 0.0, [0] * (len(bounds) + 1)
+    since, mean_now, held = 0.0, 0.0, [0] * (len(bounds) + 1)
     for piece in pieces(state, subject):
         held = [one + other for one, other in zip(held, piece.rises, strict=True)]
         p99 = quantile(bounds, held, 0.99)
         if p99 is None:
             continue
-        if p99 <= limit:
+        mean = waited_us(held, bounds) / sum(held)
+        mean_now = mean_now or mean
+        if p99 <= limit or mean < mean_now * _LIKE_NOW:
             break
         since, held = piece.begin, [0] * len(held)
     return since
+
+
+def waited_us(counts: Sequence[int], bounds: Sequence[float]) -> float:
+    """Microseconds of all calls together: each as long as the middle of its bucket."""
+    middles = [(low + high) / 2 for low, high in zip([0, *bounds], bounds, strict=False)]
+    return sum(count * us for count, us in zip(counts, [*middles, bounds[-1]], strict=False))
 
 
 def split(state: NodeState, subject: str, at: float) -> tuple[Piece | None, Piece | None]:
