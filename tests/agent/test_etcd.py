@@ -153,7 +153,7 @@ def test_not_asked_nothing_is_said() -> None:
         ("http://10.0.0.4:2381/metrics", False),
         ("http://localhost.example.com:2381", False),
         ("http://root:secret@127.0.0.1:2381", False),
-        ("file:///etc/passwd", False),
+        ("ftp://127.0.0.1/etc", False),
         ("http://127.0.0.1:99999/", False),
         ("127.0.0.1:2381", False),
     ],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hypothesis import given
 from hypothesis import strategies as st
 from nodetell.v1 import facts_pb2 as pb
@@ -156,8 +154,3 @@ def test_a_quantile_lies_in_the_bucket_where_its_rank_falls(counts: list[int], s
     below = sum(count for count, bound in zip(counts, [*BOUNDS, float("inf")], strict=True) if bound < found)
     assert at_most <= share * sum(counts) + max(counts)
     assert below <= share * sum(counts) + 1e-6
-
-
-def test_documented() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "findings.md").read_text()
-    assert all(code in text for code in (slow_fsync.SLOW_FSYNC, slow_fsync.ETCD_SLOW_FSYNC))
