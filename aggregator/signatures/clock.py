@@ -151,6 +151,11 @@ def wrong_clock(host: NodeState | None, thresholds: Thresholds) -> str:
     return "is not synchronized" if item is not None and not item.clock.synchronized else ""
 
 
+def is_told(host: NodeState) -> bool:
+    """Anything is known of its clock."""
+    return host.clock_offset is not None or "clock" in host.items
+
+
 def suffered(findings: Iterable[Finding]) -> list[Finding]:
     """The same findings, in their order: a wrong clock that explains an active one is a risk no more."""
     findings = list(findings)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aggregator.cluster.objects import Pod
 from aggregator.node_state import NodeState
-from aggregator.signatures.clock import wrong_clock
+from aggregator.signatures.clock import is_told, skew_of, wrong_clock
 from aggregator.signatures.crash.cadence import Loop
 from aggregator.signatures.crash.cause import APP_ERROR, IDENTITY, Cause
 from aggregator.signatures.crash.changed import Changed
@@ -146,13 +146,8 @@ def _clock(suspect: Suspect, hosts: Mapping[str, NodeState], limits: Thresholds)
     fine = [node for node in suspect.fine or {} if node != suspect.pod.node]
     if not here or any(wrong_clock(hosts.get(node), limits) for node in fine):
         return None
-    known = [node for node in fine if node in hosts and "clock" in hosts[node].items]
-    if not known and not _is_off(host, limits):
+    known = [node for node in fine if node in hosts and is_told(hosts[node])]
+    if not known and (host is None or skew_of(host.name, host, limits) is None):
         return None
     others = ", those where it runs well are right" if known else ""
     return Proof("clock", f"the clock of {suspect.pod.node} {here}{others}")
-
-
-def _is_off(host: NodeState | None, limits: Thresholds) -> bool:
-    item = host.items.get("clock") if host is not None else None
-    return item is not None and abs(item.clock.offset_us) > limits.clock_offset_s * 1e6
