@@ -63,6 +63,9 @@ class KubernetesSettings:
     """Kubeconfig to use, its current context. Empty: none, or as kubernetes.enabled says."""
     page_size: int = field(default=500, metadata={"min": 10, "max": 5000})
     """Objects that are asked for at a time when a list is read. More is faster and takes more memory."""
+    secret_metadata: bool = False
+    """Follow names and times of ServiceAccounts and Secrets, too, never what is in them, to tell which identity was
+    changed before a container began to crash. Needs the right to list secrets, and RBAC has none for metadata alone."""
     metrics_interval_s: float = field(default=30.0, metadata={"min": 0.0, "max": 3600.0, "unit": "s"})
     """Time between two reads of the API server's own metrics, some megabytes each. 0: they are not read."""
 

@@ -12,7 +12,7 @@ from aggregator.cluster.intake import ClusterSink
 from aggregator.cluster.metrics_history import MetricsHistory
 from aggregator.cluster.pace import Pace
 from aggregator.cluster.reflector import State
-from aggregator.cluster.resources import WATCHED
+from aggregator.cluster.resources import watched
 from aggregator.cluster.scrape import MetricsReader
 from aggregator.cluster.state import ClusterState
 from aggregator.cluster.watch import ClusterWatch
@@ -34,7 +34,8 @@ class LiveCluster:
     ) -> None:
         self.objects = ClusterState()
         self.metrics = MetricsHistory()
-        self._sink = ClusterSink(self.objects)
+        names = [each.name for each in watched(credentials=settings.secret_metadata)]
+        self._sink = ClusterSink(self.objects, names)
         reader: MetricsReader[Sample] = MetricsReader(MetricsParser, self.metrics.add)
         self._watch = ClusterWatch(source, self._sink, settings, clock, monotonic, pace=pace, metrics=reader)
 
@@ -76,7 +77,7 @@ class LiveCluster:
     def gaps(self) -> list[Gap]:
         """What of the API server can't be read, and why; what of it is odd."""
         gaps = self._watch.gaps()
-        for resource in WATCHED:
+        for resource in self._watch.resources:
             gaps += [Gap("", f"kube/{resource.name}", "damaged", line) for line in self._sink.problems(resource.name)]
         gaps += [Gap("", "kube/metrics", "damaged", line) for line in self.metrics.problems]
         return gaps

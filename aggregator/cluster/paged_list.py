@@ -71,12 +71,15 @@ class PagedList:
         api: ApiClient,
         path: str,
         *,
+        accept: str,
+        metadata_only: bool,
         limit: int,
         pace: Pace,
         counters: Counters,
         chance: random.Random,
     ) -> None:
         self._api, self._path, self._limit, self._pace = api, path, limit, pace
+        self._accept, self._metadata_only = accept, metadata_only
         self._counters, self._chance = counters, chance
 
     async def read(self, listing: Listing) -> str:
@@ -139,7 +142,7 @@ class PagedList:
     async def _fetch(self, parameters: dict[str, str]) -> tuple[_List, int]:
         """One page, and how many bytes it was."""
         body = bytearray()  # grown as it comes: joining five megabytes at the end would take as long as reading them
-        async with self._api.get(self._path, parameters) as answer:
+        async with self._api.get(self._path, parameters, accept=self._accept) as answer:
             async for chunk in answer.aiter_bytes():
                 body += chunk
                 if len(body) > self._pace.page_bytes:
@@ -150,6 +153,10 @@ class PagedList:
             raise ApiError(Cause.ODD, f"the answer is no list: {' '.join(str(error).split())[:100]}") from error
         if not page.kind.endswith("List"):
             raise ApiError(Cause.ODD, f'the answer is no list, but a "{page.kind[:40]}"')
+        if self._metadata_only and page.kind != "PartialObjectMetadataList":
+            raise ApiError(
+                Cause.ODD, f'metadata was asked for, and the answer is a "{page.kind[:40]}": it is not taken'
+            )
         if not page.metadata.version:
             raise ApiError(Cause.ODD, "a list without a resourceVersion")
         return page, len(body)

@@ -79,7 +79,16 @@ class Reflector:
         self._api, self._sink, self._lists, self._pace = api, sink, lists, pace
         self._clock, self._monotonic, self._chance = clock, monotonic, chance
         self._path = next(resource.paths())
-        self._list = PagedList(api, self._path, limit=limit, pace=pace, counters=self.counters, chance=chance)
+        self._list = PagedList(
+            api,
+            self._path,
+            accept=resource.accept,
+            metadata_only=resource.metadata_only,
+            limit=limit,
+            pace=pace,
+            counters=self.counters,
+            chance=chance,
+        )
         self._backoff = Backoff(pace, chance)
         self._version = ""
         """Where a watch goes on; empty: a list is needed."""
@@ -182,7 +191,7 @@ class Reflector:
         self.counters.watches += 1
         splitter = LineSplitter(pace.line_bytes)
         silent_s = pace.silent_s if self._marked else pace.silent_unmarked_s
-        async with self._api.get(self._path, asked, silent_s=silent_s) as answer:
+        async with self._api.get(self._path, asked, accept=self.resource.accept_events, silent_s=silent_s) as answer:
             self._allowed()
             if not self._listed or self._api.moves != self._moves:
                 self._version = ""  # it was forgotten while it was denied, or is another server's

@@ -10,6 +10,10 @@ METRICS_RULE = f'nonResourceURLs: ["{METRICS_PATH}"], verbs: ["get"]'
 """The RBAC rule (of a ClusterRole) that allows the API server's own metrics."""
 
 
+_JSON = "application/json"
+_METADATA = "application/json;as={};g=meta.k8s.io;v=v1"
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """A list to read. Of several API versions the first one that the server has is taken."""
@@ -20,6 +24,18 @@ class Resource:
     versions: tuple[str, ...] = ("v1",)
     namespace: str = ""
     """Only this namespace; empty: all."""
+    metadata_only: bool = False
+    """Of its objects no more than the metadata is asked for, and nothing else is taken."""
+
+    @property
+    def accept(self) -> str:
+        """What the server is to answer a list with."""
+        return _METADATA.format("PartialObjectMetadataList") if self.metadata_only else _JSON
+
+    @property
+    def accept_events(self) -> str:
+        """What the server is to answer a watch with."""
+        return _METADATA.format("PartialObjectMetadata") if self.metadata_only else _JSON
 
     @property
     def name(self) -> str:
@@ -68,3 +84,12 @@ WATCHED: tuple[Resource, ...] = (
     Resource("events"),
 )
 """What the aggregator keeps a live view of, in the order in which it is begun with."""
+
+CREDENTIALS: tuple[Resource, ...] = tuple(Resource(name, metadata_only=True) for name in ("serviceaccounts", "secrets"))
+"""What tells which identity was changed when, by names and times. Read only where the operator says so: who may list
+secrets may read them, for RBAC knows no metadata."""
+
+
+def watched(*, credentials: bool) -> tuple[Resource, ...]:
+    """What a live view is kept of, with or without CREDENTIALS."""
+    return WATCHED + CREDENTIALS if credentials else WATCHED

@@ -22,7 +22,7 @@ from aggregator.cluster.client import ApiClient, Outage
 from aggregator.cluster.credentials import Source
 from aggregator.cluster.pace import Pace
 from aggregator.cluster.reflector import Reflector, Standing, State
-from aggregator.cluster.resources import METRICS_RULE, WATCHED
+from aggregator.cluster.resources import METRICS_RULE, watched
 from aggregator.cluster.scrape import MetricsReader, Scraper
 from aggregator.cluster.sink import Sink
 from aggregator.model import Gap
@@ -56,6 +56,8 @@ class ClusterWatch:
         self._clock, self._pace, self._chance = clock, pace or Pace(), chance or random.Random()  # noqa: S311  # jitter
         self._began = clock()
         self._api = ApiClient(source, env, self._pace, clock=clock, monotonic=monotonic)
+        self.resources = watched(credentials=settings.secret_metadata)
+        """What is followed."""
         lists = asyncio.Semaphore(_LISTS_AT_A_TIME)
         self._reflectors = [
             Reflector(
@@ -69,7 +71,7 @@ class ClusterWatch:
                 monotonic=monotonic,
                 chance=self._chance,
             )
-            for resource in WATCHED
+            for resource in self.resources
         ]
         self._scraper: Scraper[Any] | None = None
         if metrics is not None and settings.metrics_interval_s > 0:
