@@ -317,7 +317,15 @@ def sched_fragmentation__positive_cpu_here_and_memory_there() -> Scenario:
     return Scenario(
         lab,
         why="CPU and memory are both free, and never on the same node",
-        expect=[Want("sched.fragmentation", objects=["Pod/a/want-0"], severity="critical", count=1)],
+        expect=[
+            Want(
+                "sched.fragmentation",
+                objects=["Pod/a/want-0"],
+                severity="critical",
+                count=1,
+                says=["2 CPU, which 2 nodes lack, and 6 GiB memory, which 2 nodes lack"],
+            )
+        ],
         forbid=["sched.too_large", "sched.insufficient_resources"],
         allow=["sched.headroom_low"],
     )

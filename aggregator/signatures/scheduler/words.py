@@ -108,11 +108,25 @@ def _of_amounts(seen: Survey, found: Cause) -> str:
     if found.code == stops.TOO_LARGE:
         whole = max(stop.whole for stop in found.stops)
         return f"it asks for {asked}, and the largest of {_share(seen, found)} has {amount_text(found.about, whole)}"
+    if found.code == FRAGMENTATION and len({stop.about for stop in found.stops}) > 1:
+        return f"it asks for {_lacked(found)}; what is free suffices in sum, but never all of it on one node"
     total = sum(max(0, stop.free) for stop in found.stops if stop.about == found.about)
     most, in_sum = amount_text(found.about, max(0, best.free)), amount_text(found.about, total)
     if found.code == FRAGMENTATION:
         return f"it asks for {asked}; {in_sum} are free on {_share(seen, found)} in sum, but {most} at most ({name})"
     return f"it asks for {asked}; of {_share(seen, found)} {name} has the most left, {most}, and {in_sum} is the sum"
+
+
+def _lacked(found: Cause) -> str:
+    """Amounts that different nodes lack, with how many do."""
+    lacking: dict[str, list[Stop]] = {}
+    for stop in found.stops:
+        lacking.setdefault(stop.about, []).append(stop)
+    told = [
+        f"{amount_text(about, alike[0].asked)}, which {counted(len(alike))} {'lacks' if len(alike) == 1 else 'lack'}"
+        for about, alike in sorted(lacking.items())
+    ]
+    return ", and ".join(told)
 
 
 def _of_pods(seen: Survey, found: Cause) -> str:

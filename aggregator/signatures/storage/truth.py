@@ -223,7 +223,7 @@ def _absence(storage: HostStorage, volume: Volume, *, mounted: bool) -> Cell:
     nameless = [disk.identity.name for disk in storage.disks if not _another(disk, volume)]
     if nameless:
         return Cell(None, f"{', '.join(nameless[:4])} may be it: nothing tells what that is")
-    return Cell(False, "sys/block", f"{len(storage.disks)} disks beside the root's, none of them this volume")
+    return Cell(False, "sys/block", f"disks beside the root's: {len(storage.disks)}, and none is this volume")
 
 
 def _another(disk: pb.AttachedDevice, volume: Volume) -> bool:
