@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.causes import EDGES, NODE, ORDER_SLACK_S, PATH, Edge, Linked, link
+from aggregator.causes import EDGES, NODE, ORDER_SLACK_S, PATH, Edge, Linked, link, shared
 from aggregator.model import Finding, Severity, Stage
 from aggregator.signatures.catalog import CODES
 
@@ -143,6 +143,14 @@ def test_of_two_that_would_explain_each_other_the_stronger_edge_stays(
         linked = link(given_order, BOTH_WAYS)
         assert causes(linked) == {first: (), second: (first,)}, why
         assert len(linked.gaps) == 1
+
+
+def test_what_two_share_is_told_by_the_edges_between_their_codes() -> None:
+    edges = (Edge("x.a", "x.b", NODE), Edge("x.a", "x.b", "Pod"), Edge("x.a", "x.c", "Volume"))
+    cause = finding("c", "x.a", "Pod/p", "Volume/v", nodes=("n", "m"))
+    effect = finding("e", "x.b", "Pod/q", "Pod/p", "Volume/v", nodes=("n",))
+    assert shared(cause, effect, edges) == ("Node/n", "Pod/p")
+    assert shared(effect, cause, edges) == ()
 
 
 @st.composite
