@@ -14,10 +14,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import combinations_with_replacement
+from typing import TypeVar
 
 from nodetell.limits import MAX_PROBE_GRANTS, MAX_PROBE_TARGETS
 from nodetell.v1 import agent_pb2, facts_pb2
@@ -26,10 +27,13 @@ from aggregator.cluster.objects import NodeObject
 from aggregator.cluster.pools import pool_of
 from aggregator.node_state import NodeState
 
+_T = TypeVar("_T")
 MAX_PART_BYTES = 850
 """Bytes of one part of a plan, serialized."""
 MAX_ADDRESSES = 32
 """Addresses of a node that are looked at."""
+_PAIRS_AT_ONCE = 200
+"""Of an arrangement that is worked out in steps."""
 _ZONES = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone")
 
 
@@ -87,12 +91,29 @@ def member(name: str, instance: bytes, endpoint: facts_pb2.ProbeEndpoint) -> Mem
 
 def pairs(names: Iterable[str], classes: Mapping[str, Class], peers: int) -> set[tuple[str, str]]:
     """Pairs of nodes that probe each other, the names of each in order. `peers` is k."""
+    return _all_of(_pairing(names, classes, peers))
+
+
+def _pairing(
+    names: Iterable[str], classes: Mapping[str, Class], peers: int
+) -> Generator[None, None, set[tuple[str, str]]]:
     nodes = sorted(set(names))
     found = _ring_pairs(nodes, peers)
     grouped = _grouped(nodes, classes, peers)
     if len(grouped) > 1:
-        found |= _class_pairs(grouped)
+        yield
+        found |= yield from _class_pairs(grouped)
     return found
+
+
+def _all_of(steps: Generator[None, None, _T]) -> _T:
+    """What comes out of steps that are taken one after the other."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            made: _T = end.value
+            return made
 
 
 def _ring_pairs(nodes: Sequence[str], peers: int) -> set[tuple[str, str]]:
@@ -125,7 +146,7 @@ def _grouped(nodes: Sequence[str], classes: Mapping[str, Class], peers: int) -> 
     return {"": list(nodes)}
 
 
-def _class_pairs(grouped: Mapping[Hashable, Sequence[str]]) -> set[tuple[str, str]]:
+def _class_pairs(grouped: Mapping[Hashable, Sequence[str]]) -> Generator[None, None, set[tuple[str, str]]]:
     """One pair of nodes for each pair of classes, and within each class of two or more."""
     found = set()
     for one, other in combinations_with_replacement(sorted(grouped, key=str), 2):
@@ -136,6 +157,7 @@ def _class_pairs(grouped: Mapping[Hashable, Sequence[str]]) -> set[tuple[str, st
             best = [min(grouped[each], key=partial(_hash, salt)) for each in (one, other)]
         if len(best) == 2:
             found.add(_pair(*best))
+        yield
     return found
 
 
@@ -204,11 +226,20 @@ def assignments(
 
     `known`: ways of an assignment before with this secret. They are used again, and are those of this one afterwards.
     """
+    return _all_of(_assigning(members, classes, peers, secret, known))
+
+
+def _assigning(
+    members: Mapping[str, Member], classes: Mapping[str, Class], peers: int, secret: bytes, known: Ways | None
+) -> Generator[None, None, dict[str, Assignment]]:
     targets: dict[str, list[agent_pb2.ProbeTarget]] = {name: [] for name in members}
     grants: dict[str, list[agent_pb2.ProbeGrant]] = {name: [] for name in members}
     before: Ways = known if known is not None else {}
     ways: Ways = {}
-    for one, other in sorted(pairs(members, classes, peers)):
+    paired = yield from _pairing(members, classes, peers)
+    for number, (one, other) in enumerate(sorted(paired)):
+        if number % _PAIRS_AT_ONCE == 0:
+            yield
         for prober, responder in ((members[one], members[other]), (members[other], members[one])):
             way = before.get((prober.name, responder.name))
             if way is None or way.prober != prober or way.responder != responder:
@@ -310,10 +341,17 @@ class Director:
 
     def arrange(self, members: Iterable[Member], classes: Mapping[str, Class] | None = None) -> None:
         """These take part now."""
-        current = {each.name: each for each in members}
-        if current != self._members or (classes or {}) != self._classes:
-            self._members, self._classes = current, dict(classes or {})
-            self._assignments = assignments(current, self._classes, self._peers, self._secret, self._ways)
+        _all_of(self.arranging(members, classes))
+
+    def arranging(
+        self, members: Iterable[Member], classes: Mapping[str, Class] | None = None
+    ) -> Generator[None, None, None]:
+        """The same in steps of some milliseconds, for thousands of nodes; what was planned holds until the last. One
+        arrangement is brought to its end before the next begins."""
+        current, of_class = {each.name: each for each in members}, dict(classes or {})
+        if current != self._members or of_class != self._classes:
+            made = yield from _assigning(current, of_class, self._peers, self._secret, self._ways)
+            self._members, self._classes, self._assignments = current, of_class, made
 
     def next_part(self, node: str, instance: bytes) -> agent_pb2.ProbePlan | None:
         """What to tell the agent of a node next; None: it has been told everything."""

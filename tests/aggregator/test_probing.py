@@ -286,3 +286,27 @@ def test_a_plan_that_changes_while_it_is_told_begins_anew() -> None:
     parts = all_of(director, many[0])
     assert [part.part for part in parts] == list(range(len(parts)))
     assert parts[0].version > first.version
+
+
+def test_an_arrangement_in_steps_is_the_same_and_holds_only_when_it_is_done() -> None:
+    there = [node(number) for number in range(200)]
+    classes = {each.name: Class(f"zone-{number % 3}", "") for number, each in enumerate(there)}
+    at_once, in_steps = (
+        Director(peers=3, interval_s=60.0, secret=SECRET),
+        Director(peers=3, interval_s=60.0, secret=SECRET),
+    )
+    at_once.arrange(there, classes)
+    steps = in_steps.arranging(there, classes)
+    for director in (at_once, in_steps):
+        for each in there:
+            director.connected(each.name, each.instance)
+    for _ in range(3):
+        next(steps)
+        assert in_steps.next_part(there[0].name, there[0].instance) is None
+    assert list(steps)
+    for each in there:
+        part = in_steps.next_part(each.name, each.instance)
+        whole = at_once.next_part(each.name, each.instance)
+        assert part is not None
+        assert whole is not None
+        assert (part.grants, part.targets) == (whole.grants, whole.targets)
