@@ -123,6 +123,15 @@ class MetricsHistory:
                 found[labels] = _together(found[labels], new) if labels in found else new
         return found
 
+    def heard(self, family: str, window_s: float, before_s: float = 0.0) -> int:
+        """How many processes `rises` and `latencies` of that window are about."""
+        return sum(1 for _ in self._spans(family, window_s, before_s))
+
+    @property
+    def processes(self) -> int:
+        """How many are known, those that have ended of late among them."""
+        return len(self._processes)
+
     def times(self) -> list[float]:
         """When the samples that are kept were taken, seconds since the epoch, oldest first."""
         kept = {each.at for process in self._processes for each in process.kept}

@@ -43,19 +43,22 @@ class Climb:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Requests per second, without watches and health checks."""
+    """Requests per second of an API server, without watches and health checks."""
 
     now: float
     past: float
     climbed: bool
+    servers: int = 1
+    """How many were heard: the rates are their average."""
 
     @property
     def said(self) -> str:
         """How it compares, in words."""
+        each = f" for each of {self.servers} API servers" if self.servers > 1 else ""
         if not self.past:
-            return f"{self.now:.1f} requests/s"
+            return f"{self.now:.1f} requests/s{each}"
         change = round(100 * (self.now / self.past - 1))
-        return f"{self.now:.1f} requests/s, {abs(change)} % {'more' if change > 0 else 'fewer'} than usual"
+        return f"{self.now:.1f} requests/s{each}, {abs(change)} % {'more' if change > 0 else 'fewer'} than usual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,7 @@ def _traffic(window: Window, compared: Comparison, verbs: Sequence[Climb], thres
         own = [(REQUESTS, (climb.name,)) for climb in verbs]
         usual = [(key, compared.rate(key)) for key in own]
         climbed = all(each is not None and _more(window, key, each, thresholds) for key, each in usual)
-    return Traffic(window.rates[everything], past.value, climbed)
+    return Traffic(window.rates[everything], past.value, climbed, window.servers)
 
 
 def _more(window: Window, key: Key, past: Usual, thresholds: Thresholds) -> bool:

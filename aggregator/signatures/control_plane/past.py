@@ -46,7 +46,9 @@ class Window:
     """Seconds since the epoch."""
     latencies: Mapping[Key, Latency]
     rates: Mapping[Key, float]
-    """Requests per second."""
+    """Requests per second of each API server on average: of several behind one address, not all are heard at a time."""
+    servers: int = 1
+    """How many were heard."""
 
     def p99(self, key: Key) -> float | None:
         """In seconds; None: too few calls."""
@@ -127,7 +129,8 @@ class Comparison:
         values = [each.rates[key] for each in self.windows if key in each.rates]
         seconds = self.covered_s
         if seconds < self.least_s or not values:
-            before = _rates({k: r.per_second for k, r in self.history.rises_before(REQUESTS).items() if r.seconds})
+            rises = {k: r.per_second for k, r in self.history.rises_before(REQUESTS).items() if r.seconds}
+            before = _rates(rises, self.history.processes)
             earlier_s = max((r.seconds for r in self.history.rises_before(REQUESTS).values()), default=0.0)
             if key in before:
                 values.append(before[key])
@@ -162,14 +165,16 @@ def window_at(history: MetricsHistory, end: float, window_s: float) -> Window | 
     if not latencies and not rises:
         return None
     seconds = max([*(each.seconds for each in latencies.values()), *(each.seconds for each in rises.values())])
-    return Window(end - seconds, end, latencies, _rates({labels: rise.per_second for labels, rise in rises.items()}))
+    servers = max(1, history.heard(REQUESTS, window_s, before_s))
+    rates = _rates({labels: rise.per_second for labels, rise in rises.items()}, servers)
+    return Window(end - seconds, end, latencies, rates, servers)
 
 
-def _rates(of_each: Mapping[Labels, float]) -> dict[Key, float]:
+def _rates(of_each: Mapping[Labels, float], servers: int) -> dict[Key, float]:
     """By verb and altogether, of rates by (verb, resource, code)."""
     found: dict[Key, float] = {}
     for (verb, *_), rate in of_each.items():
         if verb not in LASTING:
             for key in ((REQUESTS, ()), (REQUESTS, (verb,))):
-                found[key] = found.get(key, 0.0) + rate
+                found[key] = found.get(key, 0.0) + rate / servers
     return found
