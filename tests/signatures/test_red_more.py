@@ -383,6 +383,43 @@ def node_lost__near_miss_a_kubelet_that_restarts() -> Scenario:
     return Scenario(lab, why="fifteen seconds of silence", allow=[*HARMLESS, "node.lost"])
 
 
+@scenario
+def sched_pdb_deadlock__positive_cordoned_a_minute_ago_and_no_pod_may_ever_go() -> Scenario:
+    lab = Lab("never")
+    for number in range(3):
+        lab.node(f"n{number}")
+    lab.node(
+        "n0",
+        patch={
+            "spec": {
+                "unschedulable": True,
+                "taints": [
+                    {
+                        "key": "node.kubernetes.io/unschedulable",
+                        "effect": "NoSchedule",
+                        "timeAdded": stamp(lab.now - 60),
+                    }
+                ],
+            }
+        },
+    )
+    lab.pod("db/s-0", node="n0", owner=("StatefulSet", "s"), labels={"app": "s"})
+    lab.budget("db/s", selector="app=s", max_unavailable=0, allowed=0, healthy=1, desired=1, expected=1)
+    return Scenario(
+        lab,
+        why="maxUnavailable 0: no drain can pass, however long it waits",
+        expect=[
+            Want(
+                "sched.pdb_deadlock",
+                stage="risk",
+                nodes=["n0"],
+                objects=["PodDisruptionBudget/db/s"],
+                says=["no drain can ever pass"],
+            )
+        ],
+    )
+
+
 @pytest.mark.parametrize("name", of_module(__name__))
 def test_scenario(name: str) -> None:
     judge(of_module(__name__)[name]())

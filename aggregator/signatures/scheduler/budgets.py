@@ -40,7 +40,7 @@ def cases(view: ClusterView, thresholds: Thresholds) -> Iterator[Case]:
         for budget in closed:
             covered = _covered(state, name, budget)
             held = _held_for(view, node, budget) if covered else 0.0
-            if covered and (held is None or held >= thresholds.drain_blocked_min_s):
+            if covered and (held is None or _is_for_ever(budget) or held >= thresholds.drain_blocked_min_s):
                 yield _case(view, node, budget, covered, held)
 
 
@@ -67,6 +67,11 @@ def _is_leaving(taint: Taint) -> bool:
 def _is_closed(budget: Budget) -> bool:
     """It allows no disruption, and its numbers are of pods that there are."""
     return budget.observed and budget.allowed <= 0 and budget.expected > 0
+
+
+def _is_for_ever(budget: Budget) -> bool:
+    """It asks for all of its pods: what any of them does changes nothing, so there is nothing to wait for."""
+    return budget.desired >= budget.expected
 
 
 def _covered(state: ClusterState, node: str, budget: Budget) -> list[Pod]:
@@ -129,6 +134,6 @@ def _remedies(budget: Budget) -> tuple[str, ...]:
     if budget.healthy < budget.desired:
         missing = budget.desired - budget.healthy
         return (f"{missing} of its pods must become ready before any may go: see what keeps them from it.",)
-    if budget.desired >= budget.expected:
+    if _is_for_ever(budget):
         return (f"It asks for all of its {budget.expected} pods: no drain can ever pass. Let it allow one to be away.",)
     return ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from aggregator.cluster.objects import Attachment, Claim, CsiNode, NodeObject, Pod, Selector, Volume
 from aggregator.cluster.pools import pool_of
@@ -171,7 +172,7 @@ def _looked(cluster: Cluster, pod: Pod, now: float) -> Looked:
 
 
 def _survey(fit: Fit, stops: Mapping[str, tuple[Stop, ...]]) -> Survey:
-    nodes = sorted(_nodes(fit), key=lambda node: node.name)  # whoever is named first is named again next time
+    nodes = sorted(_nodes(fit), key=attrgetter("name"))  # whoever is named first is named again next time
     meant = candidates(nodes, stops, fit.pod.spec.requests)
     return Survey(fit.pod, fit.of_pod, stops, meant, fit.unknown, tuple(fit.volumes.underway))
 
