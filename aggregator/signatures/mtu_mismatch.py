@@ -9,7 +9,7 @@ what has changed: of 5,000 hosts one that changed is looked at, and those of whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from nodetell.v1 import facts_pb2 as pb
 
@@ -46,6 +46,12 @@ def prepare(state: NodeState, node: NodeObject | None) -> None:
     configure(state, node)
 
 
+def hosts_with_small_paths(view: ClusterView) -> Iterable[str]:
+    """Hosts with a probe that got through below full size only, as `evaluate` has just found; all hosts if it has not."""
+    kept = view.objects.derived.get(_NAME)
+    return sorted(kept.small) if isinstance(kept, _Hosts) else view.hosts
+
+
 class _Hosts:
     """What is known of each host, and which of them there is anything to say of."""
 
@@ -58,7 +64,7 @@ class _Hosts:
         """Hosts with observations of their own."""
         self._limited: set[str] = set()
         """Hosts with gaps."""
-        self._small: set[str] = set()
+        self.small: set[str] = set()
         """Hosts with a probe that got through below full size only."""
         self._cutting: set[str] = set()
         """Hosts that cut their overlay's packets."""
@@ -69,7 +75,7 @@ class _Hosts:
             self._look(name, state, node)
         for name in self._memo.gone(view):
             self._roles.put(name, "", ())
-            for names in (self._seen, self._limited, self._small, self._cutting):
+            for names in (self._seen, self._limited, self.small, self._cutting):
                 names.discard(name)
 
     def _look(self, name: str, state: NodeState, node: NodeObject | None) -> None:
@@ -80,7 +86,7 @@ class _Hosts:
         for names, holds in (
             (self._seen, made.observations),
             (self._limited, made.gaps),
-            (self._small, any(probe.too_small for probe in made.probes)),
+            (self.small, any(probe.too_small for probe in made.probes)),
             (self._cutting, made.cut is not None),
         ):
             if holds:
@@ -109,7 +115,7 @@ class _Hosts:
         """What only several hosts together show."""
         views = self._views
         cutting = {name: (views[name].window, cut) for name in self._cutting if (cut := views[name].cut) is not None}
-        small = [probe for name in sorted(self._small) for probe in views[name].probes if probe.too_small]
+        small = [probe for name in sorted(self.small) for probe in views[name].probes if probe.too_small]
         return [
             *fragments.lost_between(cutting, self._arrivals, lambda: view.nodes.keys() <= view.hosts.keys()),
             *self._roles.inconsistent(self._link_mtu),

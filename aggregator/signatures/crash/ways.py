@@ -14,6 +14,7 @@ from aggregator.model import Evidence
 from aggregator.node_state import NodeState
 from aggregator.signatures.crash.peers import Directory, Peer, Where, hosts_in
 from aggregator.signatures.mtu.paths import Probe, ends, pair_path, peer_path
+from aggregator.signatures.mtu_mismatch import hosts_with_small_paths
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
@@ -34,7 +35,8 @@ _NEVER_STOOD = re.compile(
     re.IGNORECASE,
 )
 _REFUSED = re.compile(
-    r"denied|forbidden|unauthori[sz]ed|invalid|(?<!timeout )(?<!time-out )expired|not authorized|\b40[13]\b"
+    r"denied|forbidden|unauthori[sz]ed|invalid|(?<!timeout )(?<!time-out )expired"
+    r"|not authorized|\b40[13]\b"
     r"|authentication failed|rejected|incorrect|wrong password|bad credentials|accessdenied",
     re.IGNORECASE,
 )
@@ -127,8 +129,8 @@ class Ways:
         """Probes of paths that lose large packets, by their ends."""
         if self._lossy is None:
             self._lossy = {}
-            for name, host in self.view.hosts.items():
-                for probe in _lossy_probes(host):
+            for name in hosts_with_small_paths(self.view):
+                for probe in _lossy_probes(self.view.hosts.get(name)):
                     if self._is_young(probe, name):
                         self._lossy.setdefault(ends(probe), []).append(probe)
         return self._lossy
@@ -151,8 +153,10 @@ class Ways:
         return found
 
 
-def _lossy_probes(host: NodeState) -> list[Probe]:
+def _lossy_probes(host: NodeState | None) -> list[Probe]:
     """Probes of a host that got through below full size only, with nobody told. Kept with it until its items change."""
+    if host is None:
+        return []
     kept = host.derived.get(_NAME)
     if not isinstance(kept, list):
         probes = (Probe(host.name, item.path_mtu) for item in host.of("path_mtu") if item.path_mtu.interface_mtu)
