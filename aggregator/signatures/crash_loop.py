@@ -17,7 +17,7 @@ from aggregator.signatures.crash.cadence import Loop, is_done, loop_of
 from aggregator.signatures.crash.cause import APP_ERROR, DEPENDENCY, IDENTITY, REGISTRY, UNAUTHORIZED, UNPACKING, Cause
 from aggregator.signatures.crash.changed import Changed, changed_before
 from aggregator.signatures.crash.codes import CODES
-from aggregator.signatures.crash.decide import cause_of_end, end_of
+from aggregator.signatures.crash.decide import cause_of_end, end_of, kernel_evidence
 from aggregator.signatures.crash.identity import Proof, Suspect
 from aggregator.signatures.crash.jobs import loops_of_jobs
 from aggregator.signatures.crash.logged import logged_of
@@ -216,7 +216,7 @@ def _loop_case(view: ClusterView, suspect: Suspect, proofs: Mapping[tuple[str, s
     pod, container, cause = suspect.pod, suspect.loop.container, suspect.cause
     found = proofs.get((pod.key, container.name), [])
     way = suspect.way if cause.code == DEPENDENCY else None
-    told = _evidence(view, (pod, container), cause, way, suspect.loop)
+    told = (*_evidence(view, (pod, container), cause, way, suspect.loop), *kernel_evidence(suspect.seen, cause))
     started = f"{_name(pod, container)} has been started {suspect.loop.starts} times and {cause.statement}"
     excluded = ruled_out(suspect.seen, cause, events_known=view.objects.knows("events"))
     if not found:
@@ -302,7 +302,12 @@ def _evidence(
     loop: Loop | None = None,
 ) -> tuple[Evidence, ...]:
     pod, container = of
-    told = [api_evidence("pods", pod.key, "container.restarts", container.restarts, at=view.now, node=pod.node)]
+    told = []
+    if loop is not None:
+        told.append(api_evidence("pods", pod.key, "container.restarts", container.restarts, at=view.now, node=pod.node))
+    elif is_waiting(container) and container.state is not None:
+        waits = container.state.reason
+        told.append(api_evidence("pods", pod.key, "container.waiting", waits, at=view.now, node=pod.node))
     if loop is not None and loop.end.exit_code >= 0:
         told.append(
             api_evidence("pods", pod.key, "container.exit_code", loop.end.exit_code, at=view.now, node=pod.node)

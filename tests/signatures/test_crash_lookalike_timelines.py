@@ -537,6 +537,14 @@ def test_a_kill_that_nobody_explains_says_what_it_is_not() -> None:
     assert "crash.segfault" in told
 
 
+def test_what_the_kernel_tells_of_an_end_is_evidence() -> None:
+    lab = cluster()
+    crashes(lab, End(139))
+    lab.host("n1").kernel("app[4711]: segfault at 0 ip 000055d0 sp 00007ffd error 4 in app[55d0+1000]", -61)
+    told = {(each.signal, each.node, each.subject): each.source for each in lab.codes()["crash.segfault"].evidence}
+    assert told["counter.kernel_segfault", "n1", "app"] == "kmsg"
+
+
 def test_where_nobody_looked_nothing_is_ruled_out() -> None:
     lab = Lab("blind")
     lab.node("n1")

@@ -13,6 +13,7 @@ from nodetell.v1 import facts_pb2 as pb
 from aggregator.cluster.objects import Container, ContainerStatus, Event, Pod
 from aggregator.messages.classify import classify
 from aggregator.messages.model import Classification, Message
+from aggregator.model import Evidence
 from aggregator.node_state import NodeState
 from aggregator.signatures.crash.cadence import UNTOLD, Loop
 from aggregator.signatures.crash.cause import (
@@ -168,11 +169,23 @@ def _mebibytes(amount: int) -> str:
 
 def oom_on_host(seen: End) -> bool:
     """The kernel of its node killed a process of its pod for want of memory as it ended."""
+    return next(_kills(seen), None) is not None
+
+
+def _kills(seen: End) -> Iterator[pb.KernelEvent]:
     finished = seen.loop.end.finished
-    return any(
-        event.pod_uid == seen.pod.uid and (not finished or abs(event.last_unix_ms / 1000 - finished) < NEAR_S)
-        for event in _kernel_events(seen.host, pb.KERNEL_EVENT_CLASS_OOM_KILL)
-    )
+    for event in _kernel_events(seen.host, pb.KERNEL_EVENT_CLASS_OOM_KILL):
+        if event.pod_uid == seen.pod.uid and (not finished or abs(event.last_unix_ms / 1000 - finished) < NEAR_S):
+            yield event
+
+
+def kernel_evidence(seen: End, cause: Cause) -> Iterator[Evidence]:
+    """What the kernel of its node tells of this end."""
+    found = {OOM: _kills, SEGFAULT: _crashes}.get(cause.code)
+    for event in found(seen) if found is not None else ():
+        signal = "counter.kernel_oom_kill" if cause.code == OOM else "counter.kernel_segfault"
+        at = event.last_unix_ms / 1000
+        yield Evidence(seen.pod.node, signal, event.subject, event.count, "messages", "kmsg", at)
 
 
 def _kernel_events(host: NodeState | None, of_class: pb.KernelEventClass) -> Iterator[pb.KernelEvent]:
@@ -237,13 +250,16 @@ def segfault_on_host(seen: End) -> str:
 
     The kernel names the process and no pod: it must be called like the container, or have crashed at the very moment.
     """
+    return next((event.subject for event in _crashes(seen)), "")
+
+
+def _crashes(seen: End) -> Iterator[pb.KernelEvent]:
     end = seen.loop.end
     for event in _kernel_events(seen.host, pb.KERNEL_EVENT_CLASS_SEGFAULT):
         apart = abs(event.last_unix_ms / 1000 - end.finished) if end.finished and event.last_unix_ms else NEAR_S
         at_once = apart < _AT_ONCE_S and end.exit_code > _BY_SIGNAL and end.exit_code not in _KILLED
         if at_once or (apart < NEAR_S and _is_called(event.subject, seen)):
-            return event.subject
-    return ""
+            yield event
 
 
 def _is_called(process: str, seen: End) -> bool:

@@ -126,9 +126,13 @@ def _together(suspects: list[Suspect], within_s: float) -> dict[str, Proof]:
         apart = max(began.values()) - min(began.values())
         if len(began) > 1 and apart <= within_s:
             kind, _, name = shared.partition("/")
-            text = f"{len(began)} workloads that share {kind} {name} began to fail within {span(apart)} of each other"
+            text = f"{len(began)} workloads that share {kind} {name} began to fail {_within(apart)}"
             found[shared] = Proof("shared", text, shared)
     return found
+
+
+def _within(apart: float) -> str:
+    return f"within {span(apart)} of each other" if apart >= 1 else "at once"
 
 
 def _changed(change: Changed, suspect: Suspect) -> Proof:
