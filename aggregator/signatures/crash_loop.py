@@ -17,9 +17,11 @@ from aggregator.signatures.crash.cadence import Loop, is_done, loop_of
 from aggregator.signatures.crash.cause import APP_ERROR, DEPENDENCY, IDENTITY, REGISTRY, UNAUTHORIZED, UNPACKING, Cause
 from aggregator.signatures.crash.changed import Changed, changed_before
 from aggregator.signatures.crash.codes import CODES
-from aggregator.signatures.crash.decide import cause_of_end, end_of, kernel_evidence
+from aggregator.signatures.crash.decide import cause_of_end
+from aggregator.signatures.crash.ending import end_of
 from aggregator.signatures.crash.identity import Proof, Suspect
 from aggregator.signatures.crash.jobs import loops_of_jobs
+from aggregator.signatures.crash.kernel import kernel_evidence
 from aggregator.signatures.crash.logged import logged_of
 from aggregator.signatures.crash.lookalikes import ruled_out, ruled_out_of_start
 from aggregator.signatures.crash.peers import hosts_in

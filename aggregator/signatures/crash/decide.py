@@ -5,17 +5,11 @@ One row is left to `identity`, which looks at more than one pod. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from nodetell.v1 import facts_pb2 as pb
-
-from aggregator.cluster.objects import Container, ContainerStatus, Event, Pod
-from aggregator.messages.classify import classify
-from aggregator.messages.model import Classification, Message
-from aggregator.model import Evidence
-from aggregator.node_state import NodeState
-from aggregator.signatures.crash.cadence import UNTOLD, Loop
+from aggregator.cluster.objects import ContainerStatus, Event
+from aggregator.messages.model import Classification
+from aggregator.signatures.crash.cadence import UNTOLD
 from aggregator.signatures.crash.cause import (
     APP_ERROR,
     COMMAND,
@@ -29,20 +23,14 @@ from aggregator.signatures.crash.cause import (
     SEGFAULT,
     Cause,
 )
+from aggregator.signatures.crash.ending import End
+from aggregator.signatures.crash.kernel import KILLED, oom_on_host, segfault_on_host
 from aggregator.signatures.crash.waiting import named_missing
-from aggregator.wording import quoted, span
+from aggregator.wording import quoted
 
 _START_ENDS = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
-_KILLED = frozenset({137, 143})
-_BY_SIGNAL = 128
-NEAR_S = 60.0
-"""What the kernel's log tells so close to the end of a container is about that end."""
-_AT_ONCE_S = 5.0
-"""... even where nothing but the time joins them."""
 _PROBED_S = 300.0
 """A probe that failed so shortly before made the kubelet kill: grace periods are minutes at most."""
-_COMM = 15
-"""Characters of a process's name that the kernel keeps."""
 _TOLD_BY_MESSAGE = {
     IDENTITY: IDENTITY,
     "node.clock_skew": IDENTITY,  # a token or certificate that is of the future, or out of date, by somebody's clock
@@ -60,51 +48,6 @@ _TOLD_BY_MESSAGE = {
 }
 """What last words mean for a crash, by what they say."""
 _BATCH = "See which of its failing probes is right: the process was asked to end, or ended before it was ready."
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a container ended, and all that there is to see of it."""
-
-    loop: Loop
-    pod: Pod
-    events: Sequence[Event]
-    """Of the pod, oldest first."""
-    host: NodeState | None
-    said: Classification
-    """What its last words say."""
-    node_events: Sequence[Event] = ()
-    """Of its node, likewise."""
-
-    @property
-    def spec(self) -> Container | None:
-        """The container as it was asked for."""
-        status = self.loop.container
-        found = (each for each in self.pod.spec.containers if each.name == status.name and each.init == status.init)
-        return next(found, None)
-
-    @property
-    def how(self) -> str:
-        """A clause without the container's name."""
-        loop = self.loop
-        lived = f" after {span(loop.alive_s)}" if loop.alive_s is not None else ""
-        code = (
-            f" with exit code {loop.end.exit_code}" if loop.end is not UNTOLD else ", and its status does not say how"
-        )
-        return f"ended{lived}{code}"
-
-    def cause(self, code: str, more: str = "", said_by: str = "status", phrase: str = "") -> Cause:
-        """A cause of this end."""
-        return Cause(code, f"{self.how}{more}", phrase, said_by, self.said.also)
-
-
-def end_of(
-    loop: Loop, pod: Pod, events: Sequence[Event], host: NodeState | None, node_events: Sequence[Event] = ()
-) -> End:
-    """All that there is to see of the last end of a container."""
-    end = loop.end
-    code = end.exit_code if end is not UNTOLD else None
-    return End(loop, pod, events, host, classify(Message("Container", end.reason, code, end.message)), node_events)
 
 
 def cause_of_end(seen: End) -> Cause:
@@ -167,37 +110,10 @@ def _mebibytes(amount: int) -> str:
     return f"{amount / 2**20:,.0f} MiB" if amount < 10 * 2**30 else f"{amount / 2**30:,.0f} GiB"
 
 
-def oom_on_host(seen: End) -> bool:
-    """The kernel of its node killed a process of its pod for want of memory as it ended."""
-    return next(_kills(seen), None) is not None
-
-
-def _kills(seen: End) -> Iterator[pb.KernelEvent]:
-    finished = seen.loop.end.finished
-    for event in _kernel_events(seen.host, pb.KERNEL_EVENT_CLASS_OOM_KILL):
-        if event.pod_uid == seen.pod.uid and (not finished or abs(event.last_unix_ms / 1000 - finished) < NEAR_S):
-            yield event
-
-
-def kernel_evidence(seen: End, cause: Cause) -> Iterator[Evidence]:
-    """What the kernel of its node tells of this end."""
-    found = {OOM: _kills, SEGFAULT: _crashes}.get(cause.code)
-    for event in found(seen) if found is not None else ():
-        signal = "counter.kernel_oom_kill" if cause.code == OOM else "counter.kernel_segfault"
-        at = event.last_unix_ms / 1000
-        yield Evidence(seen.pod.node, signal, event.subject, event.count, "messages", "kmsg", at)
-
-
-def _kernel_events(host: NodeState | None, of_class: pb.KernelEventClass) -> Iterator[pb.KernelEvent]:
-    for item in host.of("kernel_event") if host is not None else ():
-        if getattr(item.kernel_event, "class") == of_class:  # a keyword of Python
-            yield item.kernel_event
-
-
 def _row_probe(seen: End) -> Cause | None:
     code = seen.loop.end.exit_code
     event = killed_by_probe(seen) if code not in (0, UNTOLD.exit_code) else None
-    if event is None or (code not in _KILLED and event.reason != "Killing"):
+    if event is None or (code not in KILLED and event.reason != "Killing"):
         return None
     return seen.cause(LIVENESS, f': "{quoted(event.message)}"', "event", event.message[:120])
 
@@ -243,29 +159,6 @@ def _row_segfault(seen: End) -> Cause | None:
     if process:
         return seen.cause(SEGFAULT, f", and its node's kernel tells of a segmentation fault of {process}", "kernel log")
     return None
-
-
-def segfault_on_host(seen: End) -> str:
-    """Name of the process that crashed on its node as it ended; empty: none that is likely its own.
-
-    The kernel names the process and no pod: it must be called like the container, or have crashed at the very moment.
-    """
-    return next((event.subject for event in _crashes(seen)), "")
-
-
-def _crashes(seen: End) -> Iterator[pb.KernelEvent]:
-    end = seen.loop.end
-    for event in _kernel_events(seen.host, pb.KERNEL_EVENT_CLASS_SEGFAULT):
-        apart = abs(event.last_unix_ms / 1000 - end.finished) if end.finished and event.last_unix_ms else NEAR_S
-        at_once = apart < _AT_ONCE_S and end.exit_code > _BY_SIGNAL and end.exit_code not in _KILLED
-        if at_once or (apart < NEAR_S and _is_called(event.subject, seen)):
-            yield event
-
-
-def _is_called(process: str, seen: End) -> bool:
-    image = seen.spec.image.rpartition("/")[2].partition("@")[0].partition(":")[0] if seen.spec is not None else ""
-    name = process.lower()
-    return len(name) > 2 and any(name == each[:_COMM].lower() for each in (seen.loop.container.name, image) if each)
 
 
 def _row_exit_zero(seen: End) -> Cause | None:

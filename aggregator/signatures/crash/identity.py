@@ -15,7 +15,7 @@ from aggregator.signatures.clock import is_told, skew_of, wrong_clock
 from aggregator.signatures.crash.cadence import Loop
 from aggregator.signatures.crash.cause import APP_ERROR, IDENTITY, Cause
 from aggregator.signatures.crash.changed import Changed
-from aggregator.signatures.crash.decide import End
+from aggregator.signatures.crash.ending import End
 from aggregator.signatures.crash.logged import Logged
 from aggregator.signatures.crash.ways import Way
 from aggregator.signatures.thresholds import Thresholds

@@ -27,7 +27,9 @@ from aggregator.signatures.crash.cause import (
     UNPACKING,
     Cause,
 )
-from aggregator.signatures.crash.decide import End, killed_by_probe, oom_on_host, segfault_on_host
+from aggregator.signatures.crash.decide import killed_by_probe
+from aggregator.signatures.crash.ending import End
+from aggregator.signatures.crash.kernel import oom_on_host, segfault_on_host
 from aggregator.wording import quoted
 
 IO_ERROR_READONLY = "storage.io_error_readonly"
