@@ -126,9 +126,10 @@ class Cluster:
         self._pass(1)
 
     def a_minute(self) -> None:
-        """More of it passes."""
+        """More of it passes, with evaluations in between."""
         for _ in range(6):
             self._pass(10)
+            engine.judge(self.view, Thresholds())
 
     def _pass(self, seconds: int) -> None:
         """Leases are renewed meanwhile, each within ten seconds."""
