@@ -437,9 +437,9 @@ def crash_app_error__positive_a_stack_trace() -> Scenario:
 
 
 @scenario
-def crash_app_error__positive_500_pods_of_one_bad_release() -> Scenario:
+def crash_app_error__positive_a_hundred_pods_of_one_bad_release() -> Scenario:
     lab = cluster(10)
-    pods = [ended(lab, f"shop/api-5d-{n:03}", 2, node=f"n{n % 10}") for n in range(500)]
+    pods = [ended(lab, f"shop/api-5d-{n:03}", 2, node=f"n{n % 10}") for n in range(100)]
     return Scenario(
         lab, why="one release, one finding", expect=[Want("crash.app_error", objects=pods, count=1)], allow=NO_INFO
     )

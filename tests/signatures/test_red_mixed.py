@@ -392,7 +392,7 @@ def sched_unbound_pvc__positive_a_volume_that_somebody_deleted() -> Scenario:
 
 
 @scenario
-def sched_unbound_pvc__positive_300_pods_of_one_missing_class() -> Scenario:
+def sched_unbound_pvc__positive_a_hundred_pods_of_one_missing_class() -> Scenario:
     lab = Lab("many")
     lab.node("n1")
     told = (
@@ -400,7 +400,7 @@ def sched_unbound_pvc__positive_300_pods_of_one_missing_class() -> Scenario:
         "available: 1 Preemption is not helpful for scheduling."
     )
     pods, claims = [], []
-    for number in range(300):
+    for number in range(100):
         key = f"t-{number % 7}/data-{number}"
         claims.append(f"PersistentVolumeClaim/{key}")
         lab.claim(key, storage_class="fast", created=-1000)

@@ -592,7 +592,7 @@ def storage_mount_failed_fs__positive_damage_on_a_persistent_disk() -> Scenario:
 
 
 @scenario
-def storage_mount_permission_or_auth__positive_one_nfs_server_refuses_500_pods() -> Scenario:
+def storage_mount_permission_or_auth__positive_one_nfs_server_refuses_a_hundred_pods() -> Scenario:
     lab = cluster("nfs.csi.k8s.io", *(f"n{n}" for n in range(10)), hosts=False)
     lab.disk(
         "web/share",
@@ -602,7 +602,7 @@ def storage_mount_permission_or_auth__positive_one_nfs_server_refuses_500_pods()
         storage_class="",
     )
     pods = []
-    for number in range(500):
+    for number in range(100):
         pods.append(waits(lab, f"n{number % 10}", key=f"web/w-{number}", minutes=9, claims={"data": "share"}))
         says(
             lab,
