@@ -33,8 +33,11 @@ SUITES = {
     ),
     "aggregator/signatures/case.py": ("tests/signatures/test_case.py",),
     "aggregator/signatures/clock.py": ("tests/signatures/test_clock*.py",),
-    "aggregator/signatures/storage/attachment.py": ("tests/signatures/test_storage_t*.py",),
-    "aggregator/signatures/crash/*": ("tests/signatures/test_crash_*.py",),
+    "aggregator/signatures/storage/attachment.py": (
+        "tests/signatures/test_storage_t*.py",
+        "tests/signatures/test_red_storage.py",
+    ),
+    "aggregator/signatures/crash/*": ("tests/signatures/test_crash_*.py", "tests/signatures/test_red_crash.py"),
     "aggregator/signatures/scheduler/*": ("tests/signatures/test_scheduler_[pt]*.py",),
 }
 """What is checked where nothing else is asked for, and by which tests: those of the very signature."""

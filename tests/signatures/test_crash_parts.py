@@ -1,0 +1,102 @@
+"""Parts of the decision about containers that do not start, each by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from aggregator.cluster.objects import ContainerState, ContainerStatus
+from aggregator.signatures.crash.pulls import repository_of
+from aggregator.signatures.crash.waiting import cause_of_waiting, named_missing
+
+RUNC = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process"
+NO_COMMAND = f'{RUNC}: exec: "/entry": stat /entry: no such file or directory: unknown'
+NOT_EXECUTABLE = f'{RUNC}: exec: "/entry": permission denied: unknown'
+NOT_THERE = 'secret "db" not found'
+
+
+def waiting(reason: str, message: str = "", kind: str = "waiting") -> ContainerStatus:
+    return ContainerStatus("app", state=ContainerState(kind, reason, message))
+
+
+@pytest.mark.parametrize("reason", ["CreateContainerError", "RunContainerError", "PostStartHookError", "StartError"])
+def test_what_the_runtime_says_decides_why_it_cannot_be_started(reason: str) -> None:
+    cause = cause_of_waiting(waiting(reason, NO_COMMAND), ())
+    assert cause is not None
+    assert (cause.code, cause.said_by) == ("crash.command_not_found", "status")
+    assert cause.statement.startswith('cannot be started: "')
+    assert "no such file" in cause.statement
+    assert cause.phrase
+    assert cause.phrase in NO_COMMAND
+
+
+def test_a_command_that_is_not_executable() -> None:
+    cause = cause_of_waiting(waiting("RunContainerError", NOT_EXECUTABLE), ())
+    assert cause is not None
+    assert cause.code == "crash.command_not_found"
+
+
+def test_a_secret_that_is_not_there_is_named() -> None:
+    for reason in ("CreateContainerError", "CreateContainerConfigError"):
+        cause = cause_of_waiting(waiting(reason, NOT_THERE), ())
+        assert cause is not None
+        assert cause.code == "crash.config_missing"
+        assert cause.missing == ("Secret/db",)
+
+
+def test_a_start_that_fails_for_nothing_known_is_an_error_of_its_own_in_its_words() -> None:
+    cause = cause_of_waiting(waiting("CreateContainerError", "the gremlins have it"), ())
+    assert cause is not None
+    assert (cause.code, cause.phrase, cause.said_by) == ("crash.app_error", "", "status")
+    assert cause.statement == 'cannot be started: "the gremlins have it"'
+    silent = cause_of_waiting(waiting("RunContainerError"), ())
+    assert silent is not None
+    assert silent.statement == "cannot be started (RunContainerError)"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'Multi-Attach error for volume "pv-1" Volume is already used by pod(s) pg-0',
+        'MountVolume.SetUp failed for volume "pv-1" : mount failed: exit status 32',
+    ],
+)
+def test_volumes_are_told_by_whoever_looks_at_volumes(message: str) -> None:
+    assert cause_of_waiting(waiting("CreateContainerError", message), ()) is None
+
+
+def test_who_does_not_wait_or_waits_as_it_should_has_no_cause() -> None:
+    assert cause_of_waiting(ContainerStatus("app"), ()) is None
+    assert cause_of_waiting(waiting("ContainerCreating"), ()) is None
+    assert cause_of_waiting(waiting("CrashLoopBackOff", "back-off 5m0s"), ()) is None
+    assert cause_of_waiting(waiting("StartError", NO_COMMAND, kind="terminated"), ()) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "missing"),
+    [
+        ('configmap "settings" not found', ("ConfigMap/settings",)),
+        ("couldn't find key password in Secret shop/db", ("Secret/db",)),
+        (
+            'MountVolume.SetUp failed for volume "x" : secrets "a" not found, configmap "b" not found',
+            ("Secret/a", "ConfigMap/b"),
+        ),
+        ("all is well", ()),
+    ],
+)
+def test_what_is_missing_is_named(message: str, missing: tuple[str, ...]) -> None:
+    assert named_missing(message) == missing
+
+
+@pytest.mark.parametrize(
+    ("image", "repository"),
+    [
+        ("nginx", "nginx"),
+        ("nginx:1.27", "nginx"),
+        ("registry.example.com:5000/team/app:1@sha256:0f", "registry.example.com:5000/team/app"),
+        ("registry.example.com:5000/app", "registry.example.com:5000/app"),
+        ("team/app@sha256:0f", "team/app"),
+        ("", ""),
+    ],
+)
+def test_the_repository_is_the_image_without_tag_and_digest(image: str, repository: str) -> None:
+    assert repository_of(image) == repository
