@@ -47,7 +47,7 @@ def prepare(state: NodeState, node: NodeObject | None) -> None:
 
 
 def hosts_with_small_paths(view: ClusterView) -> Iterable[str]:
-    """Hosts with a probe that got through below full size only, as `evaluate` found just now; all hosts if it did not."""
+    """Hosts with a probe that got through below full size only, as `evaluate` found; all hosts where it did not."""
     kept = view.objects.derived.get(_NAME)
     return sorted(kept.small) if isinstance(kept, _Hosts) else view.hosts
 
