@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from aggregator.cluster.objects import ContainerStatus, Event, Pod
 from aggregator.cluster.state import ClusterState
-from aggregator.model import Evidence, RuledOut, Severity, Verdict
+from aggregator.model import RuledOut, Severity, Verdict
 from aggregator.signatures.case import Case, api_evidence, gather
 from aggregator.signatures.crash import identity, pulls
 from aggregator.signatures.crash.cadence import Loop, is_done, loop_of
@@ -25,6 +25,7 @@ from aggregator.signatures.crash.kernel import kernel_evidence
 from aggregator.signatures.crash.logged import logged_of
 from aggregator.signatures.crash.lookalikes import ruled_out, ruled_out_of_start
 from aggregator.signatures.crash.peers import hosts_in
+from aggregator.signatures.crash.telling import evidence_of, name_of, objects_of, over, root_of
 from aggregator.signatures.crash.troubled import Troubled, is_waiting, troubled
 from aggregator.signatures.crash.waiting import cause_of_mounts, cause_of_waiting
 from aggregator.signatures.crash.ways import Way, Ways, is_refusal
@@ -144,9 +145,9 @@ class _Look:
         return Case(
             cause.code,
             about,
-            f"{_name(pod, container)} {statement}{_over(way)}",
-            (*_objects(view.objects, pod, way), *missing, *pulls.objects_of(cause, pod)),
-            _evidence(view, (pod, container), cause, way),
+            f"{name_of(pod, container)} {statement}{over(way)}",
+            (*objects_of(view.objects, pod, way), *missing, *pulls.objects_of(cause, pod)),
+            evidence_of(view, (pod, container), cause, way),
             nodes=nodes,
             weight=view.now - pod.created,
             ruled_out=ruled_out_of_start(cause),
@@ -170,21 +171,6 @@ def _was_changed(change: Changed, since: float) -> str:
 def _in_namespace(name: str, pod: Pod) -> str:
     kind, _, rest = name.partition("/")
     return f"{kind}/{pod.namespace}/{rest}"
-
-
-def root_of(state: ClusterState, pod: Pod) -> str:
-    """ "Kind/namespace/name" of the workload that the pod is of: a ReplicaSet's owner stands for the ReplicaSet.
-
-    One that its kubelet makes from a file stands for itself.
-    """
-    owner = pod.owner
-    if owner is None or owner.kind == "Node":
-        return f"Pod/{pod.key}"
-    if owner.kind == "ReplicaSet":
-        replica_set = state.replica_sets.get(f"{pod.namespace}/{owner.name}")
-        if replica_set is not None and replica_set.owner is not None:
-            owner = replica_set.owner
-    return f"{owner.kind}/{pod.namespace}/{owner.name}"
 
 
 def _bound(pod: Pod) -> float:
@@ -218,16 +204,16 @@ def _loop_case(view: ClusterView, suspect: Suspect, proofs: Mapping[tuple[str, s
     pod, container, cause = suspect.pod, suspect.loop.container, suspect.cause
     found = proofs.get((pod.key, container.name), [])
     way = suspect.way if cause.code == DEPENDENCY else None
-    told = (*_evidence(view, (pod, container), cause, way, suspect.loop), *kernel_evidence(suspect.seen, cause))
-    started = f"{_name(pod, container)} has been started {suspect.loop.starts} times and {cause.statement}"
+    told = (*evidence_of(view, (pod, container), cause, way, suspect.loop), *kernel_evidence(suspect.seen, cause))
+    started = f"{name_of(pod, container)} has been started {suspect.loop.starts} times and {cause.statement}"
     excluded = ruled_out(suspect.seen, cause, events_known=view.objects.knows("events"))
     if not found:
         missing = tuple(_in_namespace(each, pod) for each in cause.missing)
         return Case(
             cause.code,
             missing or _about(suspect),
-            started + _over(way),
-            (*_objects(view.objects, pod, way), *missing),
+            started + over(way),
+            (*objects_of(view.objects, pod, way), *missing),
             told,
             nodes=(pod.node,) if cause.of_node else (),
             weight=view.now - suspect.began,
@@ -245,7 +231,7 @@ def _loop_case(view: ClusterView, suspect: Suspect, proofs: Mapping[tuple[str, s
         IDENTITY,
         (next(iter(anchors), suspect.workload), *at_node),
         f"{started}; {'; '.join(proof.text for proof in found)}",
-        (*_objects(view.objects, pod), *anchors),
+        (*objects_of(view.objects, pod), *anchors),
         told,
         nodes=at_node,
         severity=Severity.CRITICAL if len(kinds) > 1 else Severity.WARNING,
@@ -281,43 +267,3 @@ def _spread(cases: Sequence[Case]) -> Iterator[Case]:
     for case in cases:
         critical = case.severity is None and len(workloads[case.code, case.about]) > 1
         yield replace(case, severity=Severity.CRITICAL) if critical else case
-
-
-def _name(pod: Pod, container: ContainerStatus) -> str:
-    kind = "init container" if container.init else "container"
-    return f"{kind} {container.name} of {pod.key}"
-
-
-def _over(way: Way | None) -> str:
-    return f"; {way.statement}" if way is not None and way.statement else ""
-
-
-def _objects(state: ClusterState, pod: Pod, way: Way | None = None) -> tuple[str, ...]:
-    return f"Pod/{pod.key}", root_of(state, pod), *(way.objects if way is not None else ())
-
-
-def _evidence(
-    view: ClusterView,
-    of: tuple[Pod, ContainerStatus],
-    cause: Cause,
-    way: Way | None = None,
-    loop: Loop | None = None,
-) -> tuple[Evidence, ...]:
-    pod, container = of
-    told = []
-    if loop is not None:
-        told.append(api_evidence("pods", pod.key, "container.restarts", container.restarts, at=view.now, node=pod.node))
-    elif is_waiting(container) and container.state is not None:
-        waits = container.state.reason
-        told.append(api_evidence("pods", pod.key, "container.waiting", waits, at=view.now, node=pod.node))
-    if loop is not None and loop.end.exit_code >= 0:
-        told.append(
-            api_evidence("pods", pod.key, "container.exit_code", loop.end.exit_code, at=view.now, node=pod.node)
-        )
-    if loop is not None and loop.alive_s is not None:
-        alive = round(loop.alive_s)
-        told.append(api_evidence("pods", pod.key, "container.alive", alive, at=view.now, unit="s", node=pod.node))
-    if cause.phrase:
-        source = "events" if cause.said_by == "event" else "pods"
-        told.append(api_evidence(source, pod.key, "message", cause.phrase, at=view.now, node=pod.node))
-    return (*told, *(way.evidence if way is not None else ()))
