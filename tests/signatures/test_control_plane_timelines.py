@@ -351,6 +351,19 @@ def cp_saturation__near_miss_nothing_is_known_of_the_past() -> Scenario:
 
 
 @scenario
+def cp_saturation__near_miss_a_member_that_nobody_waits_for() -> Scenario:
+    cp = plane()
+    cp.go()
+    cp.go(slower=6, etcd=1, syncs={"etcd": Syncs(15, 14)})
+    return Scenario(
+        cp.lab,
+        why="one member's fsyncs take 14 ms, and the API server's own calls of etcd are as fast as ever",
+        expect=[Want(LATENCY, says=["without traffic"]), Want(FSYNC, stage="risk")],
+        forbid=others(LATENCY, FSYNC),
+    )
+
+
+@scenario
 def cp_saturation__recovery() -> Scenario:
     cp = plane()
     cp.go()

@@ -26,6 +26,8 @@ _SLOW_CALLS_MIN = 5
 """Fewer calls above the usual 99th percentile are an accident."""
 _MEAN_SHARE = 0.75
 """A mean climbs less than a tail: by this share of it."""
+_FLAT = 1.5
+"""A tail that is less than so many times what is usual is flat."""
 _DEVIATIONS = 3.0
 """Of a number of calls, by chance alone: so many square roots of it are more."""
 
@@ -78,6 +80,8 @@ class Api:
     """Verbs with too few calls for a tail, and how many."""
     compared: int = 0
     """Verbs that could be compared with their past."""
+    etcd_flat: bool = False
+    """Calls of etcd could be compared with their past, and none takes noticeably longer."""
     since: float = 0.0
     """When the first window began in which a verb had climbed and not come down since; 0.0: none has."""
 
@@ -133,8 +137,15 @@ def _judge(book: _Book, end: float) -> None:
         _traffic(window, compared, verbs, book.judged_by),
         [(key[1][0], calls) for key in keys if 0 < (calls := window.latencies[key].calls) < MIN_CALLS],
         sum(1 for key in keys if window.p99(key) is not None and compared.p99(key) is not None),
+        _flat(ETCD_SECONDS, window, compared),
         book.since,
     )
+
+
+def _flat(family: str, window: Window, compared: Comparison) -> bool:
+    pairs = [(window.p99(key), compared.p99(key)) for key in window.latencies if key[0] == family]
+    known = [now / past.value for now, past in pairs if now is not None and past is not None and past.value > 0]
+    return bool(known) and max(known) < _FLAT
 
 
 def _climbed(family: str, window: Window, compared: Comparison, thresholds: Thresholds) -> list[Climb]:

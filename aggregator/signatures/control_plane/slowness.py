@@ -28,9 +28,11 @@ class EtcdSeen:
 
 
 def harms(view: ClusterView, api: Api, thresholds: Thresholds) -> bool:
-    """Requests are slower than usual, and neither traffic nor a webhook is why: whatever is slow below is felt."""
+    """Requests are slower than usual, calls of etcd are not as fast as ever, and neither traffic nor a webhook is why:
+    whatever is slow below is felt."""
     return (
         bool(api.verbs)
+        and not api.etcd_flat
         and api.traffic is not None
         and not api.traffic.climbed
         and not webhooks.slow(view, api, thresholds)
@@ -47,7 +49,7 @@ def cases(view: ClusterView, api: Api, etcd: EtcdSeen, thresholds: Thresholds) -
     slow_webhooks = webhooks.slow(view, api, thresholds)
     if slow_webhooks:
         return slow_webhooks
-    if etcd.slow:
+    if etcd.slow and not api.etcd_flat:
         return [_saturation(view, api, etcd.slow, thresholds)]
     if not etcd.measured and any(climb.name not in _LISTS for climb in api.etcd):
         return [_unseen_etcd(view, api, thresholds)]
@@ -98,13 +100,13 @@ def _latency(view: ClusterView, api: Api, etcd: EtcdSeen, thresholds: Thresholds
             more = f"; LIST alone is slow, and there are {most[1]:,} {most[0]}"
             told.append(fact("counter.objects", most[0], most[1], "objects", api.window.end))
     ruled_out = [_no_surge(api)]
-    if etcd.measured:
+    if api.etcd_flat:
+        ruled_out.append(RuledOut(codes.SATURATION, "the API server's own calls of etcd are as fast as usual"))
+    elif etcd.measured:
         node, p99 = max(etcd.measured.items(), key=lambda entry: (entry[1], entry[0]))
         ruled_out.append(
             RuledOut(codes.ETCD_SLOW_FSYNC, f"etcd's fsyncs on {node} take {p99:.1f} ms (99th percentile)")
         )
-    elif not api.etcd:
-        ruled_out.append(RuledOut(codes.SATURATION, "the API server's own calls of etcd are as fast as usual"))
     return Case(
         codes.LATENCY,
         (),
