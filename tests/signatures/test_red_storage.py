@@ -527,7 +527,36 @@ def storage_resize_failed__positive_too_often_within_six_hours() -> Scenario:
     return Scenario(
         lab,
         why="EBS takes one change in six hours",
-        expect=[Want("storage.resize_failed", objects=["PersistentVolumeClaim/db/data-0"])],
+        expect=[Want("storage.resize_failed", objects=["PersistentVolumeClaim/db/data-0"], says=["several hours"])],
+        allow=HARMLESS,
+    )
+
+
+@scenario
+def storage_resize_failed__positive_twenty_claims_of_a_driver_that_may_not() -> Scenario:
+    lab = cluster("ebs.csi.aws.com", "ip-1", hosts=False)
+    claims = []
+    for number in range(20):
+        owns(lab, "ip-1", number)
+        key = f"db/data-{number}"
+        claims.append(f"PersistentVolumeClaim/{key}")
+        lab.claim(key, volume=f"pvc-{number}", resize_to="200Gi")
+        lab.event(
+            "PersistentVolumeClaim",
+            key,
+            "VolumeResizeFailed",
+            f'resize volume "pvc-{number}" by resizer "ebs.csi.aws.com" failed: rpc error: code = Internal desc '
+            f"= Could "
+            f'not resize volume "vol-{number}": UnauthorizedOperation: not authorized to perform: ec2:ModifyVolume',
+            component="external-resizer ebs.csi.aws.com",
+            count=9,
+            first=-1800,
+            last=-90,
+        )
+    return Scenario(
+        lab,
+        why="the driver's role may not change volumes: one cause",
+        expect=[Want("storage.resize_failed", objects=claims, count=1)],
         allow=HARMLESS,
     )
 

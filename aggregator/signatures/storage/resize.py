@@ -33,6 +33,8 @@ _FAILED_STATES = frozenset(
 _ERROR_CONDITIONS = frozenset({"ControllerResizeError", "NodeResizeError"})
 _UNDER_WAY = frozenset({"Resizing", "FileSystemResizePending"})
 _WAITS = "ExternalExpanding"
+_TOO_SOON = ("modificationrate", "modification rate", "cooldown", "hours", "optimizing")
+_FILE_SYSTEM = "file system"
 
 
 def cases(view: ClusterView, thresholds: Thresholds) -> Iterable[Case]:
@@ -69,16 +71,35 @@ def _case(view: ClusterView, claim: Claim, thresholds: Thresholds) -> Case | Non
         return _of_silence(view, claim, users, conditions, thresholds)
     told += [fact(f"claim.{each.type}", quoted(each.message)) for each in errors]
     told += [event_evidence(event) for event in failures[-1:]]
+    said = " ".join([event.message for event in failures] + [each.message for each in errors])
     return Case(
         RESIZE_FAILED,
-        (claim.key,),
+        _about(view, claim, said),
         statement,
         (f"PersistentVolumeClaim/{claim.key}", f"PersistentVolume/{claim.volume}", *pod_objects(users)),
         tuple(told),
         weight=fails,
         since=view.now - fails if fails else 0.0,
-        remedies=_remedies(" ".join([event.message for event in failures] + [each.message for each in errors])),
+        remedies=_remedies(said),
     )
+
+
+def _about(view: ClusterView, claim: Claim, said: str) -> tuple[str, ...]:
+    """The claim, where it is its own affair (changed too lately, its file system, or nobody says); else the driver."""
+    own = not said or claim.resize_status.startswith("Node") or _is_too_soon(said) or _FILE_SYSTEM in said.lower()
+    driver = _driver(view, claim)
+    return (claim.key,) if own or not driver else ("driver", driver)
+
+
+def _driver(view: ClusterView, claim: Claim) -> str:
+    volume = view.objects.volumes.get(claim.volume)
+    return volume.driver if volume is not None else ""
+
+
+def _is_too_soon(said: str) -> bool:
+    """The cloud changes a volume once in several hours."""
+    folded = said.lower()
+    return any(phrase in folded for phrase in _TOO_SOON)
 
 
 def _failures(view: ClusterView, claim: Claim, users: list[Pod]) -> list[Event]:
@@ -105,10 +126,10 @@ def _remedies(said: str) -> tuple[str, ...]:
             "The disk cannot grow while it is attached: stop its pods until it is detached and has grown.",
             "Then start them again.",
         )
+    if _is_too_soon(said):
+        return ("Some clouds allow one change of a volume in several hours: it is tried again by itself.",)
     if "quota" in folded or "limit" in folded or "exceed" in folded:
         return ("Raise the quota, or ask for less: since 1.34 a claim may go back to any size above its own.",)
-    if "rate" in folded or "cooldown" in folded or "hours" in folded or "optimizing" in folded:
-        return ("Some clouds allow one change of a volume in several hours: it is tried again by itself.",)
     return ("See the log of the driver's csi-resizer container, and of its node plug-in for the file system.",)
 
 
@@ -123,9 +144,10 @@ def _of_silence(
     silent = age(view, began(waiting))
     if not waiting or silent < thresholds.claim_silent_min_s:
         return None
+    driver = _driver(view, claim)
     return Case(
         RESIZE_FAILED,
-        (claim.key,),
+        ("silent", driver) if driver else (claim.key,),
         f"Claim {claim.key} has asked for {bytes_text(claim.requested)} instead of {bytes_text(claim.capacity)} for "
         f"{span(silent)}, and no resizer has taken it up",
         (f"PersistentVolumeClaim/{claim.key}", f"PersistentVolume/{claim.volume}", *pod_objects(users)),
