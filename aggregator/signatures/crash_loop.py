@@ -5,11 +5,10 @@ A pure function of the joined view. Few pods are in trouble at a time; only thos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from aggregator.cluster.objects import ContainerStatus, Event, Pod
-from aggregator.cluster.state import ClusterState
 from aggregator.model import RuledOut, Severity, Verdict
 from aggregator.signatures.case import Case, api_evidence, gather
 from aggregator.signatures.crash import identity, pulls
@@ -63,6 +62,8 @@ class _Look:
         self.ways = Ways(view, thresholds)
         self.waiting: list[Case] = []
         self.suspects: list[Suspect] = []
+        self._fine: dict[str, Mapping[str, float]] = {}
+        """By UID of the controller: many pods of one may crash."""
 
     def at(self, pod: Pod) -> None:
         """All containers of a pod. One that is being taken away is waited for by nobody, and what is said of one on a
@@ -109,11 +110,19 @@ class _Look:
                 root_of(view.objects, pod),
                 way,
                 self.ways.timing_out(pod.node, pod.uid),
-                _fine(view.objects, pod),
+                self._fine_of(pod),
                 changed_before(pod, identity.identities(pod), began, view.objects, limits),
                 logged_of(pod, loop, view.hosts.get(pod.node)),
             )
         )
+
+    def _fine_of(self, pod: Pod) -> Mapping[str, float]:
+        """Nodes where other pods of its controller are ready, and since when the youngest of them there is."""
+        if pod.owner is None:
+            return {}
+        if pod.owner.uid not in self._fine:
+            self._fine[pod.owner.uid] = _ready_on(self.view.objects.pods_of(pod.owner).values())
+        return self._fine[pod.owner.uid]
 
     def _booted(self, pod: Pod) -> float:
         """When its node was booted, seconds since the epoch; 0.0: not known."""
@@ -187,16 +196,14 @@ def _began(pod: Pod, events: Sequence[Event]) -> float:
     return min(first, default=0.0) or (ready.since if ready is not None else 0.0)
 
 
-def _fine(state: ClusterState, pod: Pod) -> Mapping[str, float]:
-    """Nodes where other pods of the same controller are ready, and since when the youngest of them there is."""
-    if pod.owner is None:
-        return {}
+def _ready_on(pods: Iterable[Pod]) -> Mapping[str, float]:
+    """Nodes where one of the pods is ready, and since when the youngest of them there is."""
     found: dict[str, float] = {}
-    for other in state.pods_of(pod.owner).values():
-        ready = other.condition("Ready")
-        if ready is not None and ready.status == "True" and not other.deleted:
-            started = max((each.state.started for each in other.containers if each.state is not None), default=0.0)
-            found[other.node] = max(started, found.get(other.node, 0.0))
+    for pod in pods:
+        ready = pod.condition("Ready")
+        if ready is not None and ready.status == "True" and not pod.deleted:
+            started = max((each.state.started for each in pod.containers if each.state is not None), default=0.0)
+            found[pod.node] = max(started, found.get(pod.node, 0.0))
     return found
 
 
