@@ -18,7 +18,7 @@ from aggregator.signatures.crash.changed import Changed, changed_before
 from aggregator.signatures.crash.codes import CODES
 from aggregator.signatures.crash.decide import cause_of_end
 from aggregator.signatures.crash.ending import end_of
-from aggregator.signatures.crash.identity import Proof, Suspect
+from aggregator.signatures.crash.identity import Fine, Proof, Suspect
 from aggregator.signatures.crash.jobs import loops_of_jobs
 from aggregator.signatures.crash.kernel import kernel_evidence
 from aggregator.signatures.crash.logged import logged_of
@@ -62,7 +62,7 @@ class _Look:
         self.ways = Ways(view, thresholds)
         self.waiting: list[Case] = []
         self.suspects: list[Suspect] = []
-        self._fine: dict[str, Mapping[str, float]] = {}
+        self._fine: dict[str, Fine] = {}
         """By UID of the controller: many pods of one may crash."""
 
     def at(self, pod: Pod) -> None:
@@ -116,12 +116,12 @@ class _Look:
             )
         )
 
-    def _fine_of(self, pod: Pod) -> Mapping[str, float]:
-        """Nodes where other pods of its controller are ready, and since when the youngest of them there is."""
+    def _fine_of(self, pod: Pod) -> Fine:
+        """Where other pods of its controller are ready."""
         if pod.owner is None:
-            return {}
+            return Fine()
         if pod.owner.uid not in self._fine:
-            self._fine[pod.owner.uid] = _ready_on(self.view.objects.pods_of(pod.owner).values())
+            self._fine[pod.owner.uid] = _fine(self.view.objects.pods_of(pod.owner).values())
         return self._fine[pod.owner.uid]
 
     def _booted(self, pod: Pod) -> float:
@@ -196,15 +196,15 @@ def _began(pod: Pod, events: Sequence[Event]) -> float:
     return min(first, default=0.0) or (ready.since if ready is not None else 0.0)
 
 
-def _ready_on(pods: Iterable[Pod]) -> Mapping[str, float]:
-    """Nodes where one of the pods is ready, and since when the youngest of them there is."""
-    found: dict[str, float] = {}
+def _fine(pods: Iterable[Pod]) -> Fine:
+    """Where some of these pods are ready."""
+    nodes, since = set(), 0.0
     for pod in pods:
         ready = pod.condition("Ready")
         if ready is not None and ready.status == "True" and not pod.deleted:
-            started = max((each.state.started for each in pod.containers if each.state is not None), default=0.0)
-            found[pod.node] = max(started, found.get(pod.node, 0.0))
-    return found
+            nodes.add(pod.node)
+            since = max(since, *(each.state.started for each in pod.containers if each.state is not None), 0.0)
+    return Fine(frozenset(nodes), since)
 
 
 def _loop_case(view: ClusterView, suspect: Suspect, proofs: Mapping[tuple[str, str], list[Proof]]) -> Case:

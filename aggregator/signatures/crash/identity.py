@@ -26,6 +26,15 @@ RAPID_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
+class Fine:
+    """Where other pods of the same controller are ready."""
+
+    nodes: frozenset[str] = frozenset()
+    since: float = 0.0
+    """When the youngest of them was started, seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
 class Suspect:
     """A container in a loop, with what can be said of it alone."""
 
@@ -41,8 +50,7 @@ class Suspect:
     """Over which paths it waited in vain for an answer; None: it did not."""
     hangs: str = ""
     """That connections of it time out again and again, as a clause; empty: none is known to."""
-    fine: Mapping[str, float] | None = None
-    """Nodes where other pods of its controller are ready, and since when the youngest of them runs there."""
+    fine: Fine = Fine()
     changed: tuple[Changed, ...] = ()
     """What of its identity was changed shortly before."""
     logged: Logged | None = None
@@ -100,7 +108,7 @@ def _possible(suspect: Suspect) -> bool:
 
 def _works_elsewhere(suspect: Suspect) -> bool:
     """Another pod of the same has started since, with the same identity, and runs well: it is not refused as such."""
-    return any(since > suspect.began for since in (suspect.fine or {}).values())
+    return suspect.fine.since > suspect.began
 
 
 def identities(pod: Pod) -> list[str]:
@@ -147,8 +155,10 @@ def _clock(suspect: Suspect, hosts: Mapping[str, NodeState], limits: Thresholds)
     A clock that is off refuses by itself; that nobody disciplines it counts only against nodes where it is.
     """
     here, host = wrong_clock(hosts.get(suspect.pod.node), limits), hosts.get(suspect.pod.node)
-    fine = [node for node in suspect.fine or {} if node != suspect.pod.node]
-    if not here or any(wrong_clock(hosts.get(node), limits) for node in fine):
+    if not here:
+        return None
+    fine = suspect.fine.nodes - {suspect.pod.node}
+    if any(wrong_clock(hosts.get(node), limits) for node in fine):
         return None
     known = [node for node in fine if node in hosts and is_told(hosts[node])]
     if not known and (host is None or skew_of(host.name, host, limits) is None):
