@@ -297,6 +297,26 @@ def storage_attach_timeout__positive_the_attacher_is_down_for_thirty_pods() -> S
 
 
 @scenario
+def storage_attach_timeout__positive_a_driver_that_may_not_attach_on_any_node() -> Scenario:
+    lab = cluster("ebs.csi.aws.com", *(f"n{number}" for number in range(12)), hosts=False)
+    pods = []
+    for number in range(12):
+        lab.disk(f"db/data-{number}", f"pvc-{number}", zone="z1")
+        error = (
+            f"rpc error: code = Internal desc = Could not attach volume vol-{number} to node i-{number}: "
+            "UnauthorizedOperation: You are not authorized to perform this operation"
+        )
+        lab.attachment(f"pvc-{number}", f"n{number}", attached=False, created=-700, attach_error=error)
+        pods.append(waits(lab, f"n{number}", number, minutes=11))
+    return Scenario(
+        lab,
+        why="its role was changed: one cause, whatever the node",
+        expect=[Want("storage.attach_timeout", objects=pods, severity="critical", count=1)],
+        allow=HARMLESS,
+    )
+
+
+@scenario
 def storage_detach_stuck__positive_forty_volumes_of_one_node() -> Scenario:
     lab = cluster(VSPHERE, "esx-1", "esx-2", hosts=False)
     for number in range(40):

@@ -19,6 +19,7 @@ from aggregator.signatures.storage.codes import (
     ATTACH_TIMEOUT,
     DETACH_STUCK,
     DEVICE_NOT_FOUND,
+    MOUNT_PERMISSION,
     MULTI_ATTACH,
     STALE_ATTACHMENT,
 )
@@ -214,6 +215,8 @@ def _timeout(story: Story, waiting: Waiting, own: Attachment | None) -> Case:
         says, attacher = "there is no VolumeAttachment for it", volume.driver
         remedies = ("See whether the attach-detach controller (kube-controller-manager) is up, and its log.",)
     cause = (attacher, pod.node) if error else (attacher, "silent")
+    if own is not None and story.error_label(own) == MOUNT_PERMISSION:
+        cause = (attacher, "refused")  # whichever node it is: the driver's rights
     objects = objects_of(volume, pod)
     return Case(
         ATTACH_TIMEOUT,
