@@ -189,7 +189,21 @@ def some(names: Sequence[str]) -> str:
 
 def _evidence(evidence: Sequence[Evidence], look: Look, indent: str) -> list[str]:
     rows = [(each.node, each.signal, each.subject, value_text(each), each.source, iso(each.at)) for each in evidence]
-    return table(("NODE", "SIGNAL", "SUBJECT", ">VALUE", "SOURCE", "AT"), rows, look.width, indent) if rows else []
+    headers = ("NODE", "SIGNAL", "SUBJECT", ">VALUE", "SOURCE", "AT")
+    return table(headers, rows, look.width, indent, lambda: fact_lines(evidence, look, indent)) if rows else []
+
+
+def fact_lines(evidence: Sequence[Evidence], look: Look, indent: str) -> list[str]:
+    """Facts, a wrapped line each. On the day of the last of them the time alone is given."""
+    day = iso(evidence[-1].at)[:10]
+    return [line for fact in evidence for line in wrap(_fact(fact, day), look.width, indent, indent + "  ")]
+
+
+def _fact(fact: Evidence, day: str) -> str:
+    """One fact as a line; on the story's own day its time alone."""
+    at = iso(fact.at).removeprefix(f"{day}T")
+    subject = f" of {fact.subject}" if fact.subject not in ("", fact.node) else ""
+    return f"{at}{f' {fact.node}' if fact.node else ''} {fact.signal}{subject}: {value_text(fact)} ({fact.source})"
 
 
 def value_text(evidence: Evidence) -> str:

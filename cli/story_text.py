@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from aggregator.convert import finding_to_json
 from aggregator.findings import Record
-from aggregator.model import Evidence, Finding, Stage
+from aggregator.model import Finding, Stage
 from aggregator.story import Step, Story
-from cli.render import some, value_text
+from cli.render import fact_lines, some
 from cli.report import Json, iso
 from cli.terminal import Look, wrap
 
@@ -87,19 +87,11 @@ def _chain(chain: Sequence[Step], records: Mapping[str, Record], look: Look) -> 
 def _evidence(story: Story, look: Look) -> list[str]:
     if not story.evidence:
         return []
-    day = iso(story.evidence[-1].at)[:10]
-    lines = [line for fact in story.evidence for line in wrap(_fact(fact, day), look.width, _INDENT, _INDENT * 2)]
+    lines = fact_lines(story.evidence, look, _INDENT)
     if story.more_evidence:
         facts = f"{story.more_evidence:,} more fact{'' if story.more_evidence == 1 else 's'}"
         lines += wrap(f"and {facts}: --format json has all", look.width, _INDENT)
     return lines
-
-
-def _fact(fact: Evidence, day: str) -> str:
-    """One fact as a line; on the story's own day its time alone."""
-    at = iso(fact.at).removeprefix(f"{day}T")
-    subject = f" of {fact.subject}" if fact.subject not in ("", fact.node) else ""
-    return f"{at}{f' {fact.node}' if fact.node else ''} {fact.signal}{subject}: {value_text(fact)} ({fact.source})"
 
 
 def _listed(texts: Sequence[str], look: Look, *, numbered: bool = False) -> list[str]:

@@ -13,7 +13,7 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -122,11 +122,17 @@ def wrap(text: str, width: int, indent: str = "", hanging: str | None = None) ->
     )
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], width: int, indent: str = "  ") -> list[str]:
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    width: int,
+    indent: str = "  ",
+    otherwise: Callable[[], list[str]] | None = None,
+) -> list[str]:
     """Rows under headers, without columns that are empty. A header that begins with ">": aligned to the right.
 
-    Where they do not fit into `width`, the last column goes below its row; where that does not help, each row becomes
-    a wrapped paragraph.
+    Where they do not fit into `width`, the last column goes below its row; where that does not help, what `otherwise`
+    makes stands in their place, or each row becomes a wrapped paragraph.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
     names = [header.lstrip(">") for header in headers]
@@ -150,6 +156,8 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], width: int, ind
             if last := row[used[-1]]:
                 lines += wrap(f"{names[used[-1]].lower()} {last}", width, indent + "    ", indent + "      ")
         return lines
+    if otherwise is not None:
+        return otherwise()
     for row in cells:
         facts = ", ".join(f"{names[i].lower()} {row[i]}" for i in used[1:] if row[i])
         lines += wrap(f"{row[used[0]]}: {facts}" if facts else row[used[0]], width, indent, indent + "  ")
