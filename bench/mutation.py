@@ -45,7 +45,7 @@ OTHERWISE = ("tests/signatures/test_*.py",)
 """Tests for any other module. What takes a file system, a socket or a minute is not among them."""
 SLOW = "not (sequences or any_sequence or from_scratch)"
 """Tests of incremental evaluation run for seconds and notice nothing that others do not."""
-TIMEOUT_TIMES, TIMEOUT_S = 10.0, 5.0
+TIMEOUT_TIMES, TIMEOUT_S = 4.0, 5.0
 """A mutant is killed by time after so many times as long as its tests take, and so much longer."""
 
 KILLED, SURVIVED, TIMED_OUT, UNTESTED, UNCHECKED = "killed", "survived", "timed out", "no test", "not checked"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from aggregator.cluster.objects import ContainerState, ContainerStatus
+from aggregator.cluster.objects import ContainerState, ContainerStatus, Event, Pod, PodSpec
 from aggregator.signatures.crash.pulls import repository_of
-from aggregator.signatures.crash.waiting import cause_of_waiting, named_missing
+from aggregator.signatures.crash.waiting import cause_of_mounts, cause_of_waiting, named_missing
 
 RUNC = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process"
 NO_COMMAND = f'{RUNC}: exec: "/entry": stat /entry: no such file or directory: unknown'
@@ -58,9 +58,10 @@ def test_a_start_that_fails_for_nothing_known_is_an_error_of_its_own_in_its_word
     [
         'Multi-Attach error for volume "pv-1" Volume is already used by pod(s) pg-0',
         'MountVolume.SetUp failed for volume "pv-1" : mount failed: exit status 32',
+        'Failed to create pod sandbox: plugin type="calico" failed (add): connection is unauthorized',
     ],
 )
-def test_volumes_are_told_by_whoever_looks_at_volumes(message: str) -> None:
+def test_volumes_and_networks_are_told_by_whoever_looks_at_them(message: str) -> None:
     assert cause_of_waiting(waiting("CreateContainerError", message), ()) is None
 
 
@@ -100,3 +101,43 @@ def test_what_is_missing_is_named(message: str, missing: tuple[str, ...]) -> Non
 )
 def test_the_repository_is_the_image_without_tag_and_digest(image: str, repository: str) -> None:
     assert repository_of(image) == repository
+
+
+NOW = 1_790_000_000.0
+POD = Pod("shop", "web", PodSpec(), uid="u1")
+MOUNT = 'MountVolume.SetUp failed for volume "x" : secret "db" not found'
+
+
+def mount(message: str = MOUNT, *, ago: float = 10.0, uid: str = "u1", reason: str = "FailedMount") -> Event:
+    return Event("shop", "e", "Pod", "shop/web", reason, message, object_uid=uid, last=NOW - ago)
+
+
+def test_a_volume_of_a_secret_that_is_not_there_keeps_the_pod_from_starting() -> None:
+    cause = cause_of_mounts(POD, [mount()], NOW)
+    assert cause is not None
+    assert cause.statement == f'is not started: "{MOUNT}"'
+    assert (cause.code, cause.said_by, cause.missing) == ("crash.config_missing", "event", ("Secret/db",))
+    assert cause.phrase in MOUNT
+
+
+@pytest.mark.parametrize(
+    ("event", "counts"),
+    [
+        (mount(ago=299.0), True),
+        (mount(ago=300.0), False),
+        (mount(uid=""), True),
+        (mount(uid="another"), False),
+        (mount(reason="FailedAttachVolume"), False),
+        (mount('MountVolume.SetUp failed for volume "x" : mount failed: exit status 32'), False),
+    ],
+)
+def test_what_was_said_of_late_of_this_very_pod_counts(event: Event, counts: bool) -> None:
+    assert (cause_of_mounts(POD, [event], NOW) is not None) is counts
+
+
+def test_the_newest_that_tells_is_what_is_told() -> None:
+    older, newer = mount(MOUNT.replace("db", "old"), ago=20), mount(ago=10)
+    other = mount('MountVolume.SetUp failed for volume "y" : mount failed: exit status 32', ago=5)
+    cause = cause_of_mounts(POD, [older, newer, other], NOW)
+    assert cause is not None
+    assert cause.missing == ("Secret/db",)
