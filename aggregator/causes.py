@@ -19,7 +19,7 @@ DEVICE = "Device"
 """Kind of the block devices that a finding names: objects "Device/NODE/MAJ:MIN"."""
 PATH = "Path"
 """Kind of the paths that a finding names: objects "Path/NODE/NODE", "Path/NODE/ADDRESS", and "Path/NODE" for all paths
-of a node. One that names none is about all paths of its nodes."""
+of a node. A cause that names none is about all paths of its nodes."""
 
 ORDER_SLACK_S = 60.0
 """What follows may seem to have begun so much earlier than its cause: another clock sees it, at another pace."""
@@ -115,7 +115,7 @@ def _candidates(findings: list[Finding], by_id: Mapping[str, Finding], edges: It
     by_fact: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         for kind in kinds.get(finding.code, ()):
-            for fact in facts(finding, kind):
+            for fact in facts(finding, kind, as_cause=True):
                 by_fact.setdefault((finding.code, fact), []).append(finding)
     causes = {finding.id: {each for each in finding.caused_by if each in by_id} for finding in findings}
     for finding in findings:
@@ -132,13 +132,16 @@ def _in_order(cause: Finding, effect: Finding) -> bool:
     return not (cause.since and effect.since) or cause.since <= effect.since + ORDER_SLACK_S
 
 
-def facts(finding: Finding, kind: str) -> list[str]:
-    """What of this kind the finding is about, as other findings name it, too."""
+def facts(finding: Finding, kind: str, *, as_cause: bool = False) -> list[str]:
+    """What of this kind the finding is about, as other findings name it, too. `as_cause`: as one that explains others.
+
+    A cause that names no path is of all paths of its nodes; what suffers names its path, or suffers from none.
+    """
     prefix = f"{kind}/"
     named = [each for each in finding.objects if each.startswith(prefix)]
     if kind == NODE:
         return [*named, *(f"{NODE}/{node}" for node in finding.nodes)]
-    if kind == PATH and not named:
+    if kind == PATH and as_cause and not named:
         return [f"{PATH}/{node}" for node in finding.nodes]
     return named
 
@@ -148,7 +151,7 @@ def shared(cause: Finding, effect: Finding, edges: Iterable[Edge] = EDGES) -> tu
     found: dict[str, None] = {}
     for edge in edges:
         if (edge.cause, edge.effect) == (cause.code, effect.code):
-            theirs = set(facts(cause, edge.kind))
+            theirs = set(facts(cause, edge.kind, as_cause=True))
             found |= dict.fromkeys(each for each in facts(effect, edge.kind) if each in theirs)
     return tuple(found)
 
