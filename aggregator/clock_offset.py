@@ -23,6 +23,8 @@ WINDOW_S = 300.0
 """The best reading of so long counts."""
 MAX_ROUND_TRIP_S = 2.0
 """A reading that took longer says too little: its bound would be a second and more."""
+ROUNDING_S = 1e-6
+"""Agents tell whole microseconds."""
 MAX_HELD_S = 600.0
 """Agents send at least every five minutes, and a stream that is silent for 15 s is over."""
 MAX_UNIX_S = 253_402_300_799
@@ -50,7 +52,7 @@ def sample_of(reading: agent_pb2.ClockReading, *, answered: float, received: flo
     of the same monotonic clock, and at `clock` of the wall clock."""
     held = reading.held_us / 1e6
     away = received - answered
-    unsure = DRIFT * held  # the two ends' seconds are not of one length
+    unsure = DRIFT * held + ROUNDING_S  # the two ends' seconds are not of one length
     round_trip = away - held
     if held > MAX_HELD_S or not -unsure <= round_trip <= MAX_ROUND_TRIP_S:
         return None

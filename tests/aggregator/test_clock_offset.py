@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nodetell.v1 import agent_pb2
 
@@ -64,6 +64,7 @@ delays = st.floats(0, 0.9)
         agent_rate=st.floats(-DRIFT, DRIFT),
     )
 )
+@example(Path(there_s=0.0, back_s=0.0, held_s=0.00020347304170619267, agent_rate=0.00020347304170619267))
 def test_the_truth_is_within_the_bound(path: Path) -> None:
     sample = path.sample()
     assert sample is not None
