@@ -333,7 +333,7 @@ def test_after_a_restart_findings_wait_for_their_nodes(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_withholds_the_update_that_needs_it_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet_module, "STORE_WAIT_S", 0.3)
+    monkeypatch.setattr(fleet_module, "STORE_WAIT_S", 1.0)
     monkeypatch.setattr(store_module, "_FIRST_PAUSE_S", 0.02)
     obstacle = tmp_path / "state"
     obstacle.write_text("")
