@@ -44,9 +44,7 @@ def test_the_report_says_what_is_met_and_what_is_not(result: dict[str, Any]) -> 
         result | {"ms": result["ms"] | {"one pod": result["ms"]["one pod"] | {"all signatures": 21}}}
     )
     verdicts = {
-        line.partition(",")[0]: line.rpartition(": ")[2]
-        for line in text.splitlines()
-        if line.endswith(("met", "MET"))
+        line.partition(",")[0]: line.rpartition(": ")[2] for line in text.splitlines() if line.endswith(("met", "MET"))
     }
     assert verdicts.pop("what-ifs") == "met"
     assert verdicts == {"cold": "met", "all hosts changed": "met", "one host": "met", "one pod": "NOT MET"}

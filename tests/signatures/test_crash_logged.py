@@ -18,7 +18,12 @@ from tests.signatures.crash_worlds import POD, End, cluster, crashes, secrets, w
 def found(lab: Lab, **fields: Any) -> dict[str, Finding]:
     """Findings of crash_loop where the agent of n1 has told of this pattern."""
     view = lab.view()
-    item: dict[str, Any] = {"pod_uid": lab.store.uid("Pod", POD), "container": "app", "pattern": "password", "run": 7} | fields
+    item: dict[str, Any] = {
+        "pod_uid": lab.store.uid("Pod", POD),
+        "container": "app",
+        "pattern": "password",
+        "run": 7,
+    } | fields
     told = pb.LogPattern(at_unix_ms=round((view.now - 60) * 1000), **item)
     state = view.hosts["n1"]
     update = agent_pb2.Update(at_unix_ms=round(state.at * 1000), items=[pb.Item(key="log_pattern/x", log_pattern=told)])
