@@ -33,16 +33,17 @@ def test_a_bundle_of_this_host_gives_the_findings_that_live_gives(run: Run, tmp_
                 up.kill()
     document = json.loads(run("diagnose", tmp_path / "bundle", "--format", "json").stdout)
     assert "mtu.overlay_exceeds_underlay" in live.values()
-    assert {finding["id"]: finding["code"] for finding in document["findings"]} == live
+    told = {finding["id"]: finding["code"] for finding in document["findings"] if finding["code"].startswith("mtu.")}
+    assert told == live
 
 
 def _first_findings(up: subprocess.Popen[str]) -> dict[str, str]:
-    """Codes by id of what `up` finds first."""
+    """Codes by id of what `up` finds first of what the test has made: the machine's own disks and clock are not its."""
     assert up.stdout is not None
     found: dict[str, str] = {}
     while line := up.stdout.readline():
         event = json.loads(line)
-        if event["event"] in ("standing", "appeared"):
+        if event["event"] in ("standing", "appeared") and event["finding"]["code"].startswith("mtu."):
             found[event["finding"]["id"]] = event["finding"]["code"]
         if found and event["event"] in ("synced", "appeared"):
             return found
