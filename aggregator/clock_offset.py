@@ -63,24 +63,27 @@ def sample_of(reading: agent_pb2.ClockReading, *, answered: float, received: flo
     return ClockSample(received, offset, round_trip / 2 + unsure)
 
 
+MOST_SAMPLES = 64
+"""Readings of one host that are kept; ten come in a window, unless an agent sends more than it should."""
+
+
 class OffsetWindow:
     """Readings of one host's clock of the last minutes. Times are given in rising order."""
 
     def __init__(self) -> None:
-        self._samples: deque[ClockSample] = deque()
-        """Each is better than all after it were when they came: nothing else can become the best again."""
+        self._samples: deque[ClockSample] = deque(maxlen=MOST_SAMPLES)
 
     def add(self, sample: ClockSample) -> None:
         """A new reading. Older ones that contradict it are from before one of the two clocks was set."""
-        kept = (each for each in self._samples if sample.at - each.at <= WINDOW_S and _agree(each, sample))
-        better = [each for each in kept if each.bound_at(sample.at) < sample.bound_s]
-        self._samples = deque([*better, sample])
+        kept = [each for each in self._samples if sample.at - each.at <= WINDOW_S and _agree(each, sample)]
+        self._samples.clear()
+        self._samples.extend((*kept, sample))
 
     def best(self, now: float) -> ClockSample | None:
-        """The reading with the least bound at `now`; None: none is of the last minutes."""
+        """The reading with the least bound at `now`, of such the newest; None: none is of the last minutes."""
         while self._samples and now - self._samples[0].at > WINDOW_S:
             self._samples.popleft()
-        return self._samples[0] if self._samples else None
+        return min(reversed(self._samples), key=lambda each: each.bound_at(now), default=None)
 
     def clear(self) -> None:
         """The aggregator's own clock was set: what was measured against it says nothing."""
