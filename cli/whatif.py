@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent.hosts.bundle import BundleError, open_bundle
 from aggregator.whatif import Cause, Loss, Stranded, WhatIfError, WhatIfUnknownError, lose, nodes_of
+from aggregator.wording import some
 from cli.exits import NOT_FOUND, OK, UNREADABLE, USAGE, WARNING, CliError
 from cli.report import Json, iso
 from cli.terminal import Look, clean, emit, emit_json, look, wrap
@@ -113,7 +114,7 @@ def loss_text(cluster: str, at: float, zones: Sequence[str], loss: Loss, shape: 
     """The answer to be read: what could not come back first."""
     what = f"zone{'s' if len(zones) > 1 else ''} {', '.join(zones)}, that is " if zones else ""
     count = f"{len(loss.nodes):,} node{'s' if len(loss.nodes) != 1 else ''}"
-    named = _some(loss.nodes)
+    named = some(loss.nodes, _NAMED)
     lines = wrap(
         f"cluster {clean(cluster)}, {iso(at)}: if {clean(what)}{count} ({clean(named)}) were lost", shape.width
     )
@@ -131,7 +132,7 @@ def loss_text(cluster: str, at: float, zones: Sequence[str], loss: Loss, shape: 
     if loss.returning:
         lines += ["", shape.style("Would come back", "good")]
         for each in loss.returning:
-            text = f"{each.workload}: {_pods(len(each.pods))} on {_some(each.nodes)}"
+            text = f"{each.workload}: {_pods(len(each.pods))} on {some(each.nodes, _NAMED)}"
             lines += wrap(clean(text), shape.width, "  ", "    ")
     if loss.unknown:
         lines += ["", shape.style("What limits this answer", "bold")]
@@ -140,7 +141,7 @@ def loss_text(cluster: str, at: float, zones: Sequence[str], loss: Loss, shape: 
 
 
 def _stranded(group: Stranded, shape: Look) -> list[str]:
-    head = f"{group.workload}: {_pods(len(group.pods))} ({_some(group.pods)}), {_WORDS[group.cause]}"
+    head = f"{group.workload}: {_pods(len(group.pods))} ({some(group.pods, _NAMED)}), {_WORDS[group.cause]}"
     lines = wrap(clean(head), shape.width, "  ", "    ")
     lines += wrap(clean(group.because), shape.width, "    ")
     if group.needs:
@@ -150,8 +151,3 @@ def _stranded(group: Stranded, shape: Look) -> list[str]:
 
 def _pods(count: int) -> str:
     return f"{count:,} pod{'' if count == 1 else 's'}"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -9,8 +9,6 @@ from aggregator.view import ClusterView
 
 LEASE_S = 40.0
 """A kubelet's lease lasts so long where it does not say itself, and is renewed every quarter of that."""
-AGENT_S = 120.0
-"""An agent whose newest facts are older is silent: it reports every few seconds, and clocks may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +24,8 @@ class Lost:
     """The time of its agent's newest facts; None: no agent has reported for it."""
 
 
-def lost(view: ClusterView, name: str) -> Lost | None:
-    """How the node is lost; None: it is not, or is not known.
+def lost(view: ClusterView, name: str, silent_s: float) -> Lost | None:
+    """How the node is lost; None: it is not, or is not known. An agent whose facts are `silent_s` old is silent.
 
     The API server must say that its kubelet is not heard (Ready Unknown), its lease must have run out where leases are
     known, and its agent must be silent: a node whose agent still reports runs, whatever its kubelet does.
@@ -40,7 +38,7 @@ def lost(view: ClusterView, name: str) -> Lost | None:
     if lease is not None and view.now - lease.renewed <= (lease.duration_s or LEASE_S):
         return None
     host = view.hosts.get(name)
-    if host is not None and view.now - host.at < AGENT_S:
+    if host is not None and view.now - host.at < silent_s:
         return None
     heard = [ready.since, lease.renewed if lease is not None else 0.0]
     return Lost(node, min((at for at in heard if at), default=0.0), lease, host.at if host is not None else None)

@@ -49,12 +49,12 @@ CODES = {
 }
 
 
-def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:  # noqa: ARG001  # the shape of every signature
+def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
     """Findings about nodes as such: one for those of a zone that are lost, one for each that is short of disk.
 
     Nodes that no agent has reported for are one gap: nothing is known of their hosts.
     """
-    return Verdict(gather(view.cluster, _cases(view), CODES), _unwatched(view))
+    return Verdict(gather(view.cluster, _cases(view, thresholds), CODES), _unwatched(view))
 
 
 def _unwatched(view: ClusterView) -> list[Gap]:
@@ -75,10 +75,10 @@ def _can_have_agent(node: NodeObject) -> bool:
     )
 
 
-def _cases(view: ClusterView) -> Iterator[Case]:
+def _cases(view: ClusterView, thresholds: Thresholds) -> Iterator[Case]:
     for name in _ailing(view):
         node = view.nodes[name]
-        found = lost(view, name)
+        found = lost(view, name, thresholds.agent_silent_s)
         if found is not None:
             yield _lost(view, found)
         pressure = node.condition("DiskPressure")

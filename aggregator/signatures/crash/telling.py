@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aggregator.cluster.objects import ContainerStatus, Pod
 from aggregator.cluster.state import ClusterState
+from aggregator.cluster.workloads import workload_of
 from aggregator.model import Evidence
 from aggregator.signatures.case import api_evidence
 from aggregator.signatures.crash.cadence import Loop
@@ -14,18 +15,10 @@ from aggregator.view import ClusterView
 
 
 def root_of(state: ClusterState, pod: Pod) -> str:
-    """ "Kind/namespace/name" of the workload that the pod is of: a ReplicaSet's owner stands for the ReplicaSet.
-
-    One that its kubelet makes from a file stands for itself.
-    """
-    owner = pod.owner
-    if owner is None or owner.kind == "Node":
+    """The workload that the pod is of, as workload_of has it; one that its kubelet makes stands for itself."""
+    if pod.owner is not None and pod.owner.kind == "Node":
         return f"Pod/{pod.key}"
-    if owner.kind == "ReplicaSet":
-        replica_set = state.replica_sets.get(f"{pod.namespace}/{owner.name}")
-        if replica_set is not None and replica_set.owner is not None:
-            owner = replica_set.owner
-    return f"{owner.kind}/{pod.namespace}/{owner.name}"
+    return workload_of(state, pod)
 
 
 def name_of(pod: Pod, container: ContainerStatus) -> str:
