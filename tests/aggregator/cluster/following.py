@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ FAST = Pace(
     look_s=0.02,
 )
 """A day's durations within a second."""
+PATIENT = replace(FAST, connect_s=10.0, answer_s=10.0, watch_s=(10.0, 10.0), silent_s=10.0, silent_unmarked_s=10.0)
+"""The same where the server is never at fault: a busy machine must not be taken for a server that has gone."""
 PATHS = {resource.name: next(resource.paths()) for resource in WATCHED}
 """Where each resource is."""
 

@@ -17,7 +17,7 @@ from aggregator.cluster.answers import ApiError, Cause, error_event, refusal
 from aggregator.cluster.scrape import MetricsReader
 from aggregator.cluster.watch_event import CHANGES, order, parse
 from aggregator.settings import KubernetesSettings
-from tests.aggregator.cluster.following import PATHS, watching
+from tests.aggregator.cluster.following import PATHS, PATIENT, watching
 from tests.apiserver import Reply, Request, serving
 
 _SHARED = os.environ.get("NODETELL_SHARED", "")
@@ -125,13 +125,14 @@ class Replay:
 def test_the_recorded_cluster_is_what_is_held(tmp_path: Path, piece: int) -> None:
     async def play() -> None:
         replay = Replay(piece)
-        async with serving(replay.answer) as server, watching(tmp_path, server.url) as seen:
+        async with serving(replay.answer) as server, watching(tmp_path, server.url, PATIENT) as seen:
             await seen.until(
                 lambda: all(seen.held.objects.get(name, {}) == after(name) for name in PATHS), "the recorded cluster"
             )
             await seen.until(lambda: not seen.watch.stale())
             assert seen.watch.gaps() == []
-            assert all(standing.counters.lists == 1 for standing in seen.watch.standings())
+            lists = {standing.resource.name: standing.counters.lists for standing in seen.watch.standings()}
+            assert lists == dict.fromkeys(PATHS, 1)
 
     asyncio.run(play())
 
