@@ -25,47 +25,49 @@ _sym_db = _symbol_database.Default()
 from nodetell.v1 import facts_pb2 as nodetell_dot_v1_dot_facts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17nodetell/v1/agent.proto\x12\x0bnodetell.v1\x1a\x17nodetell/v1/facts.proto\"\x1c\n\tPathProof\x12\x0f\n\x07padding\x18\x01 \x01(\x0c\"\xc4\x01\n\x0c\x41gentMessage\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12#\n\x05hello\x18\x02 \x01(\x0b\x32\x12.nodetell.v1.HelloH\x00\x12#\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x12.nodetell.v1.ChunkH\x00\x12+\n\theartbeat\x18\x04 \x01(\x0b\x32\x16.nodetell.v1.HeartbeatH\x00\x12(\n\x05\x63lock\x18\x05 \x01(\x0b\x32\x19.nodetell.v1.ClockReadingB\x06\n\x04\x62ody\"J\n\x0c\x43lockReading\x12\x13\n\x0bnow_unix_us\x18\x01 \x01(\x03\x12\x14\n\x0c\x61\x63knowledged\x18\x02 \x01(\x04\x12\x0f\n\x07held_us\x18\x03 \x01(\x04\"t\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x13\n\x0blast_update\x18\x05 \x01(\x04\x12\x13\n\x0bnow_unix_ms\x18\x06 \x01(\x03\"q\n\x05\x43hunk\x12\x0e\n\x06update\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\r\x12\'\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x15.nodetell.v1.Encoding\" \n\tHeartbeat\x12\x13\n\x0bnow_unix_ms\x18\x01 \x01(\x03\"\xb4\x02\n\x06Update\x12\x12\n\nat_unix_ms\x18\x01 \x01(\x03\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\x12+\n\x07schemas\x18\x03 \x03(\x0b\x32\x1a.nodetell.v1.CounterSchema\x12)\n\x06\x62locks\x18\x04 \x03(\x0b\x32\x19.nodetell.v1.CounterBlock\x12\x16\n\x0eremoved_blocks\x18\x05 \x03(\t\x12 \n\x05items\x18\x06 \x03(\x0b\x32\x11.nodetell.v1.Item\x12\x15\n\rremoved_items\x18\x07 \x03(\t\x12+\n\x07samples\x18\x08 \x03(\x0b\x32\x1a.nodetell.v1.CounterSample\x12\x19\n\x11\x63oalesced_updates\x18\t \x01(\x04\x12\x17\n\x0f\x64ropped_samples\x18\n \x01(\x04\"\x96\x01\n\x11\x41ggregatorMessage\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.nodetell.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.nodetell.v1.AckH\x00\x12/\n\x0binstruction\x18\x03 \x01(\x0b\x32\x18.nodetell.v1.InstructionH\x00\x42\x06\n\x04\x62ody\"N\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0e\n\x06resume\x18\x02 \x01(\x08\x12\x10\n\x08instance\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\t\"\x12\n\x03\x41\x63k\x12\x0b\n\x03seq\x18\x01 \x01(\x04\"\x8d\x01\n\x0bInstruction\x12%\n\x06resync\x18\x01 \x01(\x0b\x32\x13.nodetell.v1.ResyncH\x00\x12!\n\x04pace\x18\x02 \x01(\x0b\x32\x11.nodetell.v1.PaceH\x00\x12,\n\nprobe_plan\x18\x03 \x01(\x0b\x32\x16.nodetell.v1.ProbePlanH\x00\x42\x06\n\x04\x62ody\"\x18\n\x06Resync\x12\x0e\n\x06reason\x18\x01 \x01(\t\"!\n\x04Pace\x12\x19\n\x11\x62\x61tch_interval_ms\x18\x01 \x01(\r\"\xa2\x01\n\tProbePlan\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0c\n\x04part\x18\x02 \x01(\r\x12\r\n\x05parts\x18\x03 \x01(\r\x12\x13\n\x0binterval_ms\x18\x04 \x01(\r\x12)\n\x07targets\x18\x05 \x03(\x0b\x32\x18.nodetell.v1.ProbeTarget\x12\'\n\x06grants\x18\x06 \x03(\x0b\x32\x17.nodetell.v1.ProbeGrant\"m\n\x0bProbeTarget\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x0b\n\x03via\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12$\n\x03key\x18\x05 \x01(\x0b\x32\x17.nodetell.v1.ProbeGrant\"%\n\nProbeGrant\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0b\n\x03key\x18\x02 \x01(\x0c*1\n\x08\x45ncoding\x12\x12\n\x0e\x45NCODING_PLAIN\x10\x00\x12\x11\n\rENCODING_ZLIB\x10\x01\x32\x95\x01\n\x0c\x41gentService\x12H\n\x07\x43onnect\x12\x19.nodetell.v1.AgentMessage\x1a\x1e.nodetell.v1.AggregatorMessage(\x01\x30\x01\x12;\n\tProvePath\x12\x16.nodetell.v1.PathProof\x1a\x16.nodetell.v1.PathProofb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17nodetell/v1/agent.proto\x12\x0bnodetell.v1\x1a\x17nodetell/v1/facts.proto\"\x1c\n\tPathProof\x12\x0f\n\x07padding\x18\x01 \x01(\x0c\"\xf3\x01\n\x0c\x41gentMessage\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12#\n\x05hello\x18\x02 \x01(\x0b\x32\x12.nodetell.v1.HelloH\x00\x12#\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x12.nodetell.v1.ChunkH\x00\x12+\n\theartbeat\x18\x04 \x01(\x0b\x32\x16.nodetell.v1.HeartbeatH\x00\x12-\n\ncredential\x18\x06 \x01(\x0b\x32\x17.nodetell.v1.CredentialH\x00\x12(\n\x05\x63lock\x18\x05 \x01(\x0b\x32\x19.nodetell.v1.ClockReadingB\x06\n\x04\x62ody\"J\n\x0c\x43lockReading\x12\x13\n\x0bnow_unix_us\x18\x01 \x01(\x03\x12\x14\n\x0c\x61\x63knowledged\x18\x02 \x01(\x04\x12\x0f\n\x07held_us\x18\x03 \x01(\x04\"\x8e\x01\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x13\n\x0blast_update\x18\x05 \x01(\x04\x12\x13\n\x0bnow_unix_ms\x18\x06 \x01(\x03\x12\x18\n\x10\x63redential_bytes\x18\x07 \x01(\r\"(\n\nCredential\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"q\n\x05\x43hunk\x12\x0e\n\x06update\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\r\x12\'\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x15.nodetell.v1.Encoding\" \n\tHeartbeat\x12\x13\n\x0bnow_unix_ms\x18\x01 \x01(\x03\"\xb4\x02\n\x06Update\x12\x12\n\nat_unix_ms\x18\x01 \x01(\x03\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\x12+\n\x07schemas\x18\x03 \x03(\x0b\x32\x1a.nodetell.v1.CounterSchema\x12)\n\x06\x62locks\x18\x04 \x03(\x0b\x32\x19.nodetell.v1.CounterBlock\x12\x16\n\x0eremoved_blocks\x18\x05 \x03(\t\x12 \n\x05items\x18\x06 \x03(\x0b\x32\x11.nodetell.v1.Item\x12\x15\n\rremoved_items\x18\x07 \x03(\t\x12+\n\x07samples\x18\x08 \x03(\x0b\x32\x1a.nodetell.v1.CounterSample\x12\x19\n\x11\x63oalesced_updates\x18\t \x01(\x04\x12\x17\n\x0f\x64ropped_samples\x18\n \x01(\x04\"\x96\x01\n\x11\x41ggregatorMessage\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.nodetell.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.nodetell.v1.AckH\x00\x12/\n\x0binstruction\x18\x03 \x01(\x0b\x32\x18.nodetell.v1.InstructionH\x00\x42\x06\n\x04\x62ody\"N\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0e\n\x06resume\x18\x02 \x01(\x08\x12\x10\n\x08instance\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\t\"\x12\n\x03\x41\x63k\x12\x0b\n\x03seq\x18\x01 \x01(\x04\"\x8d\x01\n\x0bInstruction\x12%\n\x06resync\x18\x01 \x01(\x0b\x32\x13.nodetell.v1.ResyncH\x00\x12!\n\x04pace\x18\x02 \x01(\x0b\x32\x11.nodetell.v1.PaceH\x00\x12,\n\nprobe_plan\x18\x03 \x01(\x0b\x32\x16.nodetell.v1.ProbePlanH\x00\x42\x06\n\x04\x62ody\"\x18\n\x06Resync\x12\x0e\n\x06reason\x18\x01 \x01(\t\"!\n\x04Pace\x12\x19\n\x11\x62\x61tch_interval_ms\x18\x01 \x01(\r\"\xa2\x01\n\tProbePlan\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0c\n\x04part\x18\x02 \x01(\r\x12\r\n\x05parts\x18\x03 \x01(\r\x12\x13\n\x0binterval_ms\x18\x04 \x01(\r\x12)\n\x07targets\x18\x05 \x03(\x0b\x32\x18.nodetell.v1.ProbeTarget\x12\'\n\x06grants\x18\x06 \x03(\x0b\x32\x17.nodetell.v1.ProbeGrant\"m\n\x0bProbeTarget\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x0b\n\x03via\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12$\n\x03key\x18\x05 \x01(\x0b\x32\x17.nodetell.v1.ProbeGrant\"%\n\nProbeGrant\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0b\n\x03key\x18\x02 \x01(\x0c*1\n\x08\x45ncoding\x12\x12\n\x0e\x45NCODING_PLAIN\x10\x00\x12\x11\n\rENCODING_ZLIB\x10\x01\x32\x95\x01\n\x0c\x41gentService\x12H\n\x07\x43onnect\x12\x19.nodetell.v1.AgentMessage\x1a\x1e.nodetell.v1.AggregatorMessage(\x01\x30\x01\x12;\n\tProvePath\x12\x16.nodetell.v1.PathProof\x1a\x16.nodetell.v1.PathProofb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nodetell.v1.agent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENCODING']._serialized_start=1721
-  _globals['_ENCODING']._serialized_end=1770
+  _globals['_ENCODING']._serialized_start=1837
+  _globals['_ENCODING']._serialized_end=1886
   _globals['_PATHPROOF']._serialized_start=65
   _globals['_PATHPROOF']._serialized_end=93
   _globals['_AGENTMESSAGE']._serialized_start=96
-  _globals['_AGENTMESSAGE']._serialized_end=292
-  _globals['_CLOCKREADING']._serialized_start=294
-  _globals['_CLOCKREADING']._serialized_end=368
-  _globals['_HELLO']._serialized_start=370
-  _globals['_HELLO']._serialized_end=486
-  _globals['_CHUNK']._serialized_start=488
-  _globals['_CHUNK']._serialized_end=601
-  _globals['_HEARTBEAT']._serialized_start=603
-  _globals['_HEARTBEAT']._serialized_end=635
-  _globals['_UPDATE']._serialized_start=638
-  _globals['_UPDATE']._serialized_end=946
-  _globals['_AGGREGATORMESSAGE']._serialized_start=949
-  _globals['_AGGREGATORMESSAGE']._serialized_end=1099
-  _globals['_WELCOME']._serialized_start=1101
-  _globals['_WELCOME']._serialized_end=1179
-  _globals['_ACK']._serialized_start=1181
-  _globals['_ACK']._serialized_end=1199
-  _globals['_INSTRUCTION']._serialized_start=1202
-  _globals['_INSTRUCTION']._serialized_end=1343
-  _globals['_RESYNC']._serialized_start=1345
-  _globals['_RESYNC']._serialized_end=1369
-  _globals['_PACE']._serialized_start=1371
-  _globals['_PACE']._serialized_end=1404
-  _globals['_PROBEPLAN']._serialized_start=1407
-  _globals['_PROBEPLAN']._serialized_end=1569
-  _globals['_PROBETARGET']._serialized_start=1571
-  _globals['_PROBETARGET']._serialized_end=1680
-  _globals['_PROBEGRANT']._serialized_start=1682
-  _globals['_PROBEGRANT']._serialized_end=1719
-  _globals['_AGENTSERVICE']._serialized_start=1773
-  _globals['_AGENTSERVICE']._serialized_end=1922
+  _globals['_AGENTMESSAGE']._serialized_end=339
+  _globals['_CLOCKREADING']._serialized_start=341
+  _globals['_CLOCKREADING']._serialized_end=415
+  _globals['_HELLO']._serialized_start=418
+  _globals['_HELLO']._serialized_end=560
+  _globals['_CREDENTIAL']._serialized_start=562
+  _globals['_CREDENTIAL']._serialized_end=602
+  _globals['_CHUNK']._serialized_start=604
+  _globals['_CHUNK']._serialized_end=717
+  _globals['_HEARTBEAT']._serialized_start=719
+  _globals['_HEARTBEAT']._serialized_end=751
+  _globals['_UPDATE']._serialized_start=754
+  _globals['_UPDATE']._serialized_end=1062
+  _globals['_AGGREGATORMESSAGE']._serialized_start=1065
+  _globals['_AGGREGATORMESSAGE']._serialized_end=1215
+  _globals['_WELCOME']._serialized_start=1217
+  _globals['_WELCOME']._serialized_end=1295
+  _globals['_ACK']._serialized_start=1297
+  _globals['_ACK']._serialized_end=1315
+  _globals['_INSTRUCTION']._serialized_start=1318
+  _globals['_INSTRUCTION']._serialized_end=1459
+  _globals['_RESYNC']._serialized_start=1461
+  _globals['_RESYNC']._serialized_end=1485
+  _globals['_PACE']._serialized_start=1487
+  _globals['_PACE']._serialized_end=1520
+  _globals['_PROBEPLAN']._serialized_start=1523
+  _globals['_PROBEPLAN']._serialized_end=1685
+  _globals['_PROBETARGET']._serialized_start=1687
+  _globals['_PROBETARGET']._serialized_end=1796
+  _globals['_PROBEGRANT']._serialized_start=1798
+  _globals['_PROBEGRANT']._serialized_end=1835
+  _globals['_AGENTSERVICE']._serialized_start=1889
+  _globals['_AGENTSERVICE']._serialized_end=2038
 # @@protoc_insertion_point(module_scope)

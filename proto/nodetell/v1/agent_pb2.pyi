@@ -22,18 +22,20 @@ class PathProof(_message.Message):
     def __init__(self, padding: _Optional[bytes] = ...) -> None: ...
 
 class AgentMessage(_message.Message):
-    __slots__ = ("seq", "hello", "chunk", "heartbeat", "clock")
+    __slots__ = ("seq", "hello", "chunk", "heartbeat", "credential", "clock")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     CLOCK_FIELD_NUMBER: _ClassVar[int]
     seq: int
     hello: Hello
     chunk: Chunk
     heartbeat: Heartbeat
+    credential: Credential
     clock: ClockReading
-    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., clock: _Optional[_Union[ClockReading, _Mapping]] = ...) -> None: ...
+    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., credential: _Optional[_Union[Credential, _Mapping]] = ..., clock: _Optional[_Union[ClockReading, _Mapping]] = ...) -> None: ...
 
 class ClockReading(_message.Message):
     __slots__ = ("now_unix_us", "acknowledged", "held_us")
@@ -46,20 +48,30 @@ class ClockReading(_message.Message):
     def __init__(self, now_unix_us: _Optional[int] = ..., acknowledged: _Optional[int] = ..., held_us: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "node", "instance", "version", "last_update", "now_unix_ms")
+    __slots__ = ("protocol", "node", "instance", "version", "last_update", "now_unix_ms", "credential_bytes")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LAST_UPDATE_FIELD_NUMBER: _ClassVar[int]
     NOW_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     node: str
     instance: bytes
     version: str
     last_update: int
     now_unix_ms: int
-    def __init__(self, protocol: _Optional[int] = ..., node: _Optional[str] = ..., instance: _Optional[bytes] = ..., version: _Optional[str] = ..., last_update: _Optional[int] = ..., now_unix_ms: _Optional[int] = ...) -> None: ...
+    credential_bytes: int
+    def __init__(self, protocol: _Optional[int] = ..., node: _Optional[str] = ..., instance: _Optional[bytes] = ..., version: _Optional[str] = ..., last_update: _Optional[int] = ..., now_unix_ms: _Optional[int] = ..., credential_bytes: _Optional[int] = ...) -> None: ...
+
+class Credential(_message.Message):
+    __slots__ = ("data", "last")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    last: bool
+    def __init__(self, data: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("update", "data", "last", "total_bytes", "encoding")
