@@ -87,11 +87,21 @@ mutation: $(has_dev) ## which changes of the signatures no test notices (ARGS go
 	@$(py) -m bench.mutation $(ARGS)
 
 .PHONY: lock
-lock: ## requirements/*.txt anew from pyproject.toml (needs uv)
+lock: ## requirements/*.txt anew from pyproject.toml (needs uv; LOCK_OPTIONS= keeps the versions that are there)
 	@command -v uv >/dev/null || { echo "make: uv makes the lock files and is not here: pip install uv" >&2; exit 1; }
-	uv pip compile $(lock_options) --extra dev -o requirements/dev.txt pyproject.toml
-	uv pip compile $(lock_options) --extra cli --extra build -o requirements/run.txt pyproject.toml
-lock_options := --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
+	$(call lock_role,dev,--extra dev)
+	$(call lock_role,run,--extra cli --extra build -c requirements/dev.txt)
+	$(call lock_role,agent,--extra agent -c requirements/dev.txt)
+	$(call lock_role,aggregator,--extra aggregator -c requirements/dev.txt)
+	$(call lock_role,fuzz,--extra fuzz -c requirements/dev.txt)
+	$(call lock_role,release,--extra release -c requirements/dev.txt)
+LOCK_OPTIONS ?= --upgrade
+lock_options := --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
+
+# $(call lock_role,NAME,EXTRAS): what is tested is what is shipped, so the versions of the first lock bind the others.
+define lock_role
+uv pip compile $(lock_options) $(LOCK_OPTIONS) $(2) -o requirements/$(1).txt pyproject.toml
+endef
 
 .PHONY: clean
 clean: ## without .venv and caches

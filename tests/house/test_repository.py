@@ -54,14 +54,35 @@ def locked(name: str) -> dict[str, str]:
     return pinned
 
 
-@pytest.mark.parametrize(("lock", "extras"), [("run.txt", ("cli", "build")), ("dev.txt", ("dev",))])
+LOCKS = {
+    "agent.txt": ("agent",),
+    "aggregator.txt": ("aggregator",),
+    "run.txt": ("cli", "build"),
+    "dev.txt": ("dev",),
+    "fuzz.txt": ("fuzz",),
+    "release.txt": ("release",),
+}
+"""Extras by the lock that is made of them."""
+
+
+@pytest.mark.parametrize(("lock", "extras"), LOCKS.items())
 def test_the_locks_cover_what_the_project_asks_for(lock: str, extras: tuple[str, ...]) -> None:
     assert direct(*extras) <= set(locked(lock))
 
 
-def test_tests_run_on_the_versions_that_are_shipped() -> None:
-    shipped, tested = locked("run.txt"), locked("dev.txt")
-    assert {name: tested.get(name) for name in shipped} == shipped
+def test_every_extra_has_its_lock_and_every_lock_is_known() -> None:
+    in_locks = {extra for extras in LOCKS.values() for extra in extras}
+    assert in_locks == set(PROJECT["optional-dependencies"])
+    assert {path.name for path in (ROOT / "requirements").iterdir()} == set(LOCKS)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_tests_run_on_the_versions_that_are_shipped(lock: str) -> None:
+    tested = locked("dev.txt")
+    shared = {name: version for name, version in locked(lock).items() if name in tested}
+    assert {name: tested[name] for name in shared} == shared
+    if lock in {"agent.txt", "aggregator.txt", "run.txt"}:
+        assert set(locked(lock)) <= set(tested)
 
 
 def texts() -> Iterator[tuple[str, str]]:
@@ -164,7 +185,7 @@ def test_every_direct_dependency_has_its_reason() -> None:
     build = {
         canonical(name) for name in tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     }
-    assert direct("cli", "build", "dev") | build <= documented
+    assert direct(*PROJECT["optional-dependencies"]) | build <= documented
 
 
 def test_the_documents_name_the_wire_messages_that_leave_a_node() -> None:
