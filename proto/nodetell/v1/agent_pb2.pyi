@@ -94,7 +94,7 @@ class Heartbeat(_message.Message):
     def __init__(self, now_unix_ms: _Optional[int] = ...) -> None: ...
 
 class Update(_message.Message):
-    __slots__ = ("at_unix_ms", "full", "schemas", "blocks", "removed_blocks", "items", "removed_items", "samples", "coalesced_updates", "dropped_samples")
+    __slots__ = ("at_unix_ms", "full", "schemas", "blocks", "removed_blocks", "items", "removed_items", "samples", "coalesced_updates", "dropped_samples", "backlog")
     AT_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
     FULL_FIELD_NUMBER: _ClassVar[int]
     SCHEMAS_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +105,7 @@ class Update(_message.Message):
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     COALESCED_UPDATES_FIELD_NUMBER: _ClassVar[int]
     DROPPED_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    BACKLOG_FIELD_NUMBER: _ClassVar[int]
     at_unix_ms: int
     full: bool
     schemas: _containers.RepeatedCompositeFieldContainer[_facts_pb2.CounterSchema]
@@ -115,7 +116,8 @@ class Update(_message.Message):
     samples: _containers.RepeatedCompositeFieldContainer[_facts_pb2.CounterSample]
     coalesced_updates: int
     dropped_samples: int
-    def __init__(self, at_unix_ms: _Optional[int] = ..., full: _Optional[bool] = ..., schemas: _Optional[_Iterable[_Union[_facts_pb2.CounterSchema, _Mapping]]] = ..., blocks: _Optional[_Iterable[_Union[_facts_pb2.CounterBlock, _Mapping]]] = ..., removed_blocks: _Optional[_Iterable[str]] = ..., items: _Optional[_Iterable[_Union[_facts_pb2.Item, _Mapping]]] = ..., removed_items: _Optional[_Iterable[str]] = ..., samples: _Optional[_Iterable[_Union[_facts_pb2.CounterSample, _Mapping]]] = ..., coalesced_updates: _Optional[int] = ..., dropped_samples: _Optional[int] = ...) -> None: ...
+    backlog: _facts_pb2.Backlog
+    def __init__(self, at_unix_ms: _Optional[int] = ..., full: _Optional[bool] = ..., schemas: _Optional[_Iterable[_Union[_facts_pb2.CounterSchema, _Mapping]]] = ..., blocks: _Optional[_Iterable[_Union[_facts_pb2.CounterBlock, _Mapping]]] = ..., removed_blocks: _Optional[_Iterable[str]] = ..., items: _Optional[_Iterable[_Union[_facts_pb2.Item, _Mapping]]] = ..., removed_items: _Optional[_Iterable[str]] = ..., samples: _Optional[_Iterable[_Union[_facts_pb2.CounterSample, _Mapping]]] = ..., coalesced_updates: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., backlog: _Optional[_Union[_facts_pb2.Backlog, _Mapping]] = ...) -> None: ...
 
 class AggregatorMessage(_message.Message):
     __slots__ = ("welcome", "ack", "instruction")

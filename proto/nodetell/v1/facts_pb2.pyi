@@ -735,14 +735,26 @@ class CounterBlock(_message.Message):
     def __init__(self, first_slot: _Optional[int] = ..., schema: _Optional[int] = ..., subject: _Optional[str] = ..., values: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class CounterSample(_message.Message):
-    __slots__ = ("at_offset_ms", "slot_gaps", "increments")
+    __slots__ = ("at_offset_ms", "slot_gaps", "increments", "span_ms")
     AT_OFFSET_MS_FIELD_NUMBER: _ClassVar[int]
     SLOT_GAPS_FIELD_NUMBER: _ClassVar[int]
     INCREMENTS_FIELD_NUMBER: _ClassVar[int]
+    SPAN_MS_FIELD_NUMBER: _ClassVar[int]
     at_offset_ms: int
     slot_gaps: _containers.RepeatedScalarFieldContainer[int]
     increments: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, at_offset_ms: _Optional[int] = ..., slot_gaps: _Optional[_Iterable[int]] = ..., increments: _Optional[_Iterable[int]] = ...) -> None: ...
+    span_ms: int
+    def __init__(self, at_offset_ms: _Optional[int] = ..., slot_gaps: _Optional[_Iterable[int]] = ..., increments: _Optional[_Iterable[int]] = ..., span_ms: _Optional[int] = ...) -> None: ...
+
+class Backlog(_message.Message):
+    __slots__ = ("schemas", "blocks", "samples")
+    SCHEMAS_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    schemas: _containers.RepeatedCompositeFieldContainer[CounterSchema]
+    blocks: _containers.RepeatedCompositeFieldContainer[CounterBlock]
+    samples: _containers.RepeatedCompositeFieldContainer[CounterSample]
+    def __init__(self, schemas: _Optional[_Iterable[_Union[CounterSchema, _Mapping]]] = ..., blocks: _Optional[_Iterable[_Union[CounterBlock, _Mapping]]] = ..., samples: _Optional[_Iterable[_Union[CounterSample, _Mapping]]] = ...) -> None: ...
 
 class NodeFacts(_message.Message):
     __slots__ = ("node", "at_unix_ms", "items", "schemas", "blocks")
