@@ -2,7 +2,8 @@
 
 mutmut changes one operator, number or word at a time in a copy of the tree and runs the tests that reach it; a change
 that no test notices has survived. It keeps its own state beside what it changes, so all of it happens in a scratch
-directory, with a configuration of its own.
+directory, with a configuration of its own. All of them take hours; a random sample of each module tells as much, within
+limits that are printed with it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -21,6 +24,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ("agent", "aggregator", "cli", "proto", "tests", "docs")
@@ -31,14 +35,30 @@ SUITES = {
         "tests/aggregator/test_story.py",
         "tests/signatures/test_cause_timelines.py",
     ),
-    "aggregator/signatures/case.py": ("tests/signatures/test_case.py",),
     "aggregator/signatures/clock.py": ("tests/signatures/test_clock*.py",),
-    "aggregator/signatures/storage/attachment.py": (
-        "tests/signatures/test_storage_t*.py",
+    "aggregator/signatures/crash_loop.py": ("tests/signatures/test_crash_*.py", "tests/signatures/test_red_crash.py"),
+    "aggregator/signatures/crash/*": ("tests/signatures/test_crash_*.py", "tests/signatures/test_red_crash.py"),
+    "aggregator/signatures/scheduler_stuck.py": ("tests/signatures/test_scheduler_*.py",),
+    "aggregator/signatures/scheduler/*": ("tests/signatures/test_scheduler_*.py",),
+    "aggregator/signatures/storage_gravity.py": (
+        "tests/signatures/test_storage_*.py",
         "tests/signatures/test_red_storage.py",
     ),
-    "aggregator/signatures/crash/*": ("tests/signatures/test_crash_*.py", "tests/signatures/test_red_crash.py"),
-    "aggregator/signatures/scheduler/*": ("tests/signatures/test_scheduler_[pt]*.py",),
+    "aggregator/signatures/storage/*": ("tests/signatures/test_storage_*.py", "tests/signatures/test_red_storage.py"),
+    "aggregator/signatures/mtu_mismatch.py": (
+        "tests/signatures/test_mtu_*.py",
+        "tests/signatures/test_fixture_hosts.py",
+    ),
+    "aggregator/signatures/mtu/*": ("tests/signatures/test_mtu_*.py", "tests/signatures/test_fixture_hosts.py"),
+    "aggregator/signatures/control_plane_saturation.py": (
+        "tests/signatures/test_control_plane*.py",
+        "tests/signatures/test_late_leases.py",
+    ),
+    "aggregator/signatures/control_plane/*": (
+        "tests/signatures/test_control_plane*.py",
+        "tests/signatures/test_late_leases.py",
+    ),
+    "aggregator/signatures/*.py": ("tests/signatures/test_*.py",),
 }
 """What is checked where nothing else is asked for, and by which tests: those of the very signature."""
 OTHERWISE = ("tests/signatures/test_*.py",)
@@ -47,6 +67,10 @@ SLOW = "not (sequences or any_sequence or from_scratch)"
 """Tests of incremental evaluation run for seconds and notice nothing that others do not."""
 TIMEOUT_TIMES, TIMEOUT_S = 4.0, 5.0
 """A mutant is killed by time after so many times as long as its tests take, and so much longer."""
+NONE_SUCH = "none.such"
+"""Asked for a mutant that there is none of, mutmut makes them all, measures the tests, and stops."""
+DEVIATES = 1.96
+"""Standard deviations to either side that hold 95 % of a normal distribution."""
 
 KILLED, SURVIVED, TIMED_OUT, UNTESTED, UNCHECKED = "killed", "survived", "timed out", "no test", "not checked"
 _BY_EXIT_CODE = {0: SURVIVED, 5: UNTESTED, 33: UNTESTED, 34: UNCHECKED, None: UNCHECKED}
@@ -104,6 +128,58 @@ def table(found: Mapping[str, Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
+def sampled(names: Mapping[str, Iterable[str]], size: int, seed: int) -> list[str]:
+    """So many mutants of each module, or all of one that has no more; the same ones for the same seed."""
+    draw = random.Random(seed)  # noqa: S311  # nobody guesses mutants
+    sample: list[str] = []
+    for _, of_module in sorted(names.items()):
+        ordered = sorted(of_module)
+        sample += draw.sample(ordered, min(size, len(ordered)))
+    return sample
+
+
+def estimate(found: Iterable[Mapping[str, str]]) -> tuple[float, float]:
+    """The share that tests notice of all mutants of some modules, each of which a random sample was checked of, and how
+    far off that may be with 95 % confidence. Each module counts by all its mutants.
+
+    With (killed + 1) of (checked + 2) for the spread, a sample without survivors is not taken for certainty.
+    """
+    strata = []
+    for names in found:
+        counts = Counter(names.values())
+        noticed = counts[KILLED] + counts[TIMED_OUT]
+        checked = len(names) - counts[UNCHECKED]
+        if checked:
+            strata.append((len(names), checked, noticed))
+    everything = sum(size for size, _, _ in strata)
+    share = sum(size * noticed / checked for size, checked, noticed in strata) / everything
+    variance = 0.0
+    for size, checked, noticed in strata:
+        smooth = (noticed + 1) / (checked + 2)
+        unseen = (size - checked) / (size - 1) if size > 1 else 0.0
+        variance += (size / everything) ** 2 * smooth * (1 - smooth) / checked * unseen
+    return share, DEVIATES * math.sqrt(variance)
+
+
+def estimates(found: Mapping[str, Mapping[str, str]]) -> str:
+    """A line for each directory: how many of its mutants were checked, and the score of all of them."""
+    packages: dict[str, list[Mapping[str, str]]] = {}
+    for module, names in found.items():
+        if any(each != UNCHECKED for each in names.values()):
+            packages.setdefault(module.rpartition("/")[0], []).append(names)
+    lines = []
+    for package, modules in sorted(packages.items()):
+        share, off = estimate(modules)
+        everything = sum(map(len, modules))
+        checked = sum(each != UNCHECKED for names in modules for each in names.values())
+        low, high = max(0.0, share - off), min(1.0, share + off)
+        lines.append(
+            f"{package}: {checked:,} of {everything:,} mutants checked, score {100 * share:.1f} % "
+            f"(95 % confidence: {100 * low:.1f} to {100 * high:.1f} %)"
+        )
+    return "\n".join(lines)
+
+
 def main(arguments: list[str]) -> int:
     """Run the check. Exit status 0, whatever the score is; 1 where it can't be run."""
     parser = argparse.ArgumentParser(prog="make mutation", description=__doc__)
@@ -117,6 +193,8 @@ def main(arguments: list[str]) -> int:
         default=60.0,
         help="for each of the suites; what is not checked by then stays unchecked",
     )
+    parser.add_argument("--sample", type=int, default=0, help="mutants of each module, drawn at random; 0: all")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
     parser.add_argument(
         "--keep", type=Path, help="a new directory; then `cd DIR/1 && mutmut browse` shows each survivor"
     )
@@ -131,6 +209,8 @@ def main(arguments: list[str]) -> int:
                 return 1
             found |= checked
     print(table(found))
+    if asked.sample:
+        print(estimates(found))
     return 0
 
 
@@ -154,20 +234,16 @@ def _check(
     log = scratch / "mutmut.log"
     environment = {key: value for key, value in os.environ.items() if key != "NODETELL_SHARED"}
     environment["PYTHONPATH"] = str(scratch / "proto")
-    mutmut = [sys.executable, "-m", "mutmut"]
     with log.open("w") as output:
-        run = [*mutmut, "run", "--max-children", str(asked.jobs)]
-        process = subprocess.Popen(
-            run, cwd=scratch, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            process.wait(60 * asked.minutes)
-        except subprocess.TimeoutExpired:
-            print(f"{asked.minutes:g} minutes are over")
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # mutants are tested in children of its own
-            process.wait()
+
+        def mutmut(*names: str) -> None:
+            _run(scratch, environment, [*names, "--max-children", str(asked.jobs)], output, 60 * asked.minutes)
+
+        if asked.sample:
+            mutmut(NONE_SUCH)
+            mutmut(*sampled(results(scratch / "mutants"), asked.sample, asked.seed))
+        else:
+            mutmut()
     found = results(scratch / "mutants")
     if all(each == UNCHECKED for names in found.values() for each in names.values()):
         print(*log.read_text().replace("\r", "\n").splitlines()[-25:], sep="\n", file=sys.stderr)
@@ -176,6 +252,26 @@ def _check(
         for name in (name for name, each in names.items() if each in (SURVIVED, UNTESTED)):
             print(f"{names[name]}: {name}", flush=True)
     return found
+
+
+def _run(scratch: Path, environment: Mapping[str, str], arguments: list[str], output: IO[str], most_s: float) -> None:
+    """mutmut in the scratch directory, for so long at most."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mutmut", "run", *arguments],
+        cwd=scratch,
+        env=environment,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+    try:
+        process.wait(most_s)
+    except subprocess.TimeoutExpired:
+        print(f"{most_s / 60:g} minutes are over")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # mutants are tested in children of its own
+        process.wait()
 
 
 if __name__ == "__main__":
