@@ -27,7 +27,8 @@ from aggregator.cluster.state import ClusterState
 from aggregator.convert import gap_from_coverage, iso_time, milliseconds
 from aggregator.findings import FindingBook, Presence, Transition
 from aggregator.model import Gap
-from aggregator.node_state import NodeState, UpdateError
+from aggregator.node_items import UpdateError
+from aggregator.node_state import NodeState
 from aggregator.probing import Director
 from aggregator.settings import FleetSettings, PathMtuSettings
 from aggregator.signatures.thresholds import Thresholds

@@ -24,7 +24,7 @@ from nodetell.names import node_name_problem
 from nodetell.v1 import agent_pb2, agent_pb2_grpc
 
 from aggregator.clock_offset import ClockSample, sample_of
-from aggregator.node_state import UpdateError
+from aggregator.node_items import UpdateError
 from aggregator.reassembly import ProtocolError, Reassembler
 
 _log = logging.getLogger("nodetell.aggregator")

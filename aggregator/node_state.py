@@ -1,7 +1,8 @@
 """What the aggregator knows of one host: its items, its counters, and how the counters moved of late.
 
 `apply` takes an Update exactly as it came off the wire, or as a bundle's snapshot became one: there is one path. An
-update is checked as a whole before anything of it is taken in. Nothing here reads a clock.
+update is checked as a whole before anything of it is taken in, and what of it is over a limit (limits.py) is left out
+and counted. Nothing here reads a clock.
 
 Time. Windows lie on the host's own wall clock, for that is what the samples carry. Where it is set back, the state's
 timeline goes on from where it was (small steps, as between a sample and the heartbeat that overtook it, are held back
@@ -18,25 +19,22 @@ from __future__ import annotations
 import zlib
 from array import array
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
+from operator import sub
 
 from nodetell.limits import IMPLAUSIBLE_RISE
 from nodetell.v1 import agent_pb2, facts_pb2
 
-MAX_ITEMS = 50_000
-"""Items of one host; an update that would leave more is refused."""
-MAX_ITEM_BYTES = 64 << 20
-"""All items of one host, serialized; likewise."""
-MAX_COUNTERS = 500_000
-"""Counters of one host; likewise. Each takes 16 bytes, and what it adds to the checkpoints."""
-MAX_SCHEMAS = 10_000
-"""Counter schemas that an agent may define between two full updates."""
+from aggregator import limits
+from aggregator.limits import NodeLimits, Reached
+from aggregator.node_items import Items, UpdateError
+
 MAX_TIME_S = 253_402_300_799
 """The end of the year 9999: a clock beyond it is none."""
-MAX_NAME_BYTES = 4096
-"""An item's key, a subject, a counter's name."""
 REBOOT_SLACK_MS = 5_000
 """Two boot times that differ by less than this are one boot whose clock was stepped or rounded."""
 STEP_BACK_S = 2.0
@@ -74,10 +72,6 @@ FAULT_COUNTERS = frozenset(
 When each last rose is remembered, so that a host is passed over at a glance."""
 
 _MAX_UINT64 = (1 << 64) - 1
-
-
-class UpdateError(Exception):
-    """An update that does not fit what came before it, or is not sane. The reason is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +159,10 @@ class _Slots:
     states: list[CounterState]
 
 
+_OF_COUNTERS = frozenset({"series", "schemas", "counters_of_a_schema", "counter_name_bytes", "name_bytes"})
+"""Limits that keep whole blocks out."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Rises:
     """A sample, its slots resolved."""
@@ -177,7 +175,7 @@ class _Rises:
 class NodeState:
     """One host. Not thread-safe: one owner."""
 
-    def __init__(self, name: str, history_s: float = 900.0) -> None:
+    def __init__(self, name: str, history_s: float = 900.0, at_most: NodeLimits = limits.NODE) -> None:
         self.name = name
         self.history_s = history_s
         """How far back windows may reach, seconds."""
@@ -195,9 +193,12 @@ class NodeState:
         """None: not measured, or not lately."""
         self.coalesced_updates = 0
         self.dropped_samples = 0
+        self.reached: dict[str, Reached] = {}
+        """What was left out, by name of the limit: since the last full update, and ever."""
+        self._at_most = at_most
         self._schemas: dict[int, Names] = {}
         self._slots = _Slots([], [])
-        self._item_bytes = 0
+        self._all = Items()
         self._now = 0.0
         """`at` on the timeline that is never set back."""
         self._shift = 0.0
@@ -219,8 +220,8 @@ class NodeState:
     def apply(self, update: agent_pb2.Update) -> None:
         """Take in an update. Raises UpdateError and changes nothing if it does not fit or is not sane.
 
-        Items of a kind that this software does not know, from a newer agent, are left out. Samples count on top of
-        the update's own blocks.
+        Items of a kind that this software does not know, from a newer agent, are left out, and so is what is over a
+        limit. Samples count on top of the update's own blocks.
         """
         if not update.full and not self.at:
             raise UpdateError("the first update is not a full one")
@@ -230,10 +231,13 @@ class NodeState:
         first = not self.at
         shift = 0.0 if first else self._shift_at(at)
         now = max(self._now, at + shift)
-        schemas = self._with_schemas(update)
-        items, item_bytes = self._with_items(update)
-        counters, slots = self._with_blocks(update, schemas, now)
-        samples = [_resolve(sample, slots, now) for sample in update.samples]
+        left_out: Counter[str] = Counter()
+        schemas = self._with_schemas(update, left_out)
+        taken = self._with_items(update, left_out)
+        counters, slots = self._with_blocks(update, schemas, now, left_out)
+        self._check_samples(update)
+        partial = self._leaves_out_counters(update, left_out)
+        samples = [_resolve(sample, slots, now, partial=partial) for sample in update.samples]
         _check_range(samples)
 
         if not first:
@@ -250,16 +254,18 @@ class NodeState:
                 if index in state.layout.faults:
                     self._fault_at.setdefault(state.subject, {})[state.layout.faults[index]] = self._now
             self._moved = self._moved or bool(sample.rises)
-            self._checkpoint()
+            if self._now > now - self.history_s:  # no window reaches back further
+                self._checkpoint()
         self._schemas, self._now, self._shift, self.at = schemas, now, shift, at
         self.revision += 1
-        if _rebooted(self.items, items):
+        if _rebooted(self.items, taken.items if taken is not None else None):
             for state in self.counters.values():
                 state.base, state.first_at, state.moved_at = state.values[:], now, now
-        if items is not None:
-            self._sort_in(update, items)
-            self.items, self._item_bytes = items, item_bytes
+        if taken is not None:
+            self._sort_in(update, taken.items)
+            self._all, self.items = taken, taken.items
             self.items_revision += 1
+        self._note_left_out(update, left_out)
         self.coalesced_updates = update.coalesced_updates
         self.dropped_samples = update.dropped_samples
 
@@ -276,45 +282,61 @@ class NodeState:
         back = self._now - (at + self._shift)
         return self._shift + back if back > STEP_BACK_S else self._shift
 
-    def _with_schemas(self, update: agent_pb2.Update) -> dict[int, Names]:
+    def _with_schemas(self, update: agent_pb2.Update, left_out: Counter[str]) -> dict[int, Names]:
         if not update.schemas:
             return {} if update.full else self._schemas
+        at_most = self._at_most
         schemas = {} if update.full else dict(self._schemas)
-        for schema in update.schemas:
-            names = tuple(schema.names)
-            if len(set(names)) != len(names):
-                raise UpdateError(f"counter schema {schema.id}: a name stands in it twice")
-            if any(len(name) > MAX_NAME_BYTES for name in names):
-                raise UpdateError(f"counter schema {schema.id}: too long a name")
+        for schema in islice(update.schemas, 2 * at_most.schemas):
+            known = schemas.pop(schema.id, None)
+            names = known.names if known is not None and known.names == tuple(schema.names) else None
+            if names is None and len(schema.names) > at_most.counters_of_a_schema:
+                left_out["counters_of_a_schema"] += 1
+                continue
+            if names is None:
+                names = tuple(schema.names)
+                if len(set(names)) != len(names):
+                    raise UpdateError(f"counter schema {schema.id}: a name stands in it twice")
+                if any(len(name) > at_most.counter_name_bytes for name in names):
+                    left_out["counter_name_bytes"] += 1
+                    continue
+            if len(schemas) >= at_most.schemas:
+                left_out["schemas"] += 1
+                continue
             schemas[schema.id] = _shared(names)
-        if len(schemas) > MAX_SCHEMAS:
-            raise UpdateError(f"more than {MAX_SCHEMAS:,} counter schemas")
+        left_out["schemas"] += max(0, len(update.schemas) - 2 * at_most.schemas)
         return schemas
 
-    def _with_items(self, update: agent_pb2.Update) -> tuple[dict[str, facts_pb2.Item] | None, int]:
-        """All items once the update is taken in (None: they stay as they are), and their size."""
+    def _with_items(self, update: agent_pb2.Update, left_out: Counter[str]) -> Items | None:
+        """All items once the update is taken in; None: they stay as they are."""
         if not (update.full or update.items or update.removed_items):
-            return None, self._item_bytes
-        items = {} if update.full else dict(self.items)
-        size = 0 if update.full else self._item_bytes
-        for key in update.removed_items:
-            gone = items.pop(key, None)
-            size -= gone.ByteSize() if gone is not None else 0
-        for item in update.items:
-            if not item.key or len(item.key) > MAX_NAME_BYTES:
-                raise UpdateError(f"item {item.key[:80]!r}: no key, or too long a key")
-            before = items.pop(item.key, None)
-            size -= before.ByteSize() if before is not None else 0
-            if item.WhichOneof("fact") is not None:
-                own = facts_pb2.Item()  # a reference into the update would keep all of it in memory
-                own.CopyFrom(item)
-                items[item.key] = own
-                size += own.ByteSize()
-        if len(items) > MAX_ITEMS:
-            raise UpdateError(f"more than {MAX_ITEMS:,} items")
-        if size > MAX_ITEM_BYTES:
-            raise UpdateError(f"items of more than {MAX_ITEM_BYTES >> 20} MiB")
-        return items, size
+            return None
+        kept = Items() if update.full else self._all.copy()
+        kept.take(update, self._at_most, left_out)
+        return kept
+
+    def _note_left_out(self, update: agent_pb2.Update, left_out: Counter[str]) -> None:
+        if update.full:
+            for each in self.reached.values():
+                each.now = 0
+        for name, count in left_out.items():
+            if count:
+                each = self.reached.setdefault(name, Reached())
+                each.now += count
+                each.total += count
+
+    def _leaves_out_counters(self, update: agent_pb2.Update, left_out: Counter[str]) -> bool:
+        """Blocks were left out since the last full update, so that samples may be for slots that are not known."""
+        before = () if update.full else (name for name, each in self.reached.items() if each.now)
+        return any(name in _OF_COUNTERS for name in (*before, *(+left_out)))
+
+    def _check_samples(self, update: agent_pb2.Update) -> None:
+        at_most = self._at_most
+        if len(update.samples) > at_most.samples:
+            raise UpdateError(f"{len(update.samples):,} samples: the limit samples is {at_most.samples:,}")
+        increments = sum(len(sample.increments) for sample in update.samples)
+        if increments > at_most.increments:
+            raise UpdateError(f"{increments:,} increments: the limit increments is {at_most.increments:,}")
 
     def _sort_in(self, update: agent_pb2.Update, after: dict[str, facts_pb2.Item]) -> None:
         """Bring the items' order by kind up to date with an update; `after`: all of them then."""
@@ -334,22 +356,38 @@ class NodeState:
                     self._by_kind.pop(kind, None)
 
     def _with_blocks(
-        self, update: agent_pb2.Update, schemas: dict[int, Names], now: float
+        self, update: agent_pb2.Update, schemas: dict[int, Names], now: float, left_out: Counter[str]
     ) -> tuple[dict[str, CounterState], _Slots]:
         """All blocks once the update's are taken in, before its samples."""
         if not (update.full or update.blocks or update.removed_blocks):
             return self.counters, self._slots
+        at_most = self._at_most
         counters = {} if update.full else dict(self.counters)
         for subject in update.removed_blocks:
             counters.pop(subject, None)
-        for block in update.blocks:
-            names = schemas.get(block.schema)
+        series = sum(max(1, len(state.values)) for state in counters.values())
+        partial = self._leaves_out_counters(update, left_out)
+        for block in islice(update.blocks, 2 * at_most.series):
+            if not block.subject:
+                raise UpdateError("a counter block has no subject")
+            before = counters.pop(block.subject, None)
+            series -= max(1, len(before.values)) if before is not None else 0
+            names, count = schemas.get(block.schema), max(1, len(block.values))
+            if names is None and partial:
+                left_out["series"] += count
+                continue
             if names is None or len(names.names) != len(block.values):
                 shape = f"{len(block.values)} values do not fit schema {block.schema}"
                 raise UpdateError(f"counter block {block.subject[:80]!r}: {shape}")
-            if not block.subject or len(block.subject) > MAX_NAME_BYTES:
-                raise UpdateError(f"counter block {block.subject[:80]!r}: no subject, or too long a one")
+            if len(block.subject) > at_most.name_bytes:
+                left_out["name_bytes"] += 1
+                continue
+            if series + count > at_most.series:
+                left_out["series"] += count
+                continue
             counters[block.subject] = _taken(block, names, self.counters.get(block.subject), now)
+            series += count
+        left_out["series"] += max(0, len(update.blocks) - 2 * at_most.series)
         return counters, _slots_of(counters.values())
 
     def _note_faults(self, update: agent_pb2.Update, now: float) -> None:
@@ -357,8 +395,8 @@ class NodeState:
         for subject in [subject for subject in self._fault_at if subject not in self.counters]:
             del self._fault_at[subject]
         for block in update.blocks:
-            state = self.counters[block.subject]
-            if state.moved_at == now and state.values != state.base:
+            state = self.counters.get(block.subject)
+            if state is not None and state.moved_at == now and state.values != state.base:
                 self._fault_at[block.subject] = dict.fromkeys(state.layout.faults.values(), now)
 
     # -- history ---------------------------------------------------------------------------------------------------
@@ -416,8 +454,8 @@ class NodeState:
         return [item.route for item in self.of("route")]
 
     def coverage(self) -> list[facts_pb2.Coverage]:
-        """What could not be read."""
-        return [item.coverage for item in self.of("coverage")]
+        """What could not be read, and what was left out because there is too much of it."""
+        return [item.coverage for item in (*self.of("coverage"), *limits.limit_items(self.reached, self._at_most))]
 
     def of(self, kind: str) -> Sequence[facts_pb2.Item]:
         """Items of one kind, named as the field of Item.fact: "link", "disk", "volume", ... The same object until one
@@ -482,7 +520,7 @@ class NodeState:
             return [0] * len(state.values), window_s
         since, then, offset = self._before(state, begin)
         before = state.base if then is None else then[offset : offset + len(state.values)]
-        return [now - past for past, now in zip(before, state.values, strict=True)], self._now - since
+        return list(map(sub, state.values, before)), self._now - since
 
     def faults(self, window_s: float) -> Iterable[tuple[str, str]]:
         """(subject, counter) of every one of FAULT_COUNTERS that has risen in the last `window_s` seconds.
@@ -535,19 +573,19 @@ def _taken(block: facts_pb2.CounterBlock, names: Names, before: CounterState | N
 
 def _slots_of(states: Iterable[CounterState]) -> _Slots:
     ordered = sorted(states, key=lambda state: state.first_slot)
-    end = total = 0
+    end = 0
     for state in ordered:
         if state.first_slot < end:
             raise UpdateError(f"counter block {state.subject[:80]!r}: slot {state.first_slot} is another block's")
         end = state.first_slot + len(state.values)
-        total += len(state.values)
-    if total > MAX_COUNTERS:
-        raise UpdateError(f"more than {MAX_COUNTERS:,} counters")
     return _Slots([state.first_slot for state in ordered], ordered)
 
 
-def _resolve(sample: facts_pb2.CounterSample, slots: _Slots, now: float) -> _Rises:
-    """A sample with its slots resolved; `now` is the update's time, and no sample of it is later."""
+def _resolve(sample: facts_pb2.CounterSample, slots: _Slots, now: float, *, partial: bool) -> _Rises:
+    """A sample with its slots resolved; `now` is the update's time, and no sample of it is later.
+
+    `partial`: blocks were left out, and so is what is of their slots.
+    """
     if len(sample.slot_gaps) != len(sample.increments):
         raise UpdateError(f"sample with {len(sample.slot_gaps)} slots and {len(sample.increments)} increments")
     rises = []
@@ -557,6 +595,8 @@ def _resolve(sample: facts_pb2.CounterSample, slots: _Slots, now: float) -> _Ris
         if not start <= slot < end:
             which = bisect_right(slots.starts, slot) - 1
             if which < 0 or slot >= slots.starts[which] + len(slots.states[which].values):
+                if partial:
+                    continue
                 raise UpdateError(f"sample for slot {slot}, which no block has")
             state = slots.states[which]
             start, end = state.first_slot, state.first_slot + len(state.values)

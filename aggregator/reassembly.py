@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from nodetell.limits import MAX_UPDATE_BYTES
 from nodetell.v1 import agent_pb2
 
-from aggregator.node_state import UpdateError
+from aggregator.node_items import UpdateError
 
 
 class ProtocolError(Exception):

@@ -28,7 +28,8 @@ from aggregator.convert import gap_from_coverage
 from aggregator.findings import Record
 from aggregator.installed import installed
 from aggregator.model import Gap
-from aggregator.node_state import NodeState, UpdateError
+from aggregator.node_items import UpdateError
+from aggregator.node_state import NodeState
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 from cli import api_history

@@ -21,7 +21,8 @@ from nodetell.v1 import facts_pb2 as pb
 from agent.reading import Block, Reading
 from aggregator.clock_offset import ClockSample
 from aggregator.ingest import AgentService, server_options
-from aggregator.node_state import NodeState, UpdateError
+from aggregator.node_items import UpdateError
+from aggregator.node_state import NodeState
 
 SMALL_PACKET = 1_300 - 20 - 20 - 12
 """TCP payload of an IP packet of 1,300 bytes with time stamps."""

@@ -20,7 +20,7 @@ from aggregator.engine import Judgement, judge
 from aggregator.findings import FindingBook, Kind, Transition
 from aggregator.fleet import Fleet, NotStoredError
 from aggregator.model import Finding, Severity, Stage, Verdict
-from aggregator.node_state import UpdateError
+from aggregator.node_items import UpdateError
 from aggregator.settings import FleetSettings
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.store import Store

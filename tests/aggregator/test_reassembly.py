@@ -11,7 +11,7 @@ from nodetell.limits import CHUNK_BYTES
 from nodetell.v1 import agent_pb2, facts_pb2
 
 from agent.pieces import COMPRESS_FROM_BYTES, UpdateTooLargeError, pieces
-from aggregator.node_state import UpdateError
+from aggregator.node_items import UpdateError
 from aggregator.reassembly import ProtocolError, Reassembler
 
 

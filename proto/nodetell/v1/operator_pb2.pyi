@@ -36,7 +36,7 @@ class ListNodesResponse(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[NodeSummary, _Mapping]]] = ..., aggregator_version: _Optional[str] = ...) -> None: ...
 
 class NodeSummary(_message.Message):
-    __slots__ = ("node", "connected", "agent_version", "facts_at_unix_ms", "heard_at_unix_ms", "links", "disks", "volumes", "coverage_gaps", "coalesced_updates", "dropped_samples", "findings", "ready", "zone", "cordoned", "clock_offset_us", "clock_bound_us", "clock_measured_unix_ms", "clock_from_most")
+    __slots__ = ("node", "connected", "agent_version", "facts_at_unix_ms", "heard_at_unix_ms", "links", "disks", "volumes", "coverage_gaps", "coalesced_updates", "dropped_samples", "findings", "ready", "zone", "cordoned", "clock_offset_us", "clock_bound_us", "clock_measured_unix_ms", "clock_from_most", "limits")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class NodeSummary(_message.Message):
     CLOCK_BOUND_US_FIELD_NUMBER: _ClassVar[int]
     CLOCK_MEASURED_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
     CLOCK_FROM_MOST_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     node: str
     connected: bool
     agent_version: str
@@ -75,7 +76,18 @@ class NodeSummary(_message.Message):
     clock_bound_us: int
     clock_measured_unix_ms: int
     clock_from_most: bool
-    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., agent_version: _Optional[str] = ..., facts_at_unix_ms: _Optional[int] = ..., heard_at_unix_ms: _Optional[int] = ..., links: _Optional[int] = ..., disks: _Optional[int] = ..., volumes: _Optional[int] = ..., coverage_gaps: _Optional[int] = ..., coalesced_updates: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., findings: _Optional[int] = ..., ready: _Optional[str] = ..., zone: _Optional[str] = ..., cordoned: _Optional[bool] = ..., clock_offset_us: _Optional[int] = ..., clock_bound_us: _Optional[int] = ..., clock_measured_unix_ms: _Optional[int] = ..., clock_from_most: _Optional[bool] = ...) -> None: ...
+    limits: _containers.RepeatedCompositeFieldContainer[LimitReached]
+    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., agent_version: _Optional[str] = ..., facts_at_unix_ms: _Optional[int] = ..., heard_at_unix_ms: _Optional[int] = ..., links: _Optional[int] = ..., disks: _Optional[int] = ..., volumes: _Optional[int] = ..., coverage_gaps: _Optional[int] = ..., coalesced_updates: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., findings: _Optional[int] = ..., ready: _Optional[str] = ..., zone: _Optional[str] = ..., cordoned: _Optional[bool] = ..., clock_offset_us: _Optional[int] = ..., clock_bound_us: _Optional[int] = ..., clock_measured_unix_ms: _Optional[int] = ..., clock_from_most: _Optional[bool] = ..., limits: _Optional[_Iterable[_Union[LimitReached, _Mapping]]] = ...) -> None: ...
+
+class LimitReached(_message.Message):
+    __slots__ = ("limit", "now", "total")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    limit: str
+    now: int
+    total: int
+    def __init__(self, limit: _Optional[str] = ..., now: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class GetNodeRequest(_message.Message):
     __slots__ = ("node",)
