@@ -15,6 +15,7 @@ pip := $(py) -m pip --disable-pip-version-check --quiet
 made := $(venv)/.made-in
 has_run := $(venv)/.has-run
 has_dev := $(venv)/.has-dev
+has_release := $(venv)/.has-release
 protos := $(wildcard proto/nodetell/v1/*.proto)
 
 # The scripts of a virtual environment hold its absolute path, and it leads to a system's Python: one that was moved, or
@@ -103,6 +104,18 @@ define lock_role
 uv pip compile $(lock_options) $(LOCK_OPTIONS) $(2) -o requirements/$(1).txt pyproject.toml
 endef
 
+.PHONY: audit
+audit: $(has_release) ## known vulnerabilities of every locked version, of the package index (ARGS: roles)
+	@$(py) -m release.audit $(ARGS)
+
+.PHONY: sbom
+sbom: $(has_release) ## dist/sbom/: what each role is made of, with hashes and licences (CycloneDX)
+	@$(py) -m release.sbom
+
+.PHONY: licences
+licences: $(has_release) ## docs/licences.md anew from what the locked distributions say of themselves
+	@$(py) -m release.licences
+
 .PHONY: clean
 clean: ## without .venv and caches
 	rm -rf $(venv) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -138,4 +151,9 @@ $(has_run): requirements/run.txt pyproject.toml $(made)
 $(has_dev): requirements/dev.txt $(has_run)
 	@echo "installing what its tests need (requirements/dev.txt)"
 	@$(pip) install --only-binary :all: --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(has_release): requirements/release.txt $(has_dev)
+	@echo "installing what a release needs (requirements/release.txt)"
+	@$(pip) install --only-binary :all: --require-hashes -r requirements/release.txt
 	@touch $@
