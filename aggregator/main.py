@@ -16,13 +16,14 @@ import grpc.aio
 from nodetell import __version__
 from nodetell.logs import configure, event
 
+from aggregator.database import StoreError
 from aggregator.findings import FindingBook
 from aggregator.fleet import Fleet, Judge
 from aggregator.ingest import add_agent_service, server_options
 from aggregator.installed import installed
 from aggregator.query import add_operator_service
 from aggregator.settings import AggregatorSettings, is_loopback, state_directory
-from aggregator.store import Store, StoreError
+from aggregator.store import Store
 
 if TYPE_CHECKING:
     from aggregator.cluster.live import LiveCluster

@@ -4,7 +4,8 @@ One thread owns the database. It takes all that is waiting into one transaction 
 costs one fsync. A disk that refuses is tried again and again, with growing pauses; until it takes the transitions,
 `commit` does not return, and `problem` says why. Findings are served from memory all the while.
 
-The file is moved aside, never deleted, where it is damaged, and left alone where a newer version wrote it.
+The file is moved aside, never deleted, where it is damaged, and left alone where a newer version wrote it. Commits that
+the mark beside it tells of and that are not in it are said to be missing.
 """
 
 from __future__ import annotations
@@ -19,19 +20,33 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nodetell.logs import event
 
 from aggregator.convert import milliseconds, record_from_json, record_to_json
+from aggregator.database import (
+    DamagedError,
+    Mark,
+    StoreError,
+    checksum,
+    connect,
+    is_damage,
+    move_aside,
+    transaction,
+    used_bytes,
+)
 from aggregator.findings import KEPT_RESOLVED, Kind, Record, Transition
 
 _log = logging.getLogger("nodetell.aggregator")
 
 DATABASE = "findings.sqlite"
 """Name of the file in the state directory."""
+MARK = "findings.mark"
+"""Number of the last transition on disk."""
 LOCK = "lock"
 """Held while an aggregator uses the directory."""
 
@@ -47,12 +62,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX transitions_by_finding ON transitions (id, seq)",
         "CREATE INDEX transitions_by_time ON transitions (at_ms)",
     ),
+    (
+        "ALTER TABLE findings ADD COLUMN crc INTEGER",
+        "ALTER TABLE transitions ADD COLUMN crc INTEGER",
+    ),
 )
 """Statements that lead from each schema version (PRAGMA user_version) to the next. `findings` has those that stand;
-`transitions` the life of all: one row for each step, with everything that was known then."""
+`transitions` the life of all: one row for each step, with everything that was known then. `crc` is over the row;
+rows of the first version have none."""
 
-CHECK_LIMIT_S = 5.0
-"""The check of the file at the start goes no further than this: a start must not take minutes."""
 PRUNE_INTERVAL_S = 600.0
 MAX_WAITING = 10_000
 """Transitions that wait for a disk that refuses; beyond that only the last of each finding is kept."""
@@ -61,20 +79,12 @@ _CLOSE_S = 0.8
 """What is still waiting when the store is closed has so long to get to the disk."""
 
 
-class StoreError(Exception):
-    """The state directory can't be used at all, and an operator has to decide. One line."""
-
-
 @dataclass(slots=True)
 class _Job:
     """Transitions that go to disk together, and whom to tell."""
 
     transitions: list[Transition]
     done: list[Callable[[], None]] = field(default_factory=list)
-
-
-class _DamagedError(Exception):
-    """The file is no database, or not a whole one."""
 
 
 class Store:
@@ -98,6 +108,7 @@ class Store:
         self._closing = threading.Event()
         self._lock: int | None = None
         self._connection: sqlite3.Connection | None = None
+        self._mark: Mark | None = None
         self._pruned_at = 0.0
         self._standing: dict[str, Record] = {}
         """What stands according to the file, in case it has to be made anew."""
@@ -116,17 +127,21 @@ class Store:
         loaded: tuple[list[Record], list[Record]] = [], []
         try:
             self._take_lock(self._directory)
-            self._connection = self._connect()
+            self._connection = connect(self._path, MIGRATIONS)
             loaded = _load(self._connection)
+            self._look_for_missing(self._connection)
         except StoreError:
             self.close()
             raise
-        except _DamagedError as damage:
+        except DamagedError as damage:
             self._try_afresh(damage)
         except (OSError, sqlite3.Error) as error:
-            self._has_problem(error)
-            self._disconnect()
-            loaded = self._load_read_only()
+            if is_damage(error):
+                self._try_afresh(error)
+            else:
+                self._has_problem(error)
+                self._disconnect()
+                loaded = self._load_read_only()
         self._standing = {record.finding.id: record for record in loaded[0]}
         self._writer = threading.Thread(target=self._write_all, name="store", daemon=True)
         self._writer.start()
@@ -158,6 +173,9 @@ class Store:
             self._writer.join()
             self._writer = None
         self._disconnect()
+        if self._mark is not None:
+            self._mark.close()
+            self._mark = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -180,19 +198,18 @@ class Store:
             os.close(lock)
             raise StoreError(f"{directory}: another aggregator uses this state directory") from None
         self._lock = lock
+        self._mark = Mark(directory / MARK)
 
-    def _connect(self) -> sqlite3.Connection:
-        """The database, checked and at the present schema. Raises StoreError, _DamagedError or sqlite3.Error."""
-        connection = sqlite3.connect(self._path, timeout=1.0, isolation_level=None, check_same_thread=False)
-        try:
-            _check(connection, self._path)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            _migrate(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _look_for_missing(self, connection: sqlite3.Connection) -> None:
+        """Say what was committed and is not in the file any more."""
+        marked = self._mark.read() if self._mark is not None else None
+        last = _last_number(connection)
+        if marked is not None and marked > last:
+            self.notice = (
+                f"{self._path}: its last {marked - last} transitions of findings, which were on disk, are missing: its "
+                "log was damaged, or an older copy stands in its place"
+            )
+            event(_log, logging.ERROR, "transitions_missing", path=self._path, count=marked - last)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -203,30 +220,28 @@ class Store:
     def _try_afresh(self, damage: Exception) -> None:
         try:
             self._start_afresh(damage)
-        except (OSError, sqlite3.Error, _DamagedError) as error:
+        except (OSError, sqlite3.Error, DamagedError) as error:
             self._has_problem(error)
 
     def _start_afresh(self, damage: Exception) -> None:
         """Move the damaged file aside, for whoever wants to look into it, and write what is known into a new one."""
         self._disconnect()
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
-        aside = self._path.with_name(f"{DATABASE}.damaged-{stamp}")
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                self._path.with_name(DATABASE + suffix).rename(aside.with_name(aside.name + suffix))
+        aside = move_aside(self._path, self._clock())
         self.notice = (
             f"{self._path} was damaged ({damage}) and was moved to {aside.name}; the history in it is not shown"
         )
         event(_log, logging.ERROR, "store_damaged", path=self._path, reason=damage, moved_to=aside)
-        self._connection = self._connect()
-        with _transaction(self._connection):
+        if self._mark is not None:
+            self._mark.write(0)
+        self._connection = connect(self._path, MIGRATIONS)
+        with transaction(self._connection):
             for record in self._standing.values():
                 _put_standing(self._connection, record)
 
     def _load_read_only(self) -> tuple[list[Record], list[Record]]:
         """What can be read where nothing can be written. The second way leaves out what only the log (WAL) has."""
         for how in ("mode=ro", "immutable=1"):
-            with contextlib.suppress(sqlite3.Error, _DamagedError, OSError):
+            with contextlib.suppress(sqlite3.Error, DamagedError, OSError):
                 connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?{how}", uri=True)
                 with contextlib.closing(connection):
                     return _load(connection)
@@ -277,18 +292,24 @@ class Store:
         try:
             if self._connection is None:
                 self._take_lock(self._directory)
-                self._connection = self._connect()
+                self._connection = connect(self._path, MIGRATIONS)
             self._prune_if_due(self._connection)
-            with _transaction(self._connection):
+            with transaction(self._connection):
+                number = 0
                 for transition in job.transitions:
-                    _put(self._connection, transition)
-        except _DamagedError as damage:
+                    number = _put(self._connection, transition)
+        except DamagedError as damage:
             self._try_afresh(damage)
             return False
         except (OSError, sqlite3.Error, StoreError) as error:
+            if is_damage(error):
+                self._try_afresh(error)
+                return False
             self._has_problem(error)
             self._disconnect()
             return False
+        if self._mark is not None:
+            self._mark.write(number)
         for transition in job.transitions:
             _mirror(self._standing, transition)
         if self.problem:
@@ -304,16 +325,15 @@ class Store:
 
     def _prune_if_due(self, connection: sqlite3.Connection) -> None:
         now = self._clock()
-        if 0 <= now - self._pruned_at < PRUNE_INTERVAL_S:
-            return
-        self._pruned_at = now
-        with _transaction(connection):
-            connection.execute(
-                "DELETE FROM transitions WHERE at_ms < ? AND id NOT IN (SELECT id FROM findings)",
-                (milliseconds(now - self._retention_s),),
-            )
-        while _used_bytes(connection) > self._max_bytes:
-            with _transaction(connection):
+        if not 0 <= now - self._pruned_at < PRUNE_INTERVAL_S:
+            self._pruned_at = now
+            with transaction(connection):
+                connection.execute(
+                    "DELETE FROM transitions WHERE at_ms < ? AND id NOT IN (SELECT id FROM findings)",
+                    (milliseconds(now - self._retention_s),),
+                )
+        while used_bytes(connection) > self._max_bytes:
+            with transaction(connection):
                 oldest = "SELECT seq FROM transitions {} ORDER BY seq LIMIT 1000"
                 over = oldest.format("WHERE id NOT IN (SELECT id FROM findings)")
                 gone = connection.execute(f"DELETE FROM transitions WHERE seq IN ({over})").rowcount  # noqa: S608
@@ -325,85 +345,55 @@ class Store:
                 return
 
 
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise StoreError for a newer version's file, _DamagedError for a damaged one."""
-    end = time.monotonic() + CHECK_LIMIT_S
-    try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            raise StoreError(
-                f"{path}: its schema version is {version}, and this nodetell knows up to {len(MIGRATIONS)}; "
-                "run the newer nodetell, or name another state directory"
-            )
-        connection.set_progress_handler(lambda: time.monotonic() > end, 100_000)
-        rows = connection.execute("PRAGMA quick_check(1)").fetchall()
-        if not connection.execute("PRAGMA page_count").fetchone()[0] and path.stat().st_size:
-            rows = [("less than a page of it is left",)]
-    except sqlite3.OperationalError as error:
-        if str(error) != "interrupted":
-            raise
-        rows = [("ok",)]
-    except sqlite3.DatabaseError as error:
-        raise _DamagedError(str(error)) from error
-    finally:
-        connection.set_progress_handler(None, 0)
-    if rows != [("ok",)]:
-        raise _DamagedError(" ".join(str(rows[0][0]).split()) if rows else "the check gave nothing")
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number, statements in enumerate(MIGRATIONS[version:], version + 1):
-        with _transaction(connection):
-            for statement in statements:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
-
-
 def _load(connection: sqlite3.Connection) -> tuple[list[Record], list[Record]]:
-    resolved = "SELECT origin, body FROM transitions WHERE kind = ? ORDER BY seq DESC LIMIT ?"
+    has_crc = connection.execute("PRAGMA user_version").fetchone()[0] > 1
+    crc = "crc" if has_crc else "NULL"  # of the first version, where it could not be written to
+    step = "at_ms, kind, id, first_seen_ms, origin, body"
+    resolved = f"SELECT {step}, {crc} FROM transitions WHERE kind = ? ORDER BY seq DESC LIMIT ?"  # noqa: S608  # constants
     try:
-        standing = connection.execute("SELECT origin, body FROM findings").fetchall()
+        standing = connection.execute(f"SELECT id, origin, body, {crc} FROM findings").fetchall()  # noqa: S608
         over = connection.execute(resolved, (Kind.RESOLVED.value, KEPT_RESOLVED)).fetchall()
         return _records(standing), _records(reversed(over))
     except sqlite3.OperationalError:
         raise
     except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
-        raise _DamagedError(f"a row can't be understood: {type(error).__name__}: {error}") from error
+        raise DamagedError(f"a row can't be understood: {type(error).__name__}: {error}") from error
 
 
-def _records(rows: Iterable[tuple[str, str]]) -> list[Record]:
-    return [record_from_json(json.loads(body), origin) for origin, body in rows]
+def _records(rows: Iterable[tuple[Any, ...]]) -> list[Record]:
+    """Of rows that end with origin, body and checksum. Raises ValueError, KeyError or TypeError."""
+    records = []
+    for *row, crc in rows:
+        if crc is not None and crc != checksum(*row):
+            raise ValueError("its checksum does not fit")
+        records.append(record_from_json(json.loads(row[-1]), row[-2]))
+    return records
 
 
-def _put(connection: sqlite3.Connection, transition: Transition) -> None:
+def _last_number(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'transitions'").fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+def _put(connection: sqlite3.Connection, transition: Transition) -> int:
+    """Gives the transition's number."""
     record = transition.record
     key, first_seen = record.finding.id, milliseconds(record.first_seen)
-    connection.execute(
-        "INSERT INTO transitions (at_ms, kind, id, first_seen_ms, origin, body) VALUES (?, ?, ?, ?, ?, ?)",
-        (milliseconds(transition.at), transition.kind.value, key, first_seen, record.origin, _body(record)),
-    )
+    row = milliseconds(transition.at), transition.kind.value, key, first_seen, record.origin, _body(record)
+    number = connection.execute(
+        "INSERT INTO transitions (at_ms, kind, id, first_seen_ms, origin, body, crc) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (*row, checksum(*row)),
+    ).lastrowid
     if transition.kind is Kind.RESOLVED:
         connection.execute("DELETE FROM findings WHERE id = ?", (key,))
     else:
         _put_standing(connection, record)
+    return number or 0
 
 
 def _put_standing(connection: sqlite3.Connection, record: Record) -> None:
     row = record.finding.id, record.origin, _body(record)
-    connection.execute("REPLACE INTO findings (id, origin, body) VALUES (?, ?, ?)", row)
+    connection.execute("REPLACE INTO findings (id, origin, body, crc) VALUES (?, ?, ?, ?)", (*row, checksum(*row)))
 
 
 def _mirror(standing: dict[str, Record], transition: Transition) -> None:
@@ -415,11 +405,3 @@ def _mirror(standing: dict[str, Record], transition: Transition) -> None:
 
 def _body(record: Record) -> str:
     return json.dumps(record_to_json(record), ensure_ascii=False, separators=(",", ":"))
-
-
-def _used_bytes(connection: sqlite3.Connection) -> int:
-    """Bytes in use: pages that were freed are used again before the file grows."""
-    pages, free, size = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-    )
-    return int((pages - free) * size)

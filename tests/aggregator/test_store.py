@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from aggregator import store as store_module
+from aggregator.database import StoreError
 from aggregator.findings import Kind, Record, Transition
 from aggregator.model import Evidence, Finding, Severity, Stage
-from aggregator.store import DATABASE, MIGRATIONS, Store, StoreError
+from aggregator.store import DATABASE, MIGRATIONS, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,9 +148,11 @@ def test_nothing_acknowledged_is_lost_by_kill_9_at_any_moment(tmp_path: Path) ->
         writer = subprocess.Popen([sys.executable, "-c", program, str(life)], stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
         assert writer.stdout.readline() == "up\n"
-        time.sleep(chance.uniform(0, 0.04))
+        begun = [writer.stdout.readline() for _ in range(chance.randrange(7))]
+        time.sleep(chance.uniform(0, 0.01))
         os.kill(writer.pid, signal.SIGKILL)
-        lines = [line.split() for line in writer.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        said = [*begun, *writer.stdout.read().splitlines(keepends=True)]
+        lines = [line.split() for line in said if line.endswith("\n")]
         writer.stdout.close()
         assert writer.wait() == -signal.SIGKILL
         for word, key in lines:
@@ -207,7 +210,8 @@ def test_a_torn_database_never_stops_the_start(tmp_path: Path, keep: int) -> Non
     os.truncate(tmp_path / DATABASE, keep)
     with opened(tmp_path) as (store, standing, _):
         assert standing == []
-        assert bool(store.notice) == (keep > 0)  # an empty file is an empty database
+        # An empty file is an empty database, and the mark tells that it was not.
+        assert ("was damaged" if keep else "its last 200 transitions") in store.notice
         commit(store, appeared("new"))
 
 
@@ -226,6 +230,38 @@ def test_a_row_that_cannot_be_understood_is_damage(tmp_path: Path) -> None:
     with opened(tmp_path) as (store, standing, _):
         assert standing == []
         assert "a row can't be understood" in store.notice
+
+
+def test_a_byte_that_changed_within_a_row_is_damage(tmp_path: Path) -> None:
+    fill(tmp_path)
+    data = (tmp_path / DATABASE).read_bytes()
+    overwrite(tmp_path / DATABASE, data.index(b"x" * 400) + 7, b"y")
+    with opened(tmp_path) as (store, standing, _):
+        assert standing == []
+        assert "its checksum does not fit" in store.notice
+
+
+def test_commits_that_are_missing_from_the_log_are_said_to_be(tmp_path: Path) -> None:
+    with opened(tmp_path) as (store, _, _):
+        for number in range(10):
+            commit(store, appeared(f"f{number}", text="x" * 6_000))
+        for suffix in ("", "-wal"):
+            (tmp_path / f"copy{suffix}").write_bytes((tmp_path / f"{DATABASE}{suffix}").read_bytes())
+        mark = (tmp_path / store_module.MARK).read_bytes()
+    for torn in (30_000, 0):
+        for suffix in ("", "-wal"):
+            (tmp_path / f"{DATABASE}{suffix}").write_bytes((tmp_path / f"copy{suffix}").read_bytes())
+        os.truncate(tmp_path / f"{DATABASE}-wal", torn)
+        (tmp_path / store_module.MARK).write_bytes(mark)
+        with opened(tmp_path) as (store, standing, _):
+            assert len(standing) < 10
+            assert (
+                f"its last {10 - len(standing)} transitions of findings, which were on disk, are missing"
+                in store.notice
+            )
+            commit(store, appeared("new"))
+        with opened(tmp_path) as (store, standing, _):
+            assert store.notice == ""
 
 
 def test_damage_that_shows_while_it_runs_costs_the_history_and_not_what_stands(
@@ -259,12 +295,29 @@ def test_a_newer_version_s_database_is_refused_and_left_alone(tmp_path: Path) ->
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
         connection.execute("PRAGMA user_version = 99")
     before = (tmp_path / DATABASE).read_bytes()
-    with pytest.raises(StoreError, match=r"schema version is 99, and this nodetell knows up to 1; run the newer"):
+    with pytest.raises(StoreError, match=r"schema version is 99, and this nodetell knows up to 2; run the newer"):
         Store(tmp_path).open()
     assert (tmp_path / DATABASE).read_bytes() == before
     with pytest.raises(StoreError, match="schema version"):  # and the directory is not held on to
         Store(tmp_path).open()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [DATABASE, store_module.LOCK]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [store_module.MARK, DATABASE, store_module.LOCK]
+
+
+def test_the_first_version_s_database_is_brought_up_to_date_and_read_where_that_cannot_be(
+    tmp_path: Path,
+) -> None:
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        for statement in (*MIGRATIONS[0], "PRAGMA user_version = 1"):
+            connection.execute(statement)
+        old = store_module._body(record("old"))
+        connection.execute("INSERT INTO findings VALUES ('old', 'mtu', ?)", (old,))
+        connection.commit()
+        assert store_module._load(connection)[0] == [record("old")]
+    with opened(tmp_path) as (store, standing, _):
+        assert (standing, store.notice) == ([record("old")], "")
+        commit(store, appeared("new"))
+    with opened(tmp_path) as (_, standing, _):
+        assert {each.finding.id for each in standing} == {"old", "new"}
 
 
 def test_an_older_version_s_database_is_brought_up_to_date_with_all_in_it(
@@ -277,7 +330,7 @@ def test_an_older_version_s_database_is_brought_up_to_date_with_all_in_it(
         assert len(standing) == 200
         commit(store, appeared("new"))
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
         assert connection.execute("SELECT count(cluster) FROM transitions").fetchone() == (201,)
 
 

@@ -1,0 +1,173 @@
+"""A SQLite file that outlives a kill, says so where it does not, and never deletes what it cannot read.
+
+What both databases of the state directory have in common: how a file is opened, checked and brought to the present
+schema (WAL, synchronous=FULL: what a commit returned for is on the medium, as far as the medium keeps its word); how a
+damaged one is moved aside; and the mark beside it. SQLite ends its log at the first frame that is not whole, and says
+nothing of what stood behind it. The mark has the number of the last commit, so that what is missing is noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import struct
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+CHECK_LIMIT_S = 5.0
+"""The check of a file at the start goes no further than this: a start must not take minutes."""
+_MARK = struct.Struct("<QI")
+
+
+class StoreError(Exception):
+    """The state directory can't be used at all, and an operator has to decide. One line."""
+
+
+class DamagedError(Exception):
+    """The file is no database, or not a whole one."""
+
+
+def connect(
+    path: Path, migrations: Sequence[Sequence[str]], *, pragmas: Sequence[str] = (), tables: Sequence[str] = ("",)
+) -> sqlite3.Connection:
+    """The database, checked and at the present schema. Raises StoreError, DamagedError or sqlite3.Error.
+
+    `migrations` lead from each version (PRAGMA user_version) to the next. `pragmas` hold before a new file is written
+    to. `tables` are checked, all of them by default.
+    """
+    connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+        _check(connection, path, len(migrations), tables)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        _migrate(connection, migrations)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def is_damage(error: BaseException) -> bool:
+    """The file is at fault, and not the disk or a lock: what sqlite3 raises for SQLITE_CORRUPT and SQLITE_NOTADB."""
+    return isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
+
+
+def move_aside(path: Path, now: float) -> Path:
+    """Move a damaged file and its log aside, for whoever wants to look into it; gives its new place. Raises OSError."""
+    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = aside.with_name(f"{aside.name.partition('Z')[0]}Z-{number}")
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes in use: pages that were freed are used again before the file grows."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def checksum(*parts: bytes | str | int) -> int:
+    """Of a row. SQLite finds pages that are torn, not a byte that changed within one."""
+    total = 0
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        total = zlib.crc32(data, zlib.crc32(len(data).to_bytes(4, "little"), total))
+    return total
+
+
+class Mark:
+    """The number of the last commit of a database, in a file of 12 bytes beside it.
+
+    It is written without a flush of its own: after a kill it is exact, after a power cut it may be behind, never ahead.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def read(self) -> int | None:
+        """None: there is none, or it can't be read."""
+        try:
+            number, check = _MARK.unpack(self._path.read_bytes())
+        except (OSError, struct.error):
+            return None
+        return number if check == checksum(number) else None
+
+    def write(self, number: int) -> None:
+        """After the commit, before anybody is told of it. A disk that refuses it refuses the next commit, too."""
+        with contextlib.suppress(OSError):
+            if self._file is None:
+                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.pwrite(self._file, _MARK.pack(number, checksum(number)), 0)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _check(connection: sqlite3.Connection, path: Path, newest: int, tables: Sequence[str]) -> None:
+    """Raise StoreError for a newer version's file, DamagedError for a damaged one."""
+    end = time.monotonic() + CHECK_LIMIT_S
+    rows: list[tuple[str]] = []
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > newest:
+            raise StoreError(
+                f"{path}: its schema version is {version}, and this nodetell knows up to {newest}; "
+                "run the newer nodetell, or name another state directory"
+            )
+        connection.set_progress_handler(lambda: time.monotonic() > end, 100_000)
+        known = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        for table in tables:
+            if not table or table in known:
+                rows += connection.execute(f"PRAGMA quick_check({table or 1})").fetchall()
+        if not connection.execute("PRAGMA page_count").fetchone()[0] and path.stat().st_size:
+            rows = [("less than a page of it is left",)]
+    except sqlite3.OperationalError as error:
+        if str(error) != "interrupted":
+            raise
+    except sqlite3.DatabaseError as error:
+        raise DamagedError(str(error)) from error
+    finally:
+        connection.set_progress_handler(None, 0)
+    if bad := [" ".join(str(text).split()) for (text,) in rows if text != "ok"]:
+        raise DamagedError(bad[0])
+
+
+def _migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for number, statements in enumerate(migrations[version:], version + 1):
+        with transaction(connection):
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
