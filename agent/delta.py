@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import sub
 
 from nodetell.limits import IMPLAUSIBLE_RISE
 from nodetell.v1 import agent_pb2, facts_pb2
@@ -33,6 +34,11 @@ class DeltaEncoder:
         self._schemas: dict[tuple[str, ...], int] = {}
         self._sent_schemas: set[int] = set()
         self._next_slot = 1
+        self._anew: set[str] = set()
+
+    def begin_anew(self, subjects: Iterable[str]) -> None:
+        """Blocks of these subjects do not go on from what the receiver knows, though their values may look like it."""
+        self._anew.update(subjects)
 
     def full(self, reading: Reading, at_unix_ms: int) -> agent_pb2.Update:
         """Everything, for a receiver that knows nothing."""
@@ -71,38 +77,30 @@ class DeltaEncoder:
     def _blocks_difference(self, blocks: dict[str, Block], update: agent_pb2.Update) -> None:
         known = self._blocks
         increments: list[tuple[int, int]] = []
+        if self._anew:
+            for subject in sorted(self._anew):
+                known.pop(subject, None)
+                update.removed_blocks.append(subject)
+            self._anew.clear()
         for subject, block in blocks.items():
             sent = known.get(subject)
             if sent is None:
                 self._send_block(subject, block, self._take_slots(len(block.values)), update)
             elif sent.block is not block:
-                moved = self._moved(sent, block)
-                if moved is None:
+                rises = moved(sent.block, block, sent.first_slot)
+                if rises is None:
                     same_shape = sent.block.names == block.names
                     first = sent.first_slot if same_shape else self._take_slots(len(block.values))
                     self._send_block(subject, block, first, update)
                 else:
                     sent.block = block
-                    increments.extend(moved)
+                    increments.extend(rises)
         if len(known) != len(blocks):
             for subject in [subject for subject in known if subject not in blocks]:
                 del known[subject]
                 update.removed_blocks.append(subject)
         if increments:
-            update.samples.append(_sample(increments))
-
-    @staticmethod
-    def _moved(sent: _Sent, block: Block) -> list[tuple[int, int]] | None:
-        """(slot, increment) of each counter that rose; None where the block must be sent whole."""
-        if sent.block.names is not block.names and sent.block.names != block.names:
-            return None
-        moved = []
-        for slot, (before, now) in enumerate(zip(sent.block.values, block.values, strict=True), sent.first_slot):
-            if now != before:
-                if not 0 <= now - before < IMPLAUSIBLE_RISE:
-                    return None
-                moved.append((slot, now - before))
-        return moved
+            update.samples.append(packed_sample(increments))
 
     def _take_slots(self, count: int) -> int:
         first = self._next_slot
@@ -118,11 +116,23 @@ class DeltaEncoder:
         self._blocks[subject] = _Sent(block, first_slot)
 
 
-def _sample(increments: Iterable[tuple[int, int]]) -> facts_pb2.CounterSample:
-    sample = facts_pb2.CounterSample()
-    before = 0
-    for slot, increment in sorted(increments):
-        sample.slot_gaps.append(slot - before)
-        sample.increments.append(increment)
-        before = slot
-    return sample
+def moved(before: Block, now: Block, first_slot: int) -> list[tuple[int, int]] | None:
+    """(slot, increment) of each counter that rose; None where the block does not go on from what it was."""
+    if before.names is not now.names and before.names != now.names:
+        return None
+    rises = []
+    for slot, (then, value) in enumerate(zip(before.values, now.values, strict=True), first_slot):
+        if value != then:
+            if not 0 <= value - then < IMPLAUSIBLE_RISE:
+                return None
+            rises.append((slot, value - then))
+    return rises
+
+
+def packed_sample(increments: Iterable[tuple[int, int]]) -> facts_pb2.CounterSample:
+    """(slot, increment) of counters, in any order, as they travel."""
+    ordered = sorted(increments)
+    slots = [slot for slot, _ in ordered]
+    return facts_pb2.CounterSample(
+        slot_gaps=map(sub, slots, [0, *slots]), increments=[increment for _, increment in ordered]
+    )

@@ -310,8 +310,10 @@ class Stream:
             if self._link is not None and not self.ledger.under_way:
                 self._due = True
                 self._signal.set()
+            elif self._link is None:
+                self.ledger.away(self._reading(), last)
             else:
-                self.ledger.missed(self._reading())
+                self.ledger.missed(self._reading(), last)
 
     async def _pump(self, call: Any, link: _Link) -> None:
         """Send what is due, as the window allows, and heartbeats when nothing is."""
@@ -345,7 +347,7 @@ class Stream:
         return bool(link.unacknowledged) and now - link.unacknowledged[0][2] >= self._settings.ack_timeout_s
 
     def _make_update(self, link: _Link) -> None:
-        made = self.ledger.next(self._reading(), self._now_unix_ms())
+        made = self.ledger.next(self._reading(), self._now_unix_ms(), asyncio.get_running_loop().time())
         if made is None:
             return
         number, update = made

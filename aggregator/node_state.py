@@ -16,20 +16,20 @@ every packet counter moves costs some tens of kilobytes.
 
 from __future__ import annotations
 
-import zlib
 from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from operator import sub
 
 from nodetell.limits import IMPLAUSIBLE_RISE
 from nodetell.v1 import agent_pb2, facts_pb2
 
 from aggregator import limits
+from aggregator.backlog import SLACK_S, Checkpoint, RollUp, pack, recollect, roll_ups
 from aggregator.limits import NodeLimits, Reached
 from aggregator.node_items import Items, UpdateError
 
@@ -45,6 +45,10 @@ FINE_SPAN_S = 150.0
 """Checkpoints older than this are thinned out ..."""
 COARSE_S = 60.0
 """... to this distance."""
+
+GAP_S = 20.0
+"""Of a longer time in which nothing could be told nobody knows when in it a counter rose. A window that begins in it
+has its share: an hour's rise is not taken for a burst."""
 
 FAULT_COUNTERS = frozenset(
     {
@@ -140,17 +144,6 @@ class ClockOffset:
     """Beside what most hosts show, for the aggregator's clock is the wrong one; otherwise beside the aggregator's."""
 
 
-@dataclass(slots=True)
-class _Checkpoint:
-    """All counters as they were from `at` to `until`."""
-
-    at: float
-    until: float
-    packed: bytes
-    offsets: Mapping[str, int]
-    """Where a subject's counters begin among the unpacked ones. Shared between checkpoints of the same blocks."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Slots:
     """Blocks by their slots: `states[i]` owns the slots from `starts[i]` on."""
@@ -168,6 +161,8 @@ class _Rises:
     """A sample, its slots resolved."""
 
     at: float
+    span_s: float
+    """Over how long before that, where updates could not be sent."""
     rises: list[tuple[CounterState, int, int]]
     """(block, index, increment)"""
 
@@ -203,13 +198,15 @@ class NodeState:
         """`at` on the timeline that is never set back."""
         self._shift = 0.0
         """_now minus the host's clock."""
-        self._checkpoints: list[_Checkpoint] = []
+        self._checkpoints: list[Checkpoint] = []
         self._moved = True
         """A counter moved since the newest checkpoint."""
+        self._unheard_s = 0.0
+        """How long nothing could be told before the rise that no checkpoint has yet."""
         self._fault_at: dict[str, dict[str, float]] = {}
         """When each of FAULT_COUNTERS last rose, by subject and name, on the timeline."""
         self._offsets: dict[str, int] | None = None
-        self._unpacked: tuple[_Checkpoint, array[int]] | None = None
+        self._unpacked: tuple[Checkpoint, array[int]] | None = None
         self._kinds: dict[str | None, dict[str, facts_pb2.Item]] | None = None
         """Items of each kind by key, in the order they have among all; None: not put together yet."""
         self._by_kind: dict[str | None, list[facts_pb2.Item]] = {}
@@ -236,12 +233,15 @@ class NodeState:
         taken = self._with_items(update, left_out)
         counters, slots = self._with_blocks(update, schemas, now, left_out)
         self._check_samples(update)
+        missed = self._rolled_up(update)
         partial = self._leaves_out_counters(update, left_out)
         samples = [_resolve(sample, slots, now, partial=partial) for sample in update.samples]
         _check_range(samples)
 
         if not first:
             self._checkpoint()
+        if update.full and not first:
+            self._unheard_s = now - self._now
         if counters is not self.counters:
             self.counters, self._slots, self._offsets = counters, slots, None
             self._moved = True
@@ -254,6 +254,7 @@ class NodeState:
                 if index in state.layout.faults:
                     self._fault_at.setdefault(state.subject, {})[state.layout.faults[index]] = self._now
             self._moved = self._moved or bool(sample.rises)
+            self._unheard_s = max(self._unheard_s, sample.span_s)
             if self._now > now - self.history_s:  # no window reaches back further
                 self._checkpoint()
         self._schemas, self._now, self._shift, self.at = schemas, now, shift, at
@@ -265,6 +266,7 @@ class NodeState:
             self._sort_in(update, taken.items)
             self._all, self.items = taken, taken.items
             self.items_revision += 1
+        self._recollect(missed)
         self._note_left_out(update, left_out)
         self.coalesced_updates = update.coalesced_updates
         self.dropped_samples = update.dropped_samples
@@ -332,9 +334,10 @@ class NodeState:
 
     def _check_samples(self, update: agent_pb2.Update) -> None:
         at_most = self._at_most
-        if len(update.samples) > at_most.samples:
-            raise UpdateError(f"{len(update.samples):,} samples: the limit samples is {at_most.samples:,}")
-        increments = sum(len(sample.increments) for sample in update.samples)
+        count = len(update.samples) + len(update.backlog.samples)
+        if count > at_most.samples:
+            raise UpdateError(f"{count:,} samples: the limit samples is {at_most.samples:,}")
+        increments = sum(len(sample.increments) for sample in chain(update.samples, update.backlog.samples))
         if increments > at_most.increments:
             raise UpdateError(f"{increments:,} increments: the limit increments is {at_most.increments:,}")
 
@@ -363,7 +366,8 @@ class NodeState:
             return self.counters, self._slots
         at_most = self._at_most
         counters = {} if update.full else dict(self.counters)
-        for subject in update.removed_blocks:
+        anew = set(update.removed_blocks)
+        for subject in anew:
             counters.pop(subject, None)
         series = sum(max(1, len(state.values)) for state in counters.values())
         partial = self._leaves_out_counters(update, left_out)
@@ -385,7 +389,8 @@ class NodeState:
             if series + count > at_most.series:
                 left_out["series"] += count
                 continue
-            counters[block.subject] = _taken(block, names, self.counters.get(block.subject), now)
+            known = None if block.subject in anew else self.counters.get(block.subject)
+            counters[block.subject] = _taken(block, names, known, now)
             series += count
         left_out["series"] += max(0, len(update.blocks) - 2 * at_most.series)
         return counters, _slots_of(counters.values())
@@ -414,9 +419,9 @@ class NodeState:
             for subject, state in self.counters.items():
                 self._offsets[subject] = offset
                 offset += len(state.values)
-        packed = zlib.compress(b"".join([state.values.tobytes() for state in self.counters.values()]), 1)
-        self._checkpoints.append(_Checkpoint(self._now, self._now, packed, self._offsets))
-        self._moved = False
+        packed = pack(b"".join([state.values.tobytes() for state in self.counters.values()]))
+        self._checkpoints.append(Checkpoint(self._now, self._now, packed, self._offsets, self._unheard_s))
+        self._moved, self._unheard_s = False, 0.0
         self._thin_out()
 
     def _thin_out(self) -> None:
@@ -428,17 +433,59 @@ class NodeState:
         if old >= 2 and points[old].at - points[old - 2].at <= COARSE_S:
             del points[old - 1]
 
-    def _before(self, state: CounterState, begin: float) -> tuple[float, array[int] | None, int]:
-        """(from when on, counters then, where the block's begin among them) for a window that begins at `begin`.
+    def _rolled_up(self, update: agent_pb2.Update) -> list[RollUp]:
+        if not update.HasField("backlog"):
+            return []
+        try:
+            return roll_ups(update, self._at_most)
+        except ValueError as error:
+            raise UpdateError(str(error)) from None
 
-        Without counters: the block has begun later, or the history is not as long. Its base serves then.
+    def _recollect(self, rollups: Sequence[RollUp]) -> None:
+        """Take in how counters moved when nothing could be told, the newest first. What they are now has it already."""
+        for rollup in rollups:
+            begin, end = rollup.begin + self._shift, rollup.end + self._shift
+            if begin < self._now - self.history_s:
+                break
+            apart = FINE_S if begin > self._now - FINE_SPAN_S else COARSE_S / 2
+            recollect(self._checkpoints, rollup, self._shift, apart - SLACK_S)
+            for block in rollup.blocks:
+                state = self.counters.get(block.subject)
+                if state is None or state.names != block.names:
+                    continue
+                if end <= state.first_at + SLACK_S and state.base == array("Q", block.after):
+                    for index, increment in block.increments.items():
+                        state.base[index] -= increment
+                    state.first_at = begin
+                for index in block.increments.keys() & state.layout.faults.keys():
+                    risen = self._fault_at.setdefault(block.subject, {})
+                    name = state.layout.faults[index]
+                    risen[name] = max(end, risen.get(name, end))
+
+    def _before(self, state: CounterState, begin: float) -> tuple[float, Sequence[int]]:
+        """(from when on, the block's counters then) for a window that begins at `begin`.
+
+        Where the block has begun later, or the history is not as long, its base serves.
         """
         which = bisect_right(self._checkpoints, begin, key=lambda point: point.at) - 1
-        if which >= 0 and (point := self._checkpoints[which]).at >= state.first_at and state.subject in point.offsets:
-            if self._unpacked is None or self._unpacked[0] is not point:
-                self._unpacked = point, array("Q", zlib.decompress(point.packed))
-            return min(begin, point.until), self._unpacked[1], point.offsets[state.subject]
-        return state.first_at, None, 0
+        if which < 0 or (point := self._checkpoints[which]).at < state.first_at or state.subject not in point.offsets:
+            return state.first_at, state.base
+        then = self._values_at(state, point)
+        after = self._checkpoints[which + 1] if which + 1 < len(self._checkpoints) else None
+        heard, unheard_s = (after.at, after.unheard_s) if after is not None else (self._now, self._unheard_s)
+        until = max(point.until, heard - unheard_s)
+        if begin <= until or heard - until <= GAP_S:
+            return min(begin, point.until), then
+        later = self._values_at(state, after) if after is not None else state.values
+        share = (begin - until) / (heard - until)
+        return begin, [past + int(share * (now - past)) for past, now in zip(then, later, strict=True)]
+
+    def _values_at(self, state: CounterState, point: Checkpoint) -> array[int]:
+        """A block's counters at a checkpoint that has them."""
+        if self._unpacked is None or self._unpacked[0] is not point:
+            self._unpacked = point, point.unpacked()
+        offset = point.offsets[state.subject]
+        return self._unpacked[1][offset : offset + len(state.values)]
 
     # -- looking up ------------------------------------------------------------------------------------------------
 
@@ -492,9 +539,8 @@ class NodeState:
         begin = self._now - window_s
         if state.moved_at <= begin:
             return Delta(0, window_s)
-        since, then, offset = self._before(state, begin)
-        before = state.base[index] if then is None else then[offset + index]
-        return Delta(state.values[index] - before, self._now - since)
+        since, before = self._before(state, begin)
+        return Delta(state.values[index] - before[index], self._now - since)
 
     def increments(self, subject: str, window_s: float) -> dict[str, Delta] | None:
         """The same for all counters of a subject that rose; None where nothing can be said."""
@@ -504,8 +550,7 @@ class NodeState:
         begin = self._now - window_s
         if state.moved_at <= begin:
             return {}
-        since, then, offset = self._before(state, begin)
-        before = state.base if then is None else then[offset : offset + len(state.values)]
+        since, before = self._before(state, begin)
         seconds = self._now - since
         rises = zip(state.names, before, state.values, strict=True)
         return {name: Delta(now - past, seconds) for name, past, now in rises if now != past}
@@ -518,8 +563,7 @@ class NodeState:
         begin = self._now - window_s
         if state.moved_at <= begin:
             return [0] * len(state.values), window_s
-        since, then, offset = self._before(state, begin)
-        before = state.base if then is None else then[offset : offset + len(state.values)]
+        since, before = self._before(state, begin)
         return list(map(sub, state.values, before)), self._now - since
 
     def faults(self, window_s: float) -> Iterable[tuple[str, str]]:
@@ -601,7 +645,7 @@ def _resolve(sample: facts_pb2.CounterSample, slots: _Slots, now: float, *, part
             state = slots.states[which]
             start, end = state.first_slot, state.first_slot + len(state.values)
         rises.append((state, slot - start, increment))
-    return _Rises(min(now, now + sample.at_offset_ms / 1000), rises)
+    return _Rises(min(now, now + sample.at_offset_ms / 1000), sample.span_ms / 1000, rises)
 
 
 def _check_range(samples: list[_Rises]) -> None:

@@ -24,6 +24,7 @@ from nodetell.limits import MAX_MESSAGE_BYTES, PROVEN_WINDOW_BYTES
 from nodetell.v1 import agent_pb2, agent_pb2_grpc
 from nodetell.v1 import facts_pb2 as pb
 
+from agent import ledger as ledger_module
 from agent import stream as stream_module
 from agent.connection import Proof, prove_path
 from agent.reading import Block, Reading
@@ -429,7 +430,11 @@ def test_an_aggregator_that_has_forgotten_gets_everything() -> None:
     asyncio.run(scenario())
 
 
-def test_while_the_aggregator_is_away_changes_are_merged_and_counted() -> None:
+def test_while_the_aggregator_is_away_changes_are_merged_and_counted_and_what_moved_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ledger_module, "PART_GAP_S", 0.1)
+
     async def scenario() -> None:
         sink, source = MemorySink(), Source(host_with(10))
         with socket.socket() as holder:
@@ -445,12 +450,15 @@ def test_while_the_aggregator_is_away_changes_are_merged_and_counted() -> None:
             assert stream.ledger.coalesced_updates == 5
             async with serving(sink, address):
                 await until(lambda: sink.knows(NODE, source.now))
-                (first,) = sink.taken
-                assert first[2].full
-                assert (first[2].coalesced_updates, first[2].dropped_samples) == (
-                    5,
-                    4,
-                )  # the first had nothing before it
+                first = sink.taken[0][2]
+                assert first.full
+                assert not first.HasField("backlog")
+                assert (first.coalesced_updates, first.dropped_samples) == (5, 0)
+                await until(lambda: len(sink.taken) == 2)
+                told = sink.taken[1][2]
+                assert not told.full
+                assert [set(sample.increments) for sample in told.backlog.samples] == [{1}] * 4
+                assert sink.knows(NODE, source.now)
 
     asyncio.run(scenario())
 

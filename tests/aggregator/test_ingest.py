@@ -65,7 +65,7 @@ class Client:
 
 
 def full(links: int = 3, salt: int = 0) -> agent_pb2.Update:
-    update = Ledger().next(host_with(links, salt), 1_000)
+    update = Ledger().next(host_with(links, salt), 1_000, 0.0)
     assert update is not None
     return update[1]
 
