@@ -26,6 +26,9 @@ from nodetell.v1 import agent_pb2, agent_pb2_grpc
 from aggregator.clock_offset import ClockSample, sample_of
 from aggregator.node_items import UpdateError
 from aggregator.reassembly import ProtocolError, Reassembler
+from aggregator.trust.caller import RefusedError
+from aggregator.trust.standing import Standing, Trust
+from aggregator.trust.token import TokenPieces
 
 _log = logging.getLogger("nodetell.aggregator")
 
@@ -33,6 +36,8 @@ MAX_RESYNCS = 3
 """Updates in a row that may be refused before the stream is ended."""
 MAX_CLOCK_OFFSET_MS = 60_000
 """A host whose clock differs from ours by more is named in the log."""
+OPENING_TIMEOUT_S = 60.0
+"""Within this time an agent has said who it is and proved it, however slowly it sends."""
 REPLACE_TIMEOUT_S = 5.0
 """How long a new stream waits for the node's old one to finish what it is taking in."""
 _MAX_DETAILS = 300
@@ -87,9 +92,9 @@ def server_options() -> list[tuple[str, int]]:
     ]
 
 
-def add_agent_service(server: grpc.aio.Server, sink: Sink, clock: Callable[[], float]) -> None:
+def add_agent_service(server: grpc.aio.Server, sink: Sink, trust: Trust, clock: Callable[[], float]) -> None:
     """Serve agents on `server`. `clock` gives seconds since the epoch."""
-    agent_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(sink, clock), server)  # type: ignore[no-untyped-call]  # generated
+    agent_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(sink, trust, clock), server)  # type: ignore[no-untyped-call]  # generated
 
 
 class _EndError(Exception):
@@ -106,7 +111,10 @@ class _Stream:
 
     hello: agent_pb2.Hello
     peer: str
+    standing: Standing
     task: asyncio.Task[Any]
+    seq: int
+    """Of the last message that was taken in."""
     listening: bool = True
     """Waiting for the agent, and so free to be interrupted."""
     replaced_by: str = ""
@@ -138,12 +146,14 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
     def __init__(
         self,
         sink: Sink,
+        trust: Trust,
         clock: Callable[[], float],
         *,
         monotonic: Callable[[], float] = time.monotonic,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
     ) -> None:
         self._sink = sink
+        self._trust = trust
         self._clock = clock
         self._monotonic = monotonic
         self._idle_timeout_s = idle_timeout_s
@@ -162,14 +172,21 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         """One agent's stream, from Hello to its end."""
         peer = unquote(context.peer())
         try:
-            hello = await self._hello(context)
+            async with asyncio.timeout(OPENING_TIMEOUT_S):
+                hello = await self._hello(context)
+                standing, seq = await self._admitted(context, hello)
+        except TimeoutError:
+            reason = f"who calls was not proved within {OPENING_TIMEOUT_S:g} s"
+            event(_log, logging.WARNING, "stream_refused", peer=peer, reason=reason)
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, reason)
+            return
         except _EndError as end:
             event(_log, logging.WARNING, "stream_refused", peer=peer, reason=str(end))
             await context.abort(end.code, str(end)[:_MAX_DETAILS])
             return
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine that runs has one
-        stream = _Stream(hello, peer, task)
+        stream = _Stream(hello, peer, standing, task, seq)
         try:
             await self._serve(stream, context)
         except asyncio.CancelledError:
@@ -182,6 +199,8 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
             await self._abort(stream, context, end)
         else:
             self._log_end(stream, "the agent ended it")
+        finally:
+            standing.close()
 
     async def _abort(self, stream: _Stream, context: Any, end: _EndError) -> None:
         self._log_end(stream, str(end))
@@ -207,6 +226,27 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         if len(hello.instance) != 16:
             raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, f"an instance id of {len(hello.instance)} bytes, not 16")
         return hello
+
+    async def _admitted(self, context: Any, hello: agent_pb2.Hello) -> tuple[Standing, int]:
+        """What the agent has proved, and the seq of its last message: before it has taken anybody's place."""
+        shown, seq, token = context.auth_context(), 1, None
+        try:
+            self._trust.before_token(shown, hello.node, hello.credential_bytes)
+            pieces = TokenPieces(hello.credential_bytes)
+            while hello.credential_bytes and token is None:
+                await context.write(agent_pb2.AggregatorMessage(ack=agent_pb2.Ack(seq=seq)))
+                message = await self._read(context)
+                if message is None or message.WhichOneof("body") != "credential" or message.seq != seq + 1:
+                    reason = f"after {seq} messages a piece of the token was to come, and something else did"
+                    raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, reason)
+                seq = message.seq
+                token = pieces.take(message.credential)
+            caller = await self._trust.admit(shown, hello.node, token)
+        except ProtocolError as error:
+            raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+        except RefusedError as refused:
+            raise _EndError(refused.code, str(refused)) from None
+        return Standing(self._trust, shown, caller, self._monotonic), seq
 
     async def _serve(self, stream: _Stream, context: Any) -> None:
         node, instance = stream.hello.node, stream.hello.instance
@@ -264,6 +304,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
             version=hello.version[:80],
             protocol=hello.protocol,
             resume=resume,
+            proved_by=stream.standing.caller.by,
         )
         if abs(offset_ms) > MAX_CLOCK_OFFSET_MS:
             event(_log, logging.WARNING, "clock_differs", node=hello.node, offset_s=round(offset_ms / 1000))
@@ -288,7 +329,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
     async def _listen(self, stream: _Stream, context: Any, resume: bool) -> None:
         order = _Order(stream.hello.last_update if resume else None)
         pieces = Reassembler()
-        seq, resyncs = 1, 0
+        resyncs = 0
         while True:
             stream.listening = True
             if stream.replaced_by:
@@ -297,11 +338,12 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
             stream.listening = False
             if message is None:
                 return
+            self._still_trusted(stream)
             if message.HasField("clock"):
                 self._measure(stream, message.clock)
-            if message.seq != seq + 1:
-                raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, f"message {message.seq} after message {seq}")
-            seq = message.seq
+            if message.seq != stream.seq + 1:
+                raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, f"message {message.seq} after message {stream.seq}")
+            seq = stream.seq = message.seq
             body = message.WhichOneof("body")
             if body == "chunk":
                 try:
@@ -313,12 +355,28 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
                     continue
             elif body == "heartbeat":
                 self._sink.heard(stream.hello.node, message.heartbeat.now_unix_ms)
+            elif body == "credential":
+                self._renew(stream, message.credential)
             elif body == "hello":
                 raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, "a second Hello")
             # A body this version does not know is acknowledged like any other: a later agent may send it.
             await self._instruct(stream, context)
             stream.answered, stream.answered_mono = seq, self._monotonic()
             await context.write(agent_pb2.AggregatorMessage(ack=agent_pb2.Ack(seq=seq)))
+
+    @staticmethod
+    def _still_trusted(stream: _Stream) -> None:
+        try:
+            stream.standing.check()
+        except RefusedError as refused:
+            raise _EndError(refused.code, str(refused)) from None
+
+    @staticmethod
+    def _renew(stream: _Stream, piece: agent_pb2.Credential) -> None:
+        try:
+            stream.standing.take(piece)
+        except ProtocolError as error:
+            raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
 
     def _measure(self, stream: _Stream, reading: agent_pb2.ClockReading) -> None:
         """When the last acknowledgement went out is known; a reading that follows on another one says nothing."""

@@ -1,4 +1,4 @@
-"""The aggregator's process: opens the store, serves agents and operators on one port, stops cleanly."""
+"""The aggregator's process: opens the store, serves agents and operators, stops cleanly."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from aggregator.fleet import Fleet, Judge
 from aggregator.ingest import add_agent_service, server_options
 from aggregator.installed import installed
 from aggregator.query import add_operator_service
-from aggregator.settings import AggregatorSettings, is_loopback, state_directory
+from aggregator.settings import AggregatorSettings, start_problem, state_directory
 from aggregator.store import Store
+from aggregator.trust.door import Door, DoorError, ListenError, door
 
 if TYPE_CHECKING:
     from aggregator.cluster.live import LiveCluster
+    from aggregator.trust.review import Reviewer
 
 _log = logging.getLogger("nodetell.aggregator")
 
@@ -34,11 +36,16 @@ STOP_GRACE_S = 0.3
 """Calls that are under way have so long to end."""
 FAILED = 1
 """Exit status of an aggregator that could not start."""
+REFUSED = 2
+"""... because its settings are wrong."""
 
 
 async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable[[str], None] | None = None) -> int:
     """Serve until `stop` is set; returns the exit status. `ready` gets the address once connections are taken."""
     configure(settings.log_level)
+    if problem := start_problem(settings):
+        event(_log, logging.ERROR, "not_started", reason=problem)
+        return REFUSED
     directory = state_directory(settings.state_directory, root=os.geteuid() == 0, env=os.environ)
     store = Store(directory, retention_s=settings.store.retention_days * 86_400, max_bytes=settings.store.max_mib << 20)
     try:
@@ -47,7 +54,8 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
         event(_log, logging.ERROR, "not_started", reason=error)
         return FAILED
     try:
-        api = _api(settings)
+        api, reviewer = _api(settings)
+        way_in = door(settings, reviewer, _node_of_pod(api))
         fleet = Fleet(
             store,
             FindingBook(standing, resolved),
@@ -59,8 +67,8 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
             judge=_with_installed(),
         )
         async with _running(api):
-            return await _serve(settings, fleet, stop, ready, "memory" if directory is None else str(directory))
-    except _KubeMissingError as error:
+            return await _serve(way_in, fleet, stop, ready, "memory" if directory is None else str(directory))
+    except (_KubeMissingError, DoorError) as error:
         event(_log, logging.ERROR, "not_started", reason=error)
         return FAILED
     finally:
@@ -82,12 +90,12 @@ def _with_installed() -> Judge:
     return found.judge
 
 
-def _api(settings: AggregatorSettings) -> LiveCluster | None:
-    """The API server, where it is to be asked. Raises _KubeMissingError."""
+def _api(settings: AggregatorSettings) -> tuple[LiveCluster | None, Reviewer | None]:
+    """The API server, where it is to be asked, and what asks it of those who call. Raises _KubeMissingError."""
     wanted = settings.kubernetes
     in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
     if wanted.enabled == "off" or (wanted.enabled == "auto" and not wanted.kubeconfig and not in_pod):
-        return None
+        return None, None
     # What reads it takes 24 MiB: loaded only where it may be needed.
     from aggregator.cluster.credentials import KubeError, chosen  # noqa: PLC0415
 
@@ -96,10 +104,21 @@ def _api(settings: AggregatorSettings) -> LiveCluster | None:
     except KubeError as error:
         raise _KubeMissingError(str(error)) from error
     if source is None:
-        return None
+        return None, None
     from aggregator.cluster.live import LiveCluster  # noqa: PLC0415
+    from aggregator.trust.review import Reviewer  # noqa: PLC0415
 
-    return LiveCluster(source, wanted)
+    return LiveCluster(source, wanted), Reviewer(source, os.environ, audience=settings.access.token_audience)
+
+
+def _node_of_pod(api: LiveCluster | None) -> Callable[[str], tuple[str, str] | None]:
+    """Which pod has a UID, and where it runs, by what the API server has told."""
+
+    def node_of_pod(uid: str) -> tuple[str, str] | None:
+        pod = api.objects.pod_by_uid(uid) if api is not None else None
+        return None if pod is None else (f"{pod.namespace}/{pod.name}", pod.node)
+
+    return node_of_pod
 
 
 @contextlib.asynccontextmanager
@@ -133,34 +152,38 @@ def _not_listening(address: str) -> str:
 
 
 async def _serve(
-    settings: AggregatorSettings,
+    way_in: Door,
     fleet: Fleet,
     stop: asyncio.Event,
     ready: Callable[[str], None] | None,
     state: str,
 ) -> int:
-    server = grpc.aio.server(options=server_options())
-    add_agent_service(server, fleet, time.time)
+    server = grpc.aio.server(options=server_options(), interceptors=way_in.interceptors)
+    add_agent_service(server, fleet, way_in.agents, time.time)
     add_operator_service(server, fleet, time.time)
     try:
-        port = server.add_insecure_port(settings.listen)
-    except RuntimeError:
-        event(_log, logging.ERROR, "not_started", listen=settings.listen, reason=_not_listening(settings.listen))
+        ports = [listener.add_to(server) for listener in way_in.listeners]
+    except ListenError as error:
+        event(_log, logging.ERROR, "not_started", listen=error.address, reason=_not_listening(error.address))
         return FAILED
     fleet.evaluate()  # marks what an earlier life left, before anybody asks
     await server.start()
     evaluation = asyncio.create_task(fleet.run(), name="evaluation")
-    address = f"{settings.listen.rpartition(':')[0]}:{port}"
+    addresses = [
+        f"{each.address.rpartition(':')[0]}:{port}" for each, port in zip(way_in.listeners, ports, strict=True)
+    ]
+    address = addresses[0]
     event(
         _log,
         logging.INFO,
         "listening",
         listen=address,
+        certificate_listen=", ".join(addresses[1:]),
         version=__version__,
         state=state,
         standing_findings=len(fleet.book.standing),
     )
-    if not is_loopback(settings.listen):
+    if way_in.operators is None:
         event(_log, logging.WARNING, "insecure", listen=address, reason="nothing is encrypted, and nobody is asked who")
     try:
         if ready is not None:
@@ -172,5 +195,6 @@ async def _serve(
             await evaluation
         await fleet.close()
         await server.stop(STOP_GRACE_S)
+        await way_in.aclose()
     event(_log, logging.INFO, "stopped", listen=address)
     return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from aggregator.signatures.thresholds import Thresholds
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+_ACCOUNT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 AUTOMATIC = "auto"
 
 
@@ -66,8 +67,64 @@ class KubernetesSettings:
     secret_metadata: bool = False
     """Follow names and times of ServiceAccounts and Secrets, too, never what is in them, to tell which identity was
     changed before a container began to crash. Needs the right to list secrets, and RBAC has none for metadata alone."""
+    credential_expiry: bool = False
+    """Read until when the Secrets are good that pods are pulled with or cannot start without, to warn of it: dates of
+    tokens and certificates. Each is got by its name, turned into dates and dropped; nothing else of it is kept, logged
+    or shown. Needs the right to get secrets, everywhere or where a Role grants it."""
     metrics_interval_s: float = field(default=30.0, metadata={"min": 0.0, "max": 3600.0, "unit": "s"})
     """Time between two reads of the API server's own metrics, some megabytes each. 0: they are not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """What agents and operators are shown, and whose certificates are taken. TLS 1.3 only. All files are PEM, are read
+    again when they change, and stay as they were where the new ones cannot be used."""
+
+    certificate: str = ""
+    """File of the aggregator's certificate, with what leads to its authority but without that: the names that agents
+    and operators connect to are its alternative names."""
+    key: str = ""
+    """File of its private key."""
+    client_ca: str = ""
+    """File of the authorities whose certificates agents ("O=nodetell:agents, CN=the node's name") and operators
+    ("O=nodetell:operators, CN=their name") show. Empty: no certificates are taken, tokens are."""
+    certificate_listen: str = ""
+    """A second address for those who show a certificate, where others show a token: no port does both. Empty: with
+    tls.client_ca, whoever connects must show a certificate."""
+
+    def __post_init__(self) -> None:
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError("certificate and key: one without the other")
+        if self.client_ca and not self.certificate:
+            raise ValueError("client_ca: set, but certificate is not")
+        if self.certificate_listen:
+            _check_address("certificate_listen", self.certificate_listen)
+            if not self.client_ca:
+                raise ValueError("certificate_listen: set, but client_ca is not")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """How agents and operators prove who they are, beside certificates (tls.client_ca)."""
+
+    agents: str = field(default="auto", metadata={"choices": ("auto", "token", "certificate")})
+    """What agents must show. "token": one of a service account, bound to a pod, which the API server is asked about.
+    "certificate": one for their node. "auto": either, and what is shown is checked; of both, both."""
+    token_audience: str = "nodetell"  # noqa: S105  # no password
+    """What service-account tokens must be made for. A token for the API server itself is not taken."""
+    agent_service_account: str = "nodetell/nodetell-agent"
+    """"namespace/name" of the service account that agents run as. Tokens of others are not taken from agents, and this
+    one's not from operators."""
+    operator_tokens_file: str = ""
+    """File of operators' tokens: a line "name sha256", the SHA-256 of the token in hexadecimal, for each. Read again
+    when it changes. Where the API server is asked, service-account tokens of those who may "get" "findings" of the
+    group "nodetell.dev" are taken, too."""
+
+    def __post_init__(self) -> None:
+        if not self.token_audience or self.token_audience != self.token_audience.strip():
+            raise ValueError(f'token_audience: "{self.token_audience}" is no name')
+        if not _ACCOUNT.fullmatch(self.agent_service_account):
+            raise ValueError(f'agent_service_account: "{self.agent_service_account}" is not "namespace/name"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +134,8 @@ class AggregatorSettings:
     listen: str = "127.0.0.1:7443"
     """Where agents and operators connect: "host:port", "[address]:port" for IPv6; port 0: any that is free."""
     insecure: bool = False
-    """Listen on other addresses than loopback although nothing is encrypted and nobody is asked who they are: whoever
-    reaches the port can then read the findings and report facts in any node's name."""
+    """Do without TLS: nothing is encrypted, nobody is asked who they are, and whoever reaches the port can read the
+    findings and report facts in any node's name. On loopback only."""
     cluster: str = "default"
     """Name of the cluster, for reports."""
     state_directory: str = AUTOMATIC
@@ -88,23 +145,36 @@ class AggregatorSettings:
     """Least severe events that are logged, to standard error."""
     fleet: FleetSettings = field(default_factory=FleetSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
     path_mtu: PathMtuSettings = field(default_factory=PathMtuSettings)
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __post_init__(self) -> None:
-        match = _ADDRESS.fullmatch(self.listen)
-        if match is None or int(match[2]) > 65_535:
-            raise ValueError(f'listen: "{self.listen}" is not "host:port"')
-        if not self.insecure and not is_loopback(self.listen):
-            raise ValueError(
-                f'listen: "{self.listen}" is not loopback, and nothing is encrypted yet; insecure = true allows it'
-            )
+        _check_address("listen", self.listen)
+        if self.insecure and self.tls.certificate:
+            raise ValueError("insecure: true, and tls.certificate is set: one of them")
+        if self.insecure and not is_loopback(self.listen):
+            raise ValueError(f'listen: "{self.listen}" is not loopback, where insecure = true is not allowed')
         if self.fleet.history_s < self.thresholds.window_s:
             raise ValueError(
                 f"fleet.history_s ({self.fleet.history_s:g}) is shorter than thresholds.window_s "
                 f"({self.thresholds.window_s:g})"
             )
+
+
+def start_problem(settings: AggregatorSettings) -> str:
+    """Why an aggregator with these settings does not start, beside what never makes sense; empty: it does."""
+    if settings.tls.certificate or settings.insecure:
+        return ""
+    return "tls.certificate and tls.key are not set; on loopback, insecure = true does without"
+
+
+def _check_address(name: str, address: str) -> None:
+    match = _ADDRESS.fullmatch(address)
+    if match is None or int(match[2]) > 65_535:
+        raise ValueError(f'{name}: "{address}" is not "host:port"')
 
 
 def is_loopback(listen: str) -> bool:

@@ -70,7 +70,11 @@ def running(
 def aggregator(address: str, scratch: Path) -> Iterator[int]:
     """An aggregator that listens there and keeps its state and its log in `scratch`; its pid."""
     with tempfile.TemporaryDirectory(dir=scratch) as state:
-        env = {"NODETELL_AGGREGATOR_LISTEN": address, "NODETELL_AGGREGATOR_STATE_DIRECTORY": state}
+        env = {
+            "NODETELL_AGGREGATOR_LISTEN": address,
+            "NODETELL_AGGREGATOR_INSECURE": "true",
+            "NODETELL_AGGREGATOR_STATE_DIRECTORY": state,
+        }
         with running([nodetell(), "aggregator"], log=scratch / "aggregator.log", env=env) as pid:
             yield pid
 
@@ -78,7 +82,8 @@ def aggregator(address: str, scratch: Path) -> Iterator[int]:
 @contextlib.contextmanager
 def agent(address: str, scratch: Path, group: Path | None, env: Mapping[str, str] | None = None) -> Iterator[int]:
     """An agent that streams there; its pid."""
-    settings = {"NODETELL_AGENT_AGGREGATOR": address, "NODETELL_AGENT_NODE": AGENT_NODE, **(env or {})}
+    here = {"NODETELL_AGENT_AGGREGATOR": address, "NODETELL_AGENT_INSECURE": "true", "NODETELL_AGENT_NODE": AGENT_NODE}
+    settings = {**here, **(env or {})}
     with running([nodetell(), "agent"], group, scratch / "agent.log", settings) as pid:
         yield pid
 
@@ -96,7 +101,7 @@ def check_agent(address: str, scratch: Path) -> None:
 
 def asked(address: str, *query: str) -> Any:
     """What our own command answers of an aggregator. Raises RuntimeError."""
-    command = [nodetell(), *query, "--aggregator", address, "--format", "json"]
+    command = [nodetell(), *query, "--aggregator", address, "--insecure", "--format", "json"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if not answer.stdout.startswith(("{", "[")):
         raise RuntimeError(f"{' '.join(query)}: {answer.stderr.strip()}")

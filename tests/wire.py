@@ -23,6 +23,7 @@ from aggregator.clock_offset import ClockSample
 from aggregator.ingest import AgentService, server_options
 from aggregator.node_items import UpdateError
 from aggregator.node_state import NodeState
+from aggregator.trust.standing import Anybody
 
 SMALL_PACKET = 1_300 - 20 - 20 - 12
 """TCP payload of an IP packet of 1,300 bytes with time stamps."""
@@ -94,7 +95,7 @@ class MemorySink:
 async def serving(sink: MemorySink, address: str = "127.0.0.1:0", idle_timeout_s: float = 15.0) -> AsyncIterator[str]:
     """A real server around the sink; gives its address."""
     server = grpc.aio.server(options=server_options())
-    service = AgentService(sink, time.time, idle_timeout_s=idle_timeout_s)
+    service = AgentService(sink, Anybody(), time.time, idle_timeout_s=idle_timeout_s)
     agent_pb2_grpc.add_AgentServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated
     port = server.add_insecure_port(address)
     await server.start()

@@ -189,7 +189,7 @@ class ApiClient:
             # The print is taken before what it is of is read: what changes meanwhile is noticed next time.
             now = own.fingerprint(self._source, own.load(self._source, self._env))
             credentials = own.load(self._source, self._env)
-            built = _Client(_open(credentials, self._pace), credentials)
+            built = _Client(open_http(credentials, self._pace), credentials)
             user = credentials.config.user
             if user is not None and user.exec is not None:
                 built.first = asyncio.Lock()
@@ -233,7 +233,7 @@ class ApiClient:
 _OUTAGES = frozenset({Cause.UNREACHABLE, Cause.UNAUTHORIZED, Cause.CREDENTIALS, Cause.FAILED})
 
 
-def _open(credentials: Credentials, pace: Pace) -> httpx2.AsyncClient:
+def open_http(credentials: Credentials, pace: Pace) -> httpx2.AsyncClient:
     """A client with these credentials. Raises KubeError."""
     context, auth = own.tls(credentials), own.auth(credentials)
     try:

@@ -28,7 +28,7 @@ from aggregator.fleet import Fleet
 from aggregator.ingest import server_options
 from aggregator.main import FAILED, run
 from aggregator.model import Finding, Severity, Stage
-from aggregator.settings import AggregatorSettings
+from aggregator.settings import AggregatorSettings, TlsSettings
 from aggregator.store import DATABASE, Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +95,7 @@ def with_aggregator(script: Callable[[str], Coroutine[Any, Any, None]], director
     async def scene() -> None:
         stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
         state = "" if directory is None else str(directory)
-        settings = AggregatorSettings(listen="127.0.0.1:0", state_directory=state, log_level="error")
+        settings = AggregatorSettings(listen="127.0.0.1:0", insecure=True, state_directory=state, log_level="error")
         running = asyncio.create_task(run(settings, stop, address.set_result))
         await asyncio.wait({running, address}, return_when=asyncio.FIRST_COMPLETED)
         try:
@@ -238,7 +238,7 @@ def test_an_agent_goes_on_after_a_disconnect_and_not_after_a_restart(tmp_path: P
 def test_it_stops_at_once_with_streams_and_watches_open() -> None:
     async def scene() -> None:
         stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
-        settings = AggregatorSettings(listen="127.0.0.1:0", state_directory="", log_level="error")
+        settings = AggregatorSettings(listen="127.0.0.1:0", insecure=True, state_directory="", log_level="error")
         running = asyncio.create_task(run(settings, stop, address.set_result))
         where = await address
         async with an_agent(where) as agent, operator(where) as ask:
@@ -260,13 +260,13 @@ def test_a_port_that_is_taken_and_a_newer_database_are_told_with_an_exit_status(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        settings = AggregatorSettings(listen=listen, state_directory="")
+        settings = AggregatorSettings(listen=listen, insecure=True, state_directory="")
         assert asyncio.run(run(settings, asyncio.Event())) == FAILED
     said = capfd.readouterr().err
     assert f'event=not_started listen={listen} reason="can\'t listen there: address already in use"' in said
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
         connection.execute("PRAGMA user_version = 7")
-    settings = AggregatorSettings(listen="127.0.0.1:0", state_directory=str(tmp_path))
+    settings = AggregatorSettings(listen="127.0.0.1:0", insecure=True, state_directory=str(tmp_path))
     assert asyncio.run(run(settings, asyncio.Event())) == FAILED
     assert "its schema version is 7" in capfd.readouterr().err
 
@@ -274,8 +274,9 @@ def test_a_port_that_is_taken_and_a_newer_database_are_told_with_an_exit_status(
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"listen": "0.0.0.0:7443"}, "not loopback"),
-        ({"listen": "example.org:7443"}, "not loopback"),
+        ({"listen": "0.0.0.0:7443", "insecure": True}, "not loopback"),
+        ({"listen": "example.org:7443", "insecure": True}, "not loopback"),
+        ({"insecure": True, "tls": TlsSettings("a.crt", "a.key")}, "one of them"),
         ({"listen": "7443"}, 'not "host:port"'),
         ({"listen": "127.0.0.1:99999"}, 'not "host:port"'),
     ],
@@ -283,13 +284,11 @@ def test_a_port_that_is_taken_and_a_newer_database_are_told_with_an_exit_status(
 def test_an_address_that_is_not_safe_or_none_is_refused(given: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         AggregatorSettings(**given)
-    if reason == "not loopback":
-        assert AggregatorSettings(**given, insecure=True).listen == given["listen"]
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.8.8.8:1", "[::1]:7443", "localhost:7443"])
 def test_loopback_is_safe(listen: str) -> None:
-    assert AggregatorSettings(listen=listen).listen == listen
+    assert AggregatorSettings(listen=listen, insecure=True).listen == listen
 
 
 SERVER = """
@@ -297,8 +296,8 @@ import asyncio, sys
 from pathlib import Path
 sys.path[:0] = [{root!r}, {root!r} + "/proto"]
 from aggregator.main import run
-from aggregator.settings import AggregatorSettings
-settings = AggregatorSettings(listen="127.0.0.1:0", state_directory={state!r}, log_level="error")
+from aggregator.settings import AggregatorSettings, TlsSettings
+settings = AggregatorSettings(listen="127.0.0.1:0", insecure=True, state_directory={state!r}, log_level="error")
 asyncio.run(run(settings, asyncio.Event(), lambda address: print(address, flush=True)))
 """
 

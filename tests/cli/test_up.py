@@ -225,7 +225,17 @@ def test_a_free_port_is_taken_where_the_usual_one_is_not(tmp_path: Path) -> None
 
 
 def test_a_role_by_itself_says_when_it_is_ready_and_logs_json(tmp_path: Path) -> None:
-    words = [*COMMAND, "aggregator", "--listen", "127.0.0.1:0", "--state-directory", "", "--format", "json"]
+    words = [
+        *COMMAND,
+        "aggregator",
+        "--listen",
+        "127.0.0.1:0",
+        "--insecure",
+        "--state-directory",
+        "",
+        "--format",
+        "json",
+    ]
     pipe, env = subprocess.PIPE, environment(HOME=str(tmp_path))
     with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=env) as process:
         assert process.stdout is not None

@@ -84,7 +84,7 @@ def test_a_clock_that_is_wrong_is_named_and_resolved_when_it_is_set(tmp_path: Pa
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    at = ("--aggregator", address)
+    at = ("--insecure", "--aggregator", address)
     clock = tmp_path / "clock"
     clock.write_text(str(AHEAD_S))
     other = tmp_path / "right"
@@ -97,7 +97,7 @@ def test_a_clock_that_is_wrong_is_named_and_resolved_when_it_is_set(tmp_path: Pa
         return asked("node", node, *at).get("clock")
 
     with (
-        running(*NODETELL, "aggregator", "--listen", address, "--state-directory", ""),
+        running(*NODETELL, "aggregator", "--listen", address, "--insecure", "--state-directory", ""),
         running(sys.executable, "-c", AGENT, str(clock), "agent", "--node", "late", *at),
         running(sys.executable, "-c", AGENT, str(other), "agent", "--node", "right", *at),
     ):

@@ -113,21 +113,21 @@ def live(hosts: tuple[Namespace, Namespace, Namespace]) -> Iterator[Watch]:
     """Aggregator and agent of host a, and an operator who watches."""
     _, a, _ = hosts
     with (
-        running(a, "aggregator", "--listen", ADDRESS, "--cluster", "lab", "--state-directory", ""),
-        running(a, "agent", "--node", "a", "--aggregator", ADDRESS),
+        running(a, "aggregator", "--listen", ADDRESS, "--insecure", "--cluster", "lab", "--state-directory", ""),
+        running(a, "agent", "--node", "a", "--insecure", "--aggregator", ADDRESS),
     ):
         deadline = time.monotonic() + 20
         while not _known(a):
             assert time.monotonic() < deadline, "the agent's facts did not arrive within 20 s"
             time.sleep(0.2)
-        with running(a, "findings", "--watch", "--format", "json", "--aggregator", ADDRESS) as process:
+        with running(a, "findings", "--watch", "--format", "json", "--insecure", "--aggregator", ADDRESS) as process:
             watch = Watch(process)
             watch.until(lambda event: event["event"] == "synced", 10)
             yield watch
 
 
 def _known(inside: Namespace) -> bool:
-    asked = inside.start(*NODETELL, "nodes", "--format", "json", "--aggregator", ADDRESS)
+    asked = inside.start(*NODETELL, "nodes", "--format", "json", "--insecure", "--aggregator", ADDRESS)
     output, _ = asked.communicate(timeout=20)
     return asked.returncode == 0 and any(node["facts_at"] for node in json.loads(output)["nodes"])
 
@@ -173,7 +173,9 @@ def test_packets_that_die_make_it_active_and_a_bundle_says_the_same(
     pod.run(sys.executable, "-c", SEND_LARGE, PEER)
     _, errors = recording.communicate(timeout=30)
     assert recording.returncode == 0, errors
-    assert _told(_json(a, "findings", "--aggregator", ADDRESS)) == _told(_json(None, "diagnose", str(archive)))
+    assert _told(_json(a, "findings", "--insecure", "--aggregator", ADDRESS)) == _told(
+        _json(None, "diagnose", str(archive))
+    )
 
     for inside, name in ((a, "vx0"), (a, "v0"), (pod, "eth0")):
         inside.ip("link", "set", name, "mtu", 1450)

@@ -56,12 +56,12 @@ def place(tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     sensor = str(tmp_path / "sensor.sock")
-    at = ("--aggregator", address)
+    at = ("--insecure", "--aggregator", address)
     limits = ("--thresholds.window-s", str(WINDOW_S), "--thresholds.fsync-warning-ms", str(LIMIT_MS))
     with (
         slow_disk(tmp_path, DELAY_MS, bytes_per_s=BYTES_PER_S) as disk,
         running("sensor", "--socket", sensor),
-        running("aggregator", "--listen", address, "--state-directory", "", *limits),
+        running("aggregator", "--listen", address, "--insecure", "--state-directory", "", *limits),
         running("agent", "--node", "cp-1", *at, "--collectors.sensor-socket", sensor),
     ):
         until = time.monotonic() + 30

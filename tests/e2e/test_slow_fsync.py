@@ -100,11 +100,11 @@ def live(tmp_path: Path) -> Iterator[Live]:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     sensor = str(tmp_path / "sensor.sock")
-    at = ("--aggregator", address)
+    at = ("--insecure", "--aggregator", address)
     with (
         slow_disk(tmp_path, DELAY_MS) as disk,
         running("sensor", "--socket", sensor),
-        running("aggregator", "--listen", address, "--state-directory", ""),
+        running("aggregator", "--listen", address, "--insecure", "--state-directory", ""),
         running("agent", "--node", "slow", *at, "--collectors.sensor-socket", sensor),
     ):
         _wait_for_agent(at, sensor)

@@ -133,9 +133,9 @@ def at_work(kubelet: Path, *flags: str) -> Iterator[Node]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    own = ("--node", NODE, "--aggregator", address, "--host.kubelet", str(kubelet))
+    own = ("--node", NODE, "--insecure", "--aggregator", address, "--host.kubelet", str(kubelet))
     with (
-        process("aggregator", "--listen", address, "--cluster", "lab", "--state-directory", ""),
+        process("aggregator", "--listen", address, "--insecure", "--cluster", "lab", "--state-directory", ""),
         process("agent", *own, "--stream.batch-interval-s", str(BATCH_S), *flags),
         operator(address, 5) as asked,
     ):

@@ -123,7 +123,7 @@ def test_it_is_listed_with_the_others(place: Path) -> None:
 
 def test_the_aggregator_loads_it_too(place: Path) -> None:
     path = os.pathsep.join(str(each) for each in (ROOT, ROOT / "proto", place))
-    settings = ("--listen", "127.0.0.1:0", "--state-directory", "", "--kubernetes.enabled", "off")
+    settings = ("--listen", "127.0.0.1:0", "--insecure", "--state-directory", "", "--kubernetes.enabled", "off")
     words = (sys.executable, "-P", "-m", "cli.main", "aggregator", *settings)
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": path}
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=env) as process:

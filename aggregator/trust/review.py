@@ -1,0 +1,243 @@
+"""What the API server is asked of those who call: whether a token is good, and whether whoever it is of may look.
+
+The two things that the aggregator ever sends to it by POST, apart from the client that reads (cluster/client.py), which
+can't. Neither changes anything there. Answers are kept for a short while, and only so many questions are under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx2
+import msgspec
+
+from aggregator.cluster import credentials as own
+from aggregator.cluster.answers import Cause, refusal
+from aggregator.cluster.client import open_http, reason_of
+from aggregator.cluster.credentials import Credentials, KubeError, Source
+from aggregator.cluster.pace import Pace
+from aggregator.trust.caller import RefusedError, not_now
+
+T = TypeVar("T")
+
+TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105  # a path
+ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+ANSWER_S = 4.0
+"""An agent waits for its Welcome meanwhile, and gives up after 10 s."""
+AT_ONCE = 32
+"""Questions under way."""
+WAITING = 20_000
+"""Questions that wait for their turn: every agent of the largest cluster may come back at once."""
+KEPT_S = 30.0
+"""An answer is good for so long. A right that was taken away is gone as soon."""
+KEPT = 4_096
+"""Answers that are kept."""
+_MAX_ANSWER = 256 << 10
+
+
+class User(msgspec.Struct, frozen=True):
+    """Whom the API server takes somebody for: status.user of a TokenReview."""
+
+    username: str = ""
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: dict[str, tuple[str, ...]] = {}
+
+
+class _TokenStatus(msgspec.Struct, frozen=True):
+    authenticated: bool = False
+    user: User = User()
+    audiences: tuple[str, ...] = ()
+    error: str = ""
+
+
+class _AccessStatus(msgspec.Struct, frozen=True):
+    allowed: bool = False
+
+
+class _TokenReview(msgspec.Struct, frozen=True):
+    status: _TokenStatus = _TokenStatus()
+
+
+class _AccessReview(msgspec.Struct, frozen=True):
+    status: _AccessStatus = _AccessStatus()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is known of a token."""
+
+    user: User | None
+    """None: the API server knows nobody by it, for this audience."""
+    at: float
+    """When, seconds since the epoch by the API server's clock; the aggregator's own may be wrong."""
+    asked: float
+    """When, seconds of the monotonic clock."""
+    why: str = ""
+    """Why nobody is known by it, if that was told."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Answers by what was asked: a digest, so that no token lies about in memory for it."""
+
+    answers: dict[bytes, tuple[float, Any]] = field(default_factory=dict)
+
+    def get(self, key: bytes, now: float) -> Any:
+        """An answer that is not too old; None: there is none."""
+        found = self.answers.get(key)
+        return found[1] if found is not None and now - found[0] < KEPT_S else None
+
+    def put(self, key: bytes, now: float, answer: Any) -> None:
+        """Keep an answer, in place of the oldest where there are too many."""
+        self.answers.pop(key, None)
+        self.answers[key] = (now, answer)
+        while len(self.answers) > KEPT or now - next(iter(self.answers.values()))[0] >= KEPT_S:
+            del self.answers[next(iter(self.answers))]
+
+
+class Reviewer:
+    """Asks. Made in the event loop that it is used in."""
+
+    def __init__(
+        self,
+        source: Source,
+        env: Mapping[str, str],
+        *,
+        audience: str,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        answer_s: float = ANSWER_S,
+    ) -> None:
+        self._source, self._env, self._audience = source, env, audience
+        self._clock, self._monotonic = clock, monotonic
+        self._pace = Pace(connect_s=answer_s, answer_s=answer_s)
+        self._http: httpx2.AsyncClient | None = None
+        self._credentials: Credentials | None = None
+        self._print = b""
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+        self._tokens, self._rights = _Kept(), _Kept()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def token(self, token: str) -> Answer:
+        """Whose token it is, for the dedicated audience. Raises RefusedError where that can't be asked."""
+        key, now = hashlib.sha256(token.encode()).digest(), self._monotonic()
+        if (kept := self._tokens.get(key, now)) is not None:
+            return kept  # type: ignore[no-any-return]  # what was put there
+        spec = {"token": token, "audiences": [self._audience]}
+        body, at = await self._ask(TOKEN_REVIEWS, "authentication.k8s.io/v1", "TokenReview", spec)
+        status = _read(body, _TokenReview).status
+        # An authenticator that does not know audiences names none, and vouches for a token made for something else.
+        known = status.authenticated and self._audience in status.audiences
+        why = "" if known else status.error or ("" if not status.authenticated else f'not for "{self._audience}"')
+        answer = Answer(status.user if known else None, at, now, " ".join(why.split())[:200].replace(token, "..."))
+        self._tokens.put(key, self._monotonic(), answer)
+        return answer
+
+    async def allowed(self, user: User, verb: str, group: str, resource: str) -> bool:
+        """May this user do this, by RBAC? Raises RefusedError where that can't be asked."""
+        attributes = {"verb": verb, "group": group, "resource": resource}
+        spec = {
+            "user": user.username,
+            "uid": user.uid,
+            "groups": user.groups,
+            "extra": user.extra,
+            "resourceAttributes": attributes,
+        }
+        key = hashlib.sha256(msgspec.json.encode(spec)).digest()
+        if (kept := self._rights.get(key, self._monotonic())) is not None:
+            return bool(kept)
+        body, _ = await self._ask(ACCESS_REVIEWS, "authorization.k8s.io/v1", "SubjectAccessReview", spec)
+        may = _read(body, _AccessReview).status.allowed
+        self._rights.put(key, self._monotonic(), may)
+        return may
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._http is not None:
+            await self._http.aclose()
+
+    async def _ask(self, path: str, version: str, kind: str, spec: Mapping[str, Any]) -> tuple[bytes, float]:
+        """The body of the answer, and when it was given by the API server's clock."""
+        if self._waiting >= WAITING:
+            raise not_now(f"{WAITING:,} wait for an answer of the API server")
+        content = msgspec.json.encode({"apiVersion": version, "kind": kind, "spec": spec})
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._pace.answer_s), self._turn:
+                answer = await self._sent(path, content)
+        except (TimeoutError, httpx2.TimeoutException):
+            raise _unanswered(kind, "no answer in time") from None
+        except KubeError as error:
+            raise _unanswered(kind, str(error)) from None
+        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
+            self._print = b""  # it may be our certificates, or theirs
+            raise _unanswered(kind, reason_of(error)) from None
+        finally:
+            self._waiting -= 1
+        if answer.status_code not in (200, 201) or len(answer.content) > _MAX_ANSWER:
+            refused = refusal(answer.status_code, answer.headers, answer.content[:_MAX_ANSWER], self._clock())
+            if refused.cause is Cause.UNAUTHORIZED:
+                self._print = b""
+            raise _unanswered(kind, str(refused))
+        return answer.content, self._server_time(answer.headers.get("date"))
+
+    async def _sent(self, path: str, content: bytes) -> httpx2.Response:
+        http, credentials = self._client()
+        extensions = {"sni_hostname": credentials.tls_name} if credentials.tls_name else {}
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        return await http.post(path, content=content, headers=headers, extensions=extensions)
+
+    def _client(self) -> tuple[httpx2.AsyncClient, Credentials]:
+        """The client, built anew if what it was built from has changed. Raises KubeError."""
+        held, known = self._http, self._credentials
+        now = own.fingerprint(self._source, known)
+        if held is not None and known is not None and now == self._print:
+            return held, known
+        try:
+            now = own.fingerprint(self._source, own.load(self._source, self._env))  # before what it is of is read
+            credentials = own.load(self._source, self._env)
+            built = open_http(credentials, self._pace)
+        except KubeError:
+            if held is None or known is None or not self._print:
+                raise
+            return held, known  # a file that is being replaced
+        if held is not None:
+            self._retire(held)
+        self._http, self._credentials, self._print = built, credentials, now
+        return built, credentials
+
+    def _retire(self, http: httpx2.AsyncClient) -> None:
+        """Close it once what is under way on it is over."""
+
+        def close() -> None:
+            closing = loop.create_task(http.aclose())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+        loop = asyncio.get_running_loop()
+        loop.call_later(2 * self._pace.answer_s, close)
+
+    def _server_time(self, date: str | None) -> float:
+        try:
+            return parsedate_to_datetime(date or "").timestamp()
+        except ValueError:
+            return self._clock()
+
+
+def _unanswered(kind: str, reason: str) -> RefusedError:
+    return not_now(f"the API server gives no {kind}: {reason}")
+
+
+def _read(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _unanswered(kind.__name__.strip("_"), "its answer is not one") from None
