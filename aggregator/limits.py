@@ -21,13 +21,25 @@ class NodeLimits:
     """How much of one node is kept. Agents keep to less by themselves, and say what they leave out."""
 
     interfaces: int = field(default=4_000, metadata={"signal": "links", "what": "interfaces"})
-    """Interfaces of a node."""
+    """Interfaces of a node that are no tunnels."""
+    tunnels: int = field(default=1_000, metadata={"signal": "links", "what": "tunnel interfaces"})
+    """Interfaces that are: some networks have one to each other node."""
     mounts: int = field(default=4_000, metadata={"signal": "volumes", "what": "mounts"})
     """Mounts of a node."""
     coverage_entries: int = field(default=500, metadata={"signal": _ROW, "what": "coverage entries"})
     """Coverage entries of a node."""
-    facts_of_a_kind: int = field(default=4_000, metadata={"signal": _ROW, "what": "facts of one kind"})
-    """Facts of any other kind: volumes, routes, disks, events, ..."""
+    routes: int = field(default=2_500, metadata={"signal": "routes", "what": "routes"})
+    """Routes of a node, of those worth knowing."""
+    volumes: int = field(default=2_500, metadata={"signal": "volumes", "what": "volumes"})
+    """Volumes of a node that its kubelet manages."""
+    disks: int = field(default=1_500, metadata={"signal": "disks", "what": "disks and partitions"})
+    """Disks and partitions of a node."""
+    pod_interfaces: int = field(default=2_500, metadata={"signal": "pod_links", "what": "interfaces of pods"})
+    """Pods' own interfaces."""
+    kernel_events: int = field(default=200, metadata={"signal": "kernel_log", "what": "events of the kernel's log"})
+    """What the kernel's log told, by class and subject: an agent tells at most 153."""
+    facts_of_a_kind: int = field(default=600, metadata={"signal": _ROW, "what": "facts of one kind"})
+    """Facts of any other kind: attached devices, probed paths, drops by reason, ..."""
     facts: int = field(default=20_000, metadata={"signal": _ROW, "what": "facts"})
     """All facts of a node."""
     fact_bytes: int = field(default=65_536, metadata={"signal": _ROW, "what": "facts that are too long"})
@@ -61,7 +73,17 @@ class NodeLimits:
         return value
 
 
-_OF_KIND = {"link": "interfaces", "mount": "mounts", "coverage": "coverage_entries"}
+_OF_KIND = {
+    "link": "interfaces",
+    "tunnel": "tunnels",
+    "mount": "mounts",
+    "coverage": "coverage_entries",
+    "route": "routes",
+    "volume": "volumes",
+    "disk": "disks",
+    "pod_link": "pod_interfaces",
+    "kernel_event": "kernel_events",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ class Items:
             if not item.key:
                 raise UpdateError("an item has no key")
             self._remove(item.key)
-            kind = item.WhichOneof("fact")
-            if kind is None:
+            kind = _kind(item)
+            if not kind:
                 continue
             size = item.ByteSize()
             if limit := self._over(item.key, kind, size, at_most):
@@ -59,7 +59,7 @@ class Items:
         gone = self.items.pop(key, None)
         if gone is not None:
             self.size -= gone.ByteSize()
-            self.of_kind[gone.WhichOneof("fact") or ""] -= 1
+            self.of_kind[_kind(gone)] -= 1
 
     def _over(self, key: str, kind: str, size: int, at_most: NodeLimits) -> str:
         """Name of the limit that keeps an item out; empty: it is taken."""
@@ -73,3 +73,9 @@ class Items:
         if len(self.items) >= at_most.facts:
             return "facts"
         return "facts_bytes" if self.size + size > at_most.facts_bytes else ""
+
+
+def _kind(item: facts_pb2.Item) -> str:
+    """Field of Item.fact, or "tunnel", of which there is a limit of its own; empty: none that this software knows."""
+    kind = item.WhichOneof("fact") or ""
+    return "tunnel" if kind == "link" and item.link.HasField("tunnel") else kind

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import is_not
 
 from nodetell.v1 import facts_pb2 as pb
 
+from aggregator import limits
 from aggregator.cluster.objects import NodeObject
 from aggregator.cluster.pools import pool_of
 from aggregator.model import Gap, Stage
@@ -70,10 +72,14 @@ def look(state: NodeState, node: NodeObject | None, thresholds: Thresholds) -> H
     known = configure(state, node)
     window = HostWindow(known.network, known.fits, thresholds)
     view = HostView(known, window)
-    view.gaps = [*known.gaps, *lookalikes.unwatched(known.network)]
+    most = limits.NODE.findings
+    view.gaps = [*known.gaps[:most], *islice(lookalikes.unwatched(known.network), most)]
     view.probes = paths.young(known.probes, state.at, thresholds)
     moved = any(counter in known.watched.get(subject, ()) for subject, counter in state.faults(thresholds.window_s))
-    view.observations = list(_rules(known, window, moved))
+    view.observations = list(islice(_rules(known, window, moved), most))
+    if len(view.observations) == most:
+        because = f"{most} or more MTUs of this node do not fit: others are left out (the aggregator's limit findings)"
+        view.gaps.append(Gap(state.name, "links", "degraded", because))
     view.cut = fragments.fragments_made(window) if moved else None
     return view
 

@@ -6,7 +6,7 @@ Derived from the host's items alone. Interface names decide nothing where kinds,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -129,10 +129,10 @@ class HostNetwork:
         """A bridge that an overlay's routes belong to, or that an overlay is a port of. docker0 is neither."""
         if any(port.kind in TUNNEL_KINDS for port in self.ports.get(bridge.ifindex, ())):
             return True
-        ranges = self.overlay_ranges
-        if not ranges:
+        if not self.overlay_ranges:
             return _CONTAINER_ENGINE_BRIDGE.fullmatch(bridge.name) is None
-        return any(_near(_network(address), there) for address in bridge.addresses for there in ranges)
+        found = (_network(address) for address in bridge.addresses)
+        return any(there is not None and _supernet(there) in self._overlay_supernets for there in found)
 
     @cached_property
     def overlay_ranges(self) -> list[Network]:
@@ -161,12 +161,28 @@ class HostNetwork:
     @cached_property
     def local_pod_supernets(self) -> frozenset[Network]:
         """All that their being near others depends on."""
-        return frozenset(_shortened(range_, _POD_SUPERNET[range_.version]) for range_ in self.local_pod_ranges)
+        return frozenset(map(_supernet, self.local_pod_ranges))
 
     def is_pod_address(self, address: str) -> bool:
         """An address behind an overlay, or of the range that this host's own pods are of."""
         there = _network(address)
-        return any(_near(there, near) for near in (*self.overlay_ranges, *self.local_pod_ranges))
+        return there is not None and _supernet(there) in self._pod_supernets
+
+    @cached_property
+    def _overlay_supernets(self) -> frozenset[Network]:
+        return frozenset(map(_supernet, self.overlay_ranges))
+
+    @cached_property
+    def _pod_supernets(self) -> frozenset[Network]:
+        return self._overlay_supernets | self.local_pod_supernets
+
+    @cached_property
+    def _routes_of(self) -> Mapping[int, list[pb.Route]]:
+        """Routes by the device that they leave through."""
+        found: dict[int, list[pb.Route]] = {}
+        for route in self.routes:
+            found.setdefault(route.ifindex, []).append(route)
+        return found
 
     def carries_pods(self, tunnel: pb.Link) -> bool:
         """Pods' packets to other nodes go through this tunnel, as far as routes, bridges and addresses tell."""
@@ -175,11 +191,11 @@ class HostNetwork:
         master = self.links.get(tunnel.master)
         if master is not None and any(port.kind == "veth" for port in self.ports.get(master.ifindex, ())):
             return True
-        through = [_network(route.destination) for route in self.routes if route.ifindex == tunnel.ifindex]
+        through = [_network(route.destination) for route in self._routes_of.get(tunnel.ifindex, ())]
         destinations = [there for there in through if there is not None and not there.is_link_local]
         if tunnel.kind in {"vxlan", "geneve"} and any(there.prefixlen > 0 for there in destinations):
             return True
-        return any(_near(here, there) for here in self.local_pod_ranges for there in destinations)
+        return any(_supernet(there) in self.local_pod_supernets for there in destinations)
 
     def idle(self, tunnel: pb.Link) -> bool:
         """Nobody's path: the kernel's fallback devices (tunl0, gre0, sit0), even up, and VPNs that nothing enters."""
@@ -192,8 +208,8 @@ class HostNetwork:
 
     def _entered_by(self, tunnel: pb.Link) -> Iterator[pb.Route]:
         """Routes into a tunnel other than those that every device that is up has for its own link."""
-        for route in self.routes:
-            there = _network(route.destination) if route.ifindex == tunnel.ifindex else None
+        for route in self._routes_of.get(tunnel.ifindex, ()):
+            there = _network(route.destination)
             if there is not None and not there.is_link_local and not there.is_multicast:
                 yield route
 
@@ -242,7 +258,7 @@ class HostNetwork:
 
     def _inner(self, tunnel: pb.Link) -> tuple[int, str]:
         """The largest packet that is sent into a tunnel: a route's own MTU beats its device's."""
-        through = [route.mtu for route in self.routes if route.ifindex == tunnel.ifindex]
+        through = [route.mtu for route in self._routes_of.get(tunnel.ifindex, ())]
         if through and all(through) and max(through) < tunnel.mtu:
             return max(through), "routes"
         return tunnel.mtu, "own MTU"
@@ -254,7 +270,7 @@ class HostNetwork:
         veths = [veth.mtu for veth in self.pod_veths]
         if veths and max(veths) < carrier.mtu:
             return max(veths), "pod veths"
-        if veths and any(route.ifindex == tunnel.ifindex and route.encap for route in self.routes):
+        if veths and any(route.encap for route in self._routes_of.get(tunnel.ifindex, ())):
             # The IP stack itself sends into it, by routes that say where to: there its MTU holds, as any device's.
             return min((tunnel.mtu, "own MTU"), (max(veths), "pod veths"))
         return None
@@ -269,29 +285,34 @@ class HostNetwork:
 
     def _pod_route_mtus(self, tunnel: pb.Link) -> list[int]:
         """MTUs of routes through the tunnel, or else towards pod ranges by whatever virtual device."""
-        through = [route.mtu for route in self.routes if route.mtu and route.ifindex == tunnel.ifindex]
+        through = [route.mtu for route in self._routes_of.get(tunnel.ifindex, ()) if route.mtu]
         return through or self._routed_beside(tunnel)
 
     def _routed_beside(self, tunnel: pb.Link) -> list[int]:
         """MTUs of routes towards pod ranges by virtual devices other than the tunnel."""
-        return [
-            route.mtu
+        return [mtu for ifindex, mtu in self._routed_virtually if ifindex != tunnel.ifindex]
+
+    @cached_property
+    def _routed_virtually(self) -> list[tuple[int, int]]:
+        """(ifindex, MTU) of routes towards pod ranges by virtual devices, one for each that differ."""
+        found = (
+            (route.ifindex, route.mtu)
             for route in self.routes
             if route.mtu
-            and route.ifindex != tunnel.ifindex
             and (device := self.links.get(route.ifindex)) is not None
             and device.kind in {"veth", "bridge", "openvswitch", "dummy"}
             and (destination := _network(route.destination)) is not None
             and destination.prefixlen > 0
-        ]
+        )
+        return list(dict.fromkeys(found))
 
     def _carrier_mtu(self, tunnel: pb.Link, carrier: pb.Link) -> int:
         """The carrier's MTU, or that of the route that the encapsulated packets take where it has one of its own."""
         remote = _network(tunnel.tunnel.remote)
         best: tuple[int, int] | None = None
-        for route in self.routes:
+        for route in self._routes_of.get(carrier.ifindex, ()):
             destination = _network(route.destination)
-            if route.ifindex != carrier.ifindex or destination is None:
+            if destination is None:
                 continue
             wanted = remote is not None and remote.version == destination.version
             if (wanted and remote is not None and remote.network_address in destination) or (
@@ -354,12 +375,9 @@ def subnet(address: str) -> Network | None:
     return network
 
 
-def _near(one: Network | None, other: Network | None) -> bool:
-    """Both lie in one range that a cluster's pods would share."""
-    if one is None or other is None or one.version != other.version:
-        return False
-    length = _POD_SUPERNET[one.version]
-    return _shortened(one, length) == _shortened(other, length)
+def _supernet(network: Network) -> Network:
+    """The range that a cluster's pods would share: networks with the same one are near each other."""
+    return _shortened(network, _POD_SUPERNET[network.version])
 
 
 def _shortened(network: Network, length: int) -> Network:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from nodetell.v1 import facts_pb2 as pb
 
@@ -59,13 +60,13 @@ def cases(facts: Facts) -> Iterator[Case]:
         host = facts.view.hosts[node]
         if not facts.host_is_current(node):
             continue
-        events = [item.kernel_event for item in host.of("kernel_event") if _class(item.kernel_event) in _CLASSES]
+        events = [item.kernel_event for item in host.of("kernel_event") if _is_recent(facts, host, item.kernel_event)]
         disks = _disks(host)
         for disk in disks:
             case = _of_volumes(facts, host, disk, events)
             if case is not None:
                 yield case
-        yield from _of_node(facts, host, disks, events)
+        yield from _of_node(host, disks, events)
 
 
 def _class(event: pb.KernelEvent) -> pb.KernelEventClass:
@@ -97,7 +98,7 @@ def _of_volumes(facts: Facts, host: NodeState, disk: _Disk, events: list[pb.Kern
     volumes = _known(facts, disk)
     read_only = _read_only(facts, host, disk, volumes)
     counted, old = _counted(facts, host, disk)
-    told = list(_told(facts, host, events, disk.names))
+    told = list(_told(host, events, disk.names))
     if read_only and not counted and not told and read_only.evidence.value == "ro" and _all_mounted_so(disk):
         read_only = None
     signs = [sign for sign in (read_only, counted, *told) if sign is not None]
@@ -199,13 +200,13 @@ def _rise(facts: Facts, host: NodeState, subject: str) -> int:
     return rises["errors"].increment if rises is not None and "errors" in rises else 0
 
 
-def _told(facts: Facts, host: NodeState, events: list[pb.KernelEvent], names: set[str]) -> Iterator[_Sign]:
+def _told(host: NodeState, events: list[pb.KernelEvent], names: set[str]) -> Iterator[_Sign]:
     """What the kernel's log tells of the disk, of late."""
     for event in events:
+        if not _concerns(event.subject, names):
+            continue
         last = event.last_unix_ms / 1000
         age = max(0.0, host.at - last)
-        if not last or age > facts.limits.storage_error_recent_s or not _concerns(event.subject, names):
-            continue
         what = _CLASSES[_class(event)]
         word = pb.KernelEventClass.Name(_class(event))
         signal = f"counter.kernel_{word.removeprefix('KERNEL_EVENT_CLASS_').lower()}"
@@ -213,12 +214,23 @@ def _told(facts: Facts, host: NodeState, events: list[pb.KernelEvent], names: se
         yield _Sign(f"the kernel told of {what} on {event.subject} {span(age)} ago ({event.count} messages)", evidence)
 
 
+def _is_recent(facts: Facts, host: NodeState, event: pb.KernelEvent) -> bool:
+    last = event.last_unix_ms / 1000
+    return bool(last) and _class(event) in _CLASSES and host.at - last <= facts.limits.storage_error_recent_s
+
+
 def _concerns(subject: str, names: set[str]) -> bool:
-    if _CONTROLLER.fullmatch(subject):
+    if _is_controller(subject):
         return any(name.startswith(f"{subject}n") for name in names)
     return subject in names or whole(subject) in names
 
 
+@lru_cache(maxsize=4096)
+def _is_controller(subject: str) -> bool:
+    return _CONTROLLER.fullmatch(subject) is not None
+
+
+@lru_cache(maxsize=4096)
 def whole(name: str) -> str:
     """The disk that a partition is of, by its name ("nvme0n1p2", "sda1"); any other name itself."""
     match = _PARTITION.fullmatch(name)
@@ -236,7 +248,7 @@ def _cannot_tell(host: NodeState, disk: _Disk) -> str:
 # -- the node's own disks -------------------------------------------------------------------------------------------
 
 
-def _of_node(facts: Facts, host: NodeState, disks: list[_Disk], events: list[pb.KernelEvent]) -> Iterator[Case]:
+def _of_node(host: NodeState, disks: list[_Disk], events: list[pb.KernelEvent]) -> Iterator[Case]:
     taken = {whole(name) for disk in disks for name in disk.names} | {name for disk in disks for name in disk.names}
     own = {
         item.attached_device.identity.name: item.attached_device
@@ -244,7 +256,7 @@ def _of_node(facts: Facts, host: NodeState, disks: list[_Disk], events: list[pb.
         if item.attached_device.root or item.attached_device.use in (pb.DEVICE_USE_MOUNTED, pb.DEVICE_USE_SWAP)
     }
     for name in sorted(own.keys() - taken):
-        signs = list(_told(facts, host, events, {name}))
+        signs = list(_told(host, events, {name}))
         if signs:
             role = "its root disk" if own[name].root else "a disk of its own"
             yield Case(
