@@ -129,20 +129,23 @@ def recollect(points: list[Checkpoint], rollup: RollUp, shift: float, apart: flo
 
     A block that the roll-up does not name stood still. `shift` is what the timeline is ahead of the host's clock.
     """
-    at = rollup.begin + shift
-    which = bisect_left(points, rollup.end + shift - SLACK_S, key=lambda point: point.at)
+    at, end = rollup.begin + shift, rollup.end + shift
+    which = bisect_left(points, end - SLACK_S, key=lambda point: point.at)
     if which == len(points) or points[which].at - at < apart or (which and points[which - 1].until > at - apart):
         return
     after = points[which]
-    values = after.unpacked()
+    values, same = after.unpacked(), True
     for block in rollup.blocks:
         offset, count = after.offsets.get(block.subject), len(block.after)
-        if offset is not None and _goes_on(values[offset : offset + count], block.after):
+        if offset is not None and _goes_on(known := values[offset : offset + count], block.after):
             before = array("Q", block.after)
+            same = same and known == before
             for index, increment in block.increments.items():
                 before[index] -= increment
             values[offset : offset + count] = before
-    after.unheard_s = min(after.unheard_s, after.at - at)
+    if same:
+        after.at = min(after.at, end)
+    after.unheard_s = after.at - at
     unheard_s = at - points[which - 1].until if which else 0.0
     points.insert(which, Checkpoint(at, at, pack(values.tobytes()), after.offsets, unheard_s))
 

@@ -13,7 +13,7 @@ from nodetell.v1 import facts_pb2 as pb
 from agent.delta import DeltaEncoder
 from agent.reading import Block, Reading
 from aggregator.node_items import UpdateError
-from aggregator.node_state import FINE_S, Delta, NodeState
+from aggregator.node_state import FINE_S, GAP_S, Delta, NodeState
 
 EPOCH = 1_800_000_000
 SHAPES = [("rx_packets", "tx_packets", "tx_dropped"), ("FragFails", "FragCreates"), ("one",)]
@@ -113,7 +113,7 @@ def test_the_rise_in_a_window_is_the_true_one_since_the_last_reset(
         blocks = {"link/1": Block(("drops",), (value,))}
         if other:
             blocks["link/2"] = Block(("drops",), (int(at),))
-        source.send(at, Reading({}, blocks), full=how == "full")
+        source.send(at, Reading({}, blocks), full=how == "full" and wait <= GAP_S)
     delta = source.state.delta("link/1", "drops", window)
     if len(truth) < 2:
         assert delta is None
