@@ -19,12 +19,13 @@ from urllib.parse import unquote
 import grpc.aio
 from nodetell import __version__
 from nodetell.limits import IDLE_TIMEOUT_S, MAX_PATH_PROOF_BYTES, PROTOCOL
-from nodetell.logs import event
 from nodetell.names import node_name_problem
+from nodetell.paced_log import PacedLog
 from nodetell.v1 import agent_pb2, agent_pb2_grpc
 
 from aggregator.clock_offset import ClockSample, sample_of
 from aggregator.node_items import UpdateError
+from aggregator.pacing import Pace, Paces, address_of, timed
 from aggregator.reassembly import ProtocolError, Reassembler
 from aggregator.trust.caller import RefusedError
 from aggregator.trust.standing import Standing, Trust
@@ -84,7 +85,7 @@ def server_options() -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ("grpc.max_receive_message_length", 64 << 10),
+        ("grpc.max_receive_message_length", 2 * MAX_PATH_PROOF_BYTES),
         ("grpc.max_metadata_size", 8 << 10),
         ("grpc.max_concurrent_streams", 64),  # of one connection
         ("grpc.server.max_pending_requests", 20_000),  # by default one agent in eight is refused when 4,000 come back
@@ -92,9 +93,12 @@ def server_options() -> list[tuple[str, int]]:
     ]
 
 
-def add_agent_service(server: grpc.aio.Server, sink: Sink, trust: Trust, clock: Callable[[], float]) -> None:
-    """Serve agents on `server`. `clock` gives seconds since the epoch."""
-    agent_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(sink, trust, clock), server)  # type: ignore[no-untyped-call]  # generated
+def add_agent_service(
+    server: grpc.aio.Server, sink: Sink, trust: Trust, clock: Callable[[], float], paces: Paces | None = None
+) -> None:
+    """Serve agents on `server`. `clock` gives seconds since the epoch; `paces` are those of nodes."""
+    service = AgentService(sink, trust, clock, paces=paces)
+    agent_pb2_grpc.add_AgentServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated
 
 
 class _EndError(Exception):
@@ -151,6 +155,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         *,
         monotonic: Callable[[], float] = time.monotonic,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
+        paces: Paces | None = None,
     ) -> None:
         self._sink = sink
         self._trust = trust
@@ -160,29 +165,55 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         self._instance = os.urandom(16)
         self._seats: dict[str, _Seat] = {}
         """By node."""
+        self._paces = paces or Paces()
+        """Likewise; the empty name's counts what no node can be blamed for."""
+        self._addresses = Paces(self._paces.at_most)
+        self._paced_log = PacedLog(_log, monotonic)
 
     async def ProvePath(self, request: agent_pb2.PathProof, context: Any) -> agent_pb2.PathProof:  # noqa: N802  # the contract's name
         """Send back what came, so that full-size packets cross in both directions."""
         if not 0 < len(request.padding) <= MAX_PATH_PROOF_BYTES:
             reason = f"a path proof of {len(request.padding):,} bytes: 1 to {MAX_PATH_PROOF_BYTES:,} are allowed"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, reason)
+        address, now = address_of(unquote(context.peer())), self._monotonic()
+        if address and not self._addresses.of(address).may_prove(now):
+            self._paces.of("").note("proofs_per_s", now)
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"too many path proofs from {address}")
         return request
 
     async def Connect(self, request_iterator: object, context: Any) -> None:  # noqa: ARG002, N802  # the contract's name; messages are read through `context`
         """One agent's stream, from Hello to its end."""
         peer = unquote(context.peer())
+        address = address_of(peer)
+        of_address = self._addresses.of(address)
+        if address and of_address.open_streams >= self._paces.at_most.streams_per_address:
+            self._paces.of("").note("streams_per_address", self._monotonic())
+            end = _come_again(f"{of_address.open_streams:,} streams from {address} are open already")
+            await self._refuse(peer, context, end)
+            return
+        of_address.open_streams += 1
+        try:
+            await self._connected(peer, context)
+        finally:
+            of_address.open_streams -= 1
+
+    async def _refuse(self, peer: str, context: Any, end: _EndError) -> None:
+        self._paced_log.event(logging.WARNING, "stream_refused", address_of(peer), peer=peer, reason=str(end))
+        await context.abort(end.code, str(end)[:_MAX_DETAILS])
+
+    async def _connected(self, peer: str, context: Any) -> None:
         try:
             async with asyncio.timeout(OPENING_TIMEOUT_S):
                 hello = await self._hello(context)
                 standing, seq = await self._admitted(context, hello)
+                if not self._paces.of(hello.node).may_open(self._monotonic()):
+                    raise _come_again(f"node {hello.node} opens streams too often")
         except TimeoutError:
             reason = f"who calls was not proved within {OPENING_TIMEOUT_S:g} s"
-            event(_log, logging.WARNING, "stream_refused", peer=peer, reason=reason)
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, reason)
+            await self._refuse(peer, context, _EndError(grpc.StatusCode.DEADLINE_EXCEEDED, reason))
             return
         except _EndError as end:
-            event(_log, logging.WARNING, "stream_refused", peer=peer, reason=str(end))
-            await context.abort(end.code, str(end)[:_MAX_DETAILS])
+            await self._refuse(peer, context, end)
             return
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine that runs has one
@@ -206,9 +237,13 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         self._log_end(stream, str(end))
         await context.abort(end.code, str(end)[:_MAX_DETAILS])
 
-    @staticmethod
-    def _log_end(stream: _Stream, reason: str) -> None:
-        event(_log, logging.INFO, "stream_ended", node=stream.hello.node, peer=stream.peer, reason=reason)
+    def _log_end(self, stream: _Stream, reason: str) -> None:
+        self._tell(stream, logging.INFO, "stream_ended", reason=reason)
+
+    def _tell(self, stream: _Stream, level: int, what: str, **fields: object) -> None:
+        """Log what an agent has brought about."""
+        node = stream.hello.node
+        self._paced_log.event(level, what, node, node=node, peer=stream.peer, **fields)
 
     # -- opening ---------------------------------------------------------------------------------------------------
 
@@ -275,15 +310,8 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         older, seat.newest = seat.newest, stream
         if older is not None:
             another = older.hello.instance != stream.hello.instance
-            event(
-                _log,
-                logging.WARNING if another else logging.INFO,
-                "stream_replaced",
-                node=stream.hello.node,
-                peer=stream.peer,
-                older_peer=older.peer,
-                same_agent=not another,
-            )
+            level = logging.WARNING if another else logging.INFO
+            self._tell(stream, level, "stream_replaced", older_peer=older.peer, same_agent=not another)
             older.replace(stream.peer)
         try:
             async with asyncio.timeout(REPLACE_TIMEOUT_S):
@@ -295,19 +323,17 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
     async def _welcome(self, stream: _Stream, context: Any, resume: bool) -> None:
         hello = stream.hello
         offset_ms = hello.now_unix_ms - int(self._clock() * 1000)
-        event(
-            _log,
+        self._tell(
+            stream,
             logging.INFO,
             "stream_open",
-            node=hello.node,
-            peer=stream.peer,
             version=hello.version[:80],
             protocol=hello.protocol,
             resume=resume,
             proved_by=stream.standing.caller.by,
         )
         if abs(offset_ms) > MAX_CLOCK_OFFSET_MS:
-            event(_log, logging.WARNING, "clock_differs", node=hello.node, offset_s=round(offset_ms / 1000))
+            self._tell(stream, logging.WARNING, "clock_differs", offset_s=round(offset_ms / 1000))
         welcome = agent_pb2.Welcome(
             protocol=min(PROTOCOL, hello.protocol), resume=resume, instance=self._instance, version=__version__
         )
@@ -329,15 +355,19 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
     async def _listen(self, stream: _Stream, context: Any, resume: bool) -> None:
         order = _Order(stream.hello.last_update if resume else None)
         pieces = Reassembler()
+        pace = self._paces.of(stream.hello.node)
         resyncs = 0
         while True:
             stream.listening = True
             if stream.replaced_by:
                 raise _replaced(stream)
+            if wait_s := pace.wait_s(self._monotonic()):
+                await asyncio.sleep(wait_s)  # what is not read, HTTP/2 holds back at the agent's end
             message = await self._read(context)
             stream.listening = False
             if message is None:
                 return
+            self._check_size(message, pace)
             self._still_trusted(stream)
             if message.HasField("clock"):
                 self._measure(stream, message.clock)
@@ -347,7 +377,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
             body = message.WhichOneof("body")
             if body == "chunk":
                 try:
-                    if await self._chunk(stream, order, pieces, message.chunk):
+                    if await self._chunk(stream, order, pieces, message.chunk, pace):
                         resyncs = 0
                 except UpdateError as error:
                     resyncs += 1
@@ -363,6 +393,15 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
             await self._instruct(stream, context)
             stream.answered, stream.answered_mono = seq, self._monotonic()
             await context.write(agent_pb2.AggregatorMessage(ack=agent_pb2.Ack(seq=seq)))
+
+    def _check_size(self, message: agent_pb2.AgentMessage, pace: Pace) -> None:
+        now, most = self._monotonic(), self._paces.at_most.message_bytes
+        pace.message(now)
+        if (size := message.ByteSize()) > most:
+            pace.note("message_bytes", now)
+            raise _EndError(
+                grpc.StatusCode.INVALID_ARGUMENT, f"a message of {size:,} bytes: at most {most:,} are allowed"
+            )
 
     @staticmethod
     def _still_trusted(stream: _Stream) -> None:
@@ -396,8 +435,11 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         if instruction is not None:
             await context.write(agent_pb2.AggregatorMessage(instruction=instruction))
 
-    async def _chunk(self, stream: _Stream, order: _Order, pieces: Reassembler, chunk: agent_pb2.Chunk) -> bool:
+    async def _chunk(
+        self, stream: _Stream, order: _Order, pieces: Reassembler, chunk: agent_pb2.Chunk, pace: Pace
+    ) -> bool:
         """Take a piece in. True: it completed an update, which the sink has taken. Raises UpdateError, _EndError."""
+        begun = time.thread_time()
         try:
             whole = pieces.take(chunk)
             if whole is None:
@@ -406,7 +448,11 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
             order.check(number, update.full)
         except ProtocolError as error:
             raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
-        taking = asyncio.ensure_future(self._sink.take(stream.hello.node, stream.hello.instance, number, update))
+        finally:
+            if chunk.last:
+                pace.update(self._monotonic())
+                pace.work(time.thread_time() - begun, self._monotonic())
+        taking = asyncio.ensure_future(self._take(stream.hello, number, update, pace))
         try:
             await asyncio.shield(taking)
         except asyncio.CancelledError:
@@ -415,17 +461,22 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         except UpdateError:
             raise
         except Exception as error:  # noqa: BLE001  # a full disk, say: this agent must hear that it has to come again
-            event(_log, logging.ERROR, "update_not_taken", node=stream.hello.node, number=number, error=repr(error))
+            self._tell(stream, logging.ERROR, "update_not_taken", number=number, error=repr(error))
             _log.debug("event=traceback node=%s", stream.hello.node, exc_info=error)
             reason = f"update {number} could not be taken in; the aggregator's log says why"
             raise _EndError(grpc.StatusCode.UNAVAILABLE, reason) from None
         order.taken(number)
         return True
 
-    @staticmethod
-    async def _resync(stream: _Stream, context: Any, order: _Order, resyncs: int, reason: str) -> None:
+    async def _take(self, hello: agent_pb2.Hello, number: int, update: agent_pb2.Update, pace: Pace) -> None:
+        await timed(
+            self._sink.take(hello.node, hello.instance, number, update),
+            lambda cpu_s: pace.work(cpu_s, self._monotonic()),
+        )
+
+    async def _resync(self, stream: _Stream, context: Any, order: _Order, resyncs: int, reason: str) -> None:
         """Ask for everything again; it stands for the acknowledgement of what was refused."""
-        event(_log, logging.WARNING, "resync", node=stream.hello.node, peer=stream.peer, reason=reason)
+        self._tell(stream, logging.WARNING, "resync", reason=reason)
         if resyncs > MAX_RESYNCS:
             raise _EndError(grpc.StatusCode.FAILED_PRECONDITION, f"{resyncs} updates in a row were refused: {reason}")
         order.last = None
@@ -454,6 +505,10 @@ class _Order:
     def taken(self, number: int) -> None:
         """The sink has it."""
         self.last = number
+
+
+def _come_again(reason: str) -> _EndError:
+    return _EndError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{reason}; come again later")
 
 
 def _replaced(stream: _Stream) -> _EndError:

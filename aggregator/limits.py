@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from nodetell.limits import MAX_MESSAGE_BYTES
 from nodetell.v1 import facts_pb2, operator_pb2
 
 _ROW = "stream"
@@ -93,6 +94,8 @@ class PeerLimits:
     some hundred messages when it connects.
     """
 
+    message_bytes: int = field(default=MAX_MESSAGE_BYTES, metadata={"what": "messages that are too long"})
+    """One message, bytes. A longer one ends the stream."""
     messages_per_s: float = field(default=200.0, metadata={"what": "messages"})
     """Messages of a node's streams, in the long run. Each has at most 1,000 bytes."""
     messages_at_once: float = 4_000.0
@@ -107,7 +110,7 @@ class PeerLimits:
     """... and after a quiet time, seconds: what a full update of a large node takes, several times."""
     streams_per_s: float = field(default=0.2, metadata={"what": "streams"})
     """Streams that a node's agent opens, in the long run. Of more it is told to come again later."""
-    streams_at_once: float = 10.0
+    streams_at_once: float = 20.0
     """... and after a quiet time."""
     streams_per_address: int = field(default=512, metadata={"what": "streams of one address"})
     """Streams at a time from one IP address; one more is told to come again later. Loopback is excepted: a proxy of the

@@ -13,8 +13,8 @@ MAX_MESSAGE_BYTES = 1_000
 CHUNK_BYTES = 850
 """Bytes of a serialized update in one message; the rest of MAX_MESSAGE_BYTES is for field tags and framing."""
 
-MAX_UPDATE_BYTES = 16 << 20
-"""An update longer than this, as it travels or decompressed, is refused."""
+MAX_UPDATE_BYTES = 4 << 20
+"""An update longer than this, as it travels or decompressed, is refused: agents keep what they read below it."""
 
 PATH_PROOF_BYTES = 8_000
 """Padding of a path proof: several full-size segments even on a jumbo link's first hop of 1500."""

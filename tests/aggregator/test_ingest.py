@@ -287,7 +287,7 @@ def test_a_hello_that_cannot_be_believed(more: dict[str, Any], code: str, becaus
         ([agent_pb2.AgentMessage(hello=agent_pb2.Hello(protocol=1, node="a"))], "a second Hello"),
         (
             [agent_pb2.AgentMessage(chunk=agent_pb2.Chunk(update=1, data=b"x", total_bytes=MAX_UPDATE_BYTES + 1))],
-            "16,777,217 bytes announced",
+            "4,194,305 bytes announced",
         ),
         ([agent_pb2.AgentMessage(chunk=agent_pb2.Chunk(update=1, data=b"x"))], "0 bytes announced"),
         ([agent_pb2.AgentMessage(chunk=agent_pb2.Chunk(data=b"x", total_bytes=1))], "without the number"),
