@@ -32,6 +32,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     """By name in lower case."""
+    body: bytes = b""
 
 
 class Reply:
@@ -167,7 +168,8 @@ class ApiServer:
         method, target, _ = head[0].split(" ", 2)
         url = urlsplit(target)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-        request = Request(method, url.path, dict(parse_qsl(url.query, keep_blank_values=True)), headers)
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        request = Request(method, url.path, dict(parse_qsl(url.query, keep_blank_values=True)), headers, body)
         self.requests.append(request)
         reply = Reply(writer, self.ahead_s)
         gone = asyncio.ensure_future(reader.read(1))  # nothing is sent before the answer: it ends when the client does

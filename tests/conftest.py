@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nodetell  # noqa: F401  # before gRPC is: it leaves TLS 1.3 alone
 import pytest
 from hypothesis import HealthCheck, settings
 

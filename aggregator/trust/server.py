@@ -21,8 +21,9 @@ from aggregator.convert import iso_time
 from aggregator.settings import TlsSettings
 
 _log = logging.getLogger("nodetell.aggregator")
-WARN_S = 7 * 86_400.0
-"""Before a certificate that nobody has renewed expires, it is said at each new connection, once a day."""
+WARN_S, WARN_SHARE = 7 * 86_400.0, 0.2
+"""So long before a certificate expires that nobody has renewed, or in the last fifth of the time that it had left when it
+was read if that is shorter, it is said once a day."""
 
 
 class ServerCertificates:
@@ -36,7 +37,7 @@ class ServerCertificates:
         self._print = self._fingerprint()
         self._said = ""
         self._warned = 0.0
-        self._expires = 0.0
+        self._expires = self._warn_from = 0.0
         self.current = self._load()
         """What gRPC uses."""
         self._tell()
@@ -69,6 +70,7 @@ class ServerCertificates:
         own = read_pair(self._settings.certificate, self._settings.key, now=self._clock())
         clients = read_authorities(self._settings.client_ca, now=self._clock()) if self._demand else None
         self._expires = expires(own.certificate)
+        self._warn_from = self._expires - min(WARN_S, WARN_SHARE * (self._expires - self._clock()))
         return grpc.ssl_server_certificate_configuration([(own.key, own.certificate)], root_certificates=clients)
 
     def _tell(self) -> None:
@@ -77,7 +79,7 @@ class ServerCertificates:
 
     def _warn(self) -> None:
         now = self._clock()
-        if self._expires - now < WARN_S and abs(now - self._warned) >= 86_400:
+        if now >= self._warn_from and abs(now - self._warned) >= 86_400:
             self._warned = now
             facts = {"file": self._settings.certificate, "expires": iso_time(self._expires)}
             event(_log, logging.WARNING, "certificate_expires", **facts)
