@@ -26,6 +26,10 @@ class StoreError(Exception):
     """The state directory can't be used at all, and an operator has to decide. One line."""
 
 
+class NotStoredError(Exception):
+    """What an update brought could not be stored in time. The update itself was taken in. One line."""
+
+
 class DamagedError(Exception):
     """The file is no database, or not a whole one."""
 

@@ -1,8 +1,9 @@
 """State of every node, and the one task that evaluates it. Agents' streams deliver here (ingest.Sink).
 
 An update is applied at once and judged a moment later, together with all others that came meanwhile; `take` returns
-when what that judgement changed in findings is on disk. Once a second everything is judged in any case: windows slide,
-nodes fall silent. One event loop owns all of it.
+when the update is on disk, and what that judgement changed in findings. Once a second everything is judged in any
+case: windows slide, nodes fall silent. After a start, nodes are as their last stored update left them, and silent until
+their agents come. One event loop owns all of it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nodetell.logs import event
-from nodetell.v1 import agent_pb2, operator_pb2
+from nodetell.paced_log import PacedLog
+from nodetell.v1 import agent_pb2, facts_pb2, operator_pb2
 
 from aggregator import engine, probing
 from aggregator.clock_offset import ClockSample
@@ -25,10 +27,15 @@ from aggregator.clocks import Clocks
 from aggregator.cluster.metrics_history import MetricsHistory
 from aggregator.cluster.state import ClusterState
 from aggregator.convert import gap_from_coverage, iso_time, milliseconds
+from aggregator.database import NotStoredError as NotStoredError  # noqa: PLC0414  # take() raises it
 from aggregator.findings import FindingBook, Presence, Transition
+from aggregator.history.base import Kept
+from aggregator.history.keeper import History
+from aggregator.limits import Reached, limit_items, limits_reached, pace_items
 from aggregator.model import Gap
 from aggregator.node_items import UpdateError
 from aggregator.node_state import NodeState
+from aggregator.pacing import Paces
 from aggregator.probing import Director
 from aggregator.settings import FleetSettings, PathMtuSettings
 from aggregator.signatures.thresholds import Thresholds
@@ -47,6 +54,8 @@ ARRANGE_SHARE = 50.0
 """... and after so many times as long as it took: 0.3 s for 5,000 nodes, 2 s at first."""
 ARRANGE_AT_ONCE_S = 0.05
 """An evaluation plans for so long; what is left to plan, the next one does."""
+REBUILD_AT_ONCE_S = 0.05
+"""After a start, nodes are rebuilt from what is stored for so long between two evaluations."""
 _DONE = object()
 REST = 2.0
 """After a judgement the task rests so many times as long as it took, so that others get to run."""
@@ -85,17 +94,14 @@ class ApiView(Protocol):
         """What of the API server can't be read, and why."""
 
 
-class NotStoredError(Exception):
-    """What an update changed in findings could not be stored in time. The update itself was taken in."""
-
-
 @dataclass(slots=True)
 class Node:
     """A node that an agent has reported for."""
 
-    state: NodeState
+    kept: Kept
+    """What is known, and which update it is known from."""
     instance: bytes
-    """Of the agent that reported last."""
+    """Of the agent that connected last."""
     version: str
     heard_at: float
     """Seconds since the epoch by the aggregator's clock."""
@@ -104,6 +110,11 @@ class Node:
     last_update: int = 0
     """Number of the last update of this instance that was taken in."""
     connected: bool = True
+
+    @property
+    def state(self) -> NodeState:
+        """What is known."""
+        return self.kept.state
 
 
 class Fleet:
@@ -114,6 +125,7 @@ class Fleet:
         store: Store,
         book: FindingBook,
         *,
+        history: History | None = None,
         cluster: str = "default",
         settings: FleetSettings | None = None,
         path_mtu: PathMtuSettings | None = None,
@@ -125,10 +137,13 @@ class Fleet:
     ) -> None:
         self.nodes: dict[str, Node] = {}
         self.book = book
+        self.paces = Paces()
+        """How fast agents are heard."""
         self.listeners: list[Callable[[Transition], None]] = []
         """Called with each transition, in order, before it is on disk."""
         self._store, self._judge, self._clock, self._monotonic = store, judge, clock, monotonic
         self._settings, self._thresholds = settings or FleetSettings(), thresholds or Thresholds()
+        self._history = history or History(None, history_s=self._settings.history_s, clock=clock)
         self._cluster = cluster
         self._api = api
         self._objects = api.objects if api is not None else ClusterState()
@@ -157,37 +172,42 @@ class Fleet:
         """Of updates whose agents wait."""
         self._commits: set[asyncio.Task[None]] = set()
         self._refused: set[str] = set()
+        self._paced_log = PacedLog(_log, monotonic)
 
     # -- what agents say (ingest.Sink) -------------------------------------------------------------------------------
 
     def connect(self, hello: agent_pb2.Hello, peer: str) -> bool:
         """An agent is there. True: the state after hello.last_update of that instance is held."""
+        if hello.node not in self.nodes:
+            self._rebuild(hello.node)
         node = self.nodes.get(hello.node)
         if node is None:
             if len(self.nodes) >= self._settings.max_nodes:
                 self._refuse(hello.node, peer)
                 return False
-            state = NodeState(hello.node, self._settings.history_s)
-            node = self.nodes[hello.node] = Node(state, hello.instance, "", 0.0, 0.0)
+            node = self.nodes[hello.node] = Node(self._history.fresh(hello.node), hello.instance, "", 0.0, 0.0)
         if node.instance != hello.instance:
             node.instance, node.last_update = hello.instance, 0
-        node.version, node.connected = hello.version[:80], True
+        elif 0 < node.last_update < hello.last_update:
+            self._history.missing(hello.node, hello.last_update - node.last_update)
+        node.version = node.kept.version = hello.version[:80]
+        node.connected = True
         self._director.connected(hello.node, hello.instance)
         self._hear(node)
         return 0 < node.last_update == hello.last_update
 
     async def take(self, node: str, instance: bytes, number: int, update: agent_pb2.Update) -> None:
-        """Take an update in; returns when what it changed in findings is on disk.
+        """Take an update in; returns when it is on disk, and what it changed in findings is.
 
-        Raises UpdateError if it does not fit, and NotStoredError if the disk does not take the findings in time: the
-        agent comes again and says everything, which changes no finding any more and is acknowledged.
+        Raises UpdateError if it does not fit, and NotStoredError if the disk does not take them in time: the agent
+        comes again and says everything. It is judged meanwhile as if all were well.
         """
         known = self.nodes.get(node)
         if known is None:
             raise UpdateError(self._limit())
         if known.instance != instance:
             raise UpdateError(f"another agent reports for node {node}")
-        known.state.apply(update)
+        stored = self._history.take(known.kept, instance, number, update)
         engine.prepare(known.state, self._objects.nodes.get(node))
         known.last_update = number
         self._hosts[node] = known.state
@@ -200,8 +220,10 @@ class Fleet:
         try:
             async with asyncio.timeout(STORE_WAIT_S):
                 await judged
+                if stored is not None:
+                    await stored
         except TimeoutError:
-            raise NotStoredError(self._store.problem or "the findings were not stored in time") from None
+            raise NotStoredError(self._store.problem or "it was not stored in time") from None
         finally:
             self._unstored.discard(judged)
 
@@ -239,6 +261,27 @@ class Fleet:
             self._refused.add(node)
             event(_log, logging.ERROR, "node_refused", node=node, peer=peer, reason=self._limit())
 
+    # -- after a restart ---------------------------------------------------------------------------------------------
+
+    def _rebuild(self, name: str) -> None:
+        """A node as it was when its last update was acknowledged, if that is stored and not done yet."""
+        kept = self._history.rebuilt(name)
+        if kept is None or name in self.nodes or len(self.nodes) >= self._settings.max_nodes:
+            return
+        ago = max(0.0, self._clock() - kept.received)
+        heard = kept.received, self._monotonic() - ago
+        self.nodes[name] = Node(kept, kept.instance, kept.version, *heard, last_update=kept.number, connected=False)
+        engine.prepare(kept.state, self._objects.nodes.get(name))
+        self._hosts[name] = kept.state
+        self._awaited.discard(name)
+
+    def _rebuild_some(self) -> None:
+        """A few of those whose agents have not come yet."""
+        begun = time.monotonic()
+        while (name := self._history.waiting()) is not None and time.monotonic() - begun < REBUILD_AT_ONCE_S:
+            self._rebuild(name)
+            self._changed.set()
+
     # -- judging -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -253,6 +296,8 @@ class Fleet:
             self._changed.clear()
             begun = time.monotonic()
             self.evaluate()
+            self._rebuild_some()
+            self._history.step()
             await asyncio.sleep(REST * (time.monotonic() - begun))
 
     async def close(self) -> None:
@@ -290,10 +335,10 @@ class Fleet:
         transitions = self.book.update(judgement, presence, now)
         for transition in transitions:
             finding = transition.record.finding
-            event(
-                _log,
+            self._paced_log.event(
                 logging.INFO,
                 f"finding_{transition.kind.value}",
+                finding.id,
                 id=finding.id,
                 stage=finding.stage.value,
                 severity=finding.severity.word,
@@ -355,6 +400,7 @@ class Fleet:
             if quiet > settings.forget_after_s:
                 event(_log, logging.WARNING, "node_forgotten", node=name, heard=iso_time(node.heard_at))
                 del self.nodes[name]
+                self._history.forget(name)
                 self._director.gone(name)
                 self._hosts.pop(name, None)
                 self._clocks.forget(name)
@@ -376,13 +422,23 @@ class Fleet:
             gaps.append(Gap("", "store", "missing", f"findings can't be stored: {self._store.problem}"))
         if self._store.notice:
             gaps.append(Gap("", "store", "damaged", self._store.notice))
+        gaps += self._history.gaps()
         if self._api is not None:
             gaps += self._api.gaps()
         gaps += self._clocks.gaps()
         gaps += self._judgement.verdict.gaps
         for name in sorted(self._hosts):
             gaps += [gap_from_coverage(name, coverage) for coverage in self._hosts[name].coverage()]
+        for name in ("", *sorted(self.nodes)):
+            gaps += [gap_from_coverage(name, item.coverage) for item in pace_items(self._held_back(name))]
         return gaps
+
+    def _held_back(self, name: str) -> dict[str, Reached]:
+        return self.paces.reached(name, self._monotonic())
+
+    def limited(self, name: str) -> list[facts_pb2.Item]:
+        """Coverage entries for what of a node is left out or held back. Raises KeyError if it is not known."""
+        return [*limit_items(self.nodes[name].state.reached), *pace_items(self._held_back(name))]
 
     def summaries(self) -> list[operator_pb2.NodeSummary]:
         """All nodes, by name."""
@@ -396,8 +452,7 @@ class Fleet:
     def _findings_by_node(self) -> Mapping[str, int]:
         return Counter(node for record in self.book.standing.values() for node in set(record.finding.nodes))
 
-    @staticmethod
-    def _summary(name: str, node: Node, findings: Mapping[str, int]) -> operator_pb2.NodeSummary:
+    def _summary(self, name: str, node: Node, findings: Mapping[str, int]) -> operator_pb2.NodeSummary:
         state = node.state
         clock = state.clock_offset
         return operator_pb2.NodeSummary(
@@ -417,6 +472,7 @@ class Fleet:
             clock_bound_us=round(clock.bound_s * 1e6) if clock is not None else 0,
             clock_measured_unix_ms=milliseconds(clock.at) if clock is not None else 0,
             clock_from_most=clock is not None and clock.from_most,
+            limits=limits_reached({**state.reached, **self._held_back(name)}),
         )
 
 

@@ -19,6 +19,7 @@ from nodetell.logs import configure, event
 from aggregator.database import StoreError
 from aggregator.findings import FindingBook
 from aggregator.fleet import Fleet, Judge
+from aggregator.history.keeper import History
 from aggregator.ingest import add_agent_service, server_options
 from aggregator.installed import installed
 from aggregator.query import add_operator_service
@@ -34,6 +35,8 @@ _log = logging.getLogger("nodetell.aggregator")
 
 STOP_GRACE_S = 0.3
 """Calls that are under way have so long to end."""
+FINDINGS_SHARE = 4
+"""Findings take at most this part of the room there is; the history takes what all else leaves."""
 FAILED = 1
 """Exit status of an aggregator that could not start."""
 REFUSED = 2
@@ -47,11 +50,15 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
         event(_log, logging.ERROR, "not_started", reason=problem)
         return REFUSED
     directory = state_directory(settings.state_directory, root=os.geteuid() == 0, env=os.environ)
-    store = Store(directory, retention_s=settings.store.retention_days * 86_400, max_bytes=settings.store.max_mib << 20)
+    retention_s, max_bytes = settings.store.retention_days * 86_400, settings.store.max_mib << 20
+    store = Store(directory, retention_s=retention_s, max_bytes=max_bytes // FINDINGS_SHARE)
+    history = History(directory, retention_s=retention_s, max_bytes=max_bytes, history_s=settings.fleet.history_s)
     try:
         standing, resolved = await asyncio.to_thread(store.open)
+        await asyncio.to_thread(history.open)
     except StoreError as error:
         event(_log, logging.ERROR, "not_started", reason=error)
+        await asyncio.to_thread(store.close)
         return FAILED
     try:
         api, reviewer = _api(settings)
@@ -59,6 +66,7 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
         fleet = Fleet(
             store,
             FindingBook(standing, resolved),
+            history=history,
             cluster=settings.cluster,
             settings=settings.fleet,
             path_mtu=settings.path_mtu,
@@ -72,6 +80,7 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
         event(_log, logging.ERROR, "not_started", reason=error)
         return FAILED
     finally:
+        await asyncio.to_thread(history.close)
         await asyncio.to_thread(store.close)
 
 
@@ -159,7 +168,7 @@ async def _serve(
     state: str,
 ) -> int:
     server = grpc.aio.server(options=server_options(), interceptors=way_in.interceptors)
-    add_agent_service(server, fleet, way_in.agents, time.time)
+    add_agent_service(server, fleet, way_in.agents, time.time, fleet.paces)
     add_operator_service(server, fleet, time.time)
     try:
         ports = [listener.add_to(server) for listener in way_in.listeners]

@@ -16,9 +16,10 @@ from nodetell.v1 import facts_pb2 as pb
 from aggregator import fleet as fleet_module
 from aggregator import store as store_module
 from aggregator.clock_offset import ClockSample
+from aggregator.database import NotStoredError
 from aggregator.engine import Judgement, judge
 from aggregator.findings import FindingBook, Kind, Transition
-from aggregator.fleet import Fleet, NotStoredError
+from aggregator.fleet import Fleet
 from aggregator.model import Finding, Severity, Stage, Verdict
 from aggregator.node_items import UpdateError
 from aggregator.settings import FleetSettings
