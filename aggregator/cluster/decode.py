@@ -125,7 +125,7 @@ _KINDS: dict[str, _Kind[Any]] = {
     "resourcequotas": _Kind("ResourceQuota", wire.Quota, decode_rest.quota, (("status",), ("spec", "hard"))),
     "replicasets": _Kind("ReplicaSet", wire.Workload, decode_rest.replica_set, (("spec", "replicas"),)),
     "statefulsets": _Kind("StatefulSet", wire.Workload, decode_rest.stateful_set, (("spec", "replicas"),)),
-    "serviceaccounts": _Kind("ServiceAccount", wire.Credential, decode_rest.service_account),
+    "serviceaccounts": _Kind("ServiceAccount", wire.ServiceAccount, decode_rest.service_account),
     "secrets": _Kind("Secret", wire.Credential, decode_rest.secret),
 }
 _DECODERS = {resource: msgspec.json.Decoder(kind.wire) for resource, kind in _KINDS.items()}

@@ -173,18 +173,20 @@ def _workload(kind: str, given: wire.Workload, share: Sharing) -> Workload:
     )
 
 
-def service_account(given: wire.Credential, share: Sharing) -> Credential:
+def service_account(given: wire.ServiceAccount, share: Sharing) -> Credential:
     """Never fails."""
-    return _credential("ServiceAccount", given, share)
+    meta = given.metadata or wire.ServiceAccountMeta()
+    named = meta.annotations or wire.CloudIdentities()
+    clouds = (("aws", named.aws), ("azure", named.azure), ("gcp", named.gcp))
+    return _credential("ServiceAccount", meta, share, tuple(cloud for cloud, identity in clouds if identity))
 
 
 def secret(given: wire.Credential, share: Sharing) -> Credential:
     """Never fails."""
-    return _credential("Secret", given, share)
+    return _credential("Secret", given.metadata or wire.CredentialMeta(), share)
 
 
-def _credential(kind: str, given: wire.Credential, share: Sharing) -> Credential:
-    meta = given.metadata or wire.CredentialMeta()
+def _credential(kind: str, meta: wire.CredentialMeta, share: Sharing, clouds: tuple[str, ...] = ()) -> Credential:
     created = seconds(meta.creation_timestamp)
     return Credential(
         kind=kind,
@@ -195,4 +197,5 @@ def _credential(kind: str, given: wire.Credential, share: Sharing) -> Credential
         created=created,
         deleted=seconds(meta.deletion_timestamp),
         changed=max((seconds(each.time) for each in present(meta.managed_fields)), default=0.0) or created,
+        clouds=clouds,
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from aggregator.cluster.answers import Cause
 from aggregator.cluster.api_metrics import MetricsParser, Sample
 from aggregator.cluster.credentials import Source
+from aggregator.cluster.date_reader import DatePace
 from aggregator.cluster.intake import ClusterSink
 from aggregator.cluster.metrics_history import MetricsHistory
 from aggregator.cluster.pace import Pace
@@ -30,14 +31,26 @@ class LiveCluster:
         settings: KubernetesSettings,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
         pace: Pace | None = None,
+        date_pace: DatePace | None = None,
     ) -> None:
         self.objects = ClusterState()
         self.metrics = MetricsHistory()
         names = [each.name for each in watched(credentials=settings.secret_metadata)]
         self._sink = ClusterSink(self.objects, names)
         reader: MetricsReader[Sample] = MetricsReader(MetricsParser, self.metrics.add)
-        self._watch = ClusterWatch(source, self._sink, settings, clock, monotonic, pace=pace, metrics=reader)
+        self._watch = ClusterWatch(
+            source,
+            self._sink,
+            settings,
+            clock,
+            monotonic,
+            pace=pace,
+            metrics=reader,
+            objects=self.objects,
+            date_pace=date_pace,
+        )
 
     async def run(self) -> None:
         """Follow the API server until cancelled."""

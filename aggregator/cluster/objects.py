@@ -189,6 +189,8 @@ class PodSpec(Struct, frozen=True, gc=False):
     pull_secrets: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     """Secrets and ConfigMaps that it cannot start without: "Secret/name", "ConfigMap/name", sorted."""
+    token_audiences: tuple[str, ...] = ()
+    """Whom projected ServiceAccount tokens of it are for ("sts.amazonaws.com"), sorted; the API server's left out."""
     resource_claims: tuple[str, ...] = ()
     """spec.resourceClaims: names of ResourceClaims or of templates."""
     scheduler: str = "default-scheduler"
@@ -553,11 +555,34 @@ class Credential(Struct, frozen=True, gc=False):
     deleted: float = 0.0
     changed: float = 0.0
     """The latest of metadata.managedFields, else the creation."""
+    clouds: tuple[str, ...] = ()
+    """Of a ServiceAccount: clouds of which its annotations name an identity ("aws", "azure", "gcp"), sorted."""
 
     @property
     def key(self) -> str:
         """ "namespace/name"."""
         return f"{self.namespace}/{self.name}"
+
+
+class Expiry(Struct, frozen=True, gc=False):
+    """Until when something in a Secret is good."""
+
+    kind: str
+    """"login" (what is shown to a registry), "token" or "certificate"."""
+    at: float
+    issued: float = 0.0
+    """When it was made, or from when on it is good."""
+    registry: str = ""
+    """Of a login: whom it is for, as images name it."""
+
+
+class SecretDates(Struct, frozen=True, gc=False):
+    """All that is kept of what is in a v1.Secret."""
+
+    version: str = ""
+    """resourceVersion that they are of."""
+    expiries: tuple[Expiry, ...] = ()
+    """The first to expire comes first."""
 
 
 ApiObject = (

@@ -125,6 +125,7 @@ def _built(
         service_account=share.text(spec.service_account_name),
         pull_secrets=texts((each.name for each in present(spec.image_pull_secrets)), share),
         references=_references(spec, share),
+        token_audiences=_token_audiences(spec, share),
         resource_claims=texts((_resource_claim(each) for each in present(spec.resource_claims)), share),
         scheduler=share.text(spec.scheduler_name) or "default-scheduler",
         priority=spec.priority or 0,
@@ -333,3 +334,12 @@ def _references(spec: wire_pod.PodSpec, share: Sharing) -> tuple[str, ...]:
     for kind, references in (("Secret", secrets), ("ConfigMap", maps)):
         names.update(f"{kind}/{each.name}" for each in present(references) if each.name and not each.optional)
     return texts(sorted(names), share)
+
+
+def _token_audiences(spec: wire_pod.PodSpec, share: Sharing) -> tuple[str, ...]:
+    tokens = (
+        part.service_account_token
+        for volume in present(spec.volumes)
+        for part in present(volume.projected.sources if volume.projected else None)
+    )
+    return texts(sorted({each.audience for each in present(tokens) if each.audience}), share)

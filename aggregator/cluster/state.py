@@ -30,6 +30,7 @@ from aggregator.cluster.objects import (
     Owner,
     Pod,
     Quota,
+    SecretDates,
     StorageClass,
     Volume,
     Workload,
@@ -81,6 +82,9 @@ class ClusterState:
         """What others have worked out from all this, each under a name of its own and with the revision it is of."""
         self.events_dropped = 0
         """Events that were too many to be kept."""
+        self.secret_dates: dict[str, SecretDates] = {}
+        """Until when Secrets that pods use are good, by "namespace/name", where the operator lets that be read and they
+        say. It is no resource: who watches changes is not told of it."""
         self._indexes = Indexes()
 
     # -- taking in -------------------------------------------------------------------------------------------------

@@ -20,11 +20,13 @@ from nodetell.logs import event
 from aggregator.cluster.answers import Cause
 from aggregator.cluster.client import ApiClient, Outage
 from aggregator.cluster.credentials import Source
+from aggregator.cluster.date_reader import DatePace, DateReader
 from aggregator.cluster.pace import Pace
 from aggregator.cluster.reflector import Reflector, Standing, State
 from aggregator.cluster.resources import METRICS_RULE, watched
 from aggregator.cluster.scrape import MetricsReader, Scraper
 from aggregator.cluster.sink import Sink
+from aggregator.cluster.state import ClusterState
 from aggregator.model import Gap
 from aggregator.settings import KubernetesSettings
 
@@ -51,8 +53,11 @@ class ClusterWatch:
         env: Mapping[str, str] = os.environ,
         pace: Pace | None = None,
         metrics: MetricsReader[Any] | None = None,
+        objects: ClusterState | None = None,
+        date_pace: DatePace | None = None,
         chance: random.Random | None = None,
     ) -> None:
+        """`objects`: what the sink makes of it all; where dates of Secrets are read, it tells which, and gets them."""
         self._clock, self._pace, self._chance = clock, pace or Pace(), chance or random.Random()  # noqa: S311  # jitter
         self._began = clock()
         self._api = ApiClient(source, env, self._pace, clock=clock, monotonic=monotonic)
@@ -79,6 +84,12 @@ class ClusterWatch:
                 self._api, metrics, settings.metrics_interval_s, pace=self._pace, clock=clock, chance=self._chance
             )
 
+        self._dates: DateReader | None = None
+        if objects is not None and settings.credential_expiry:
+            self._dates = DateReader(
+                self._api, objects, clock=clock, monotonic=monotonic, pace=date_pace, chance=self._chance
+            )
+
     async def run(self) -> None:
         """Follow all resources until cancelled; all connections are closed then."""
         try:
@@ -87,6 +98,8 @@ class ClusterWatch:
                     tasks.create_task(self._begin(reflector, number), name=f"kube/{reflector.resource.name}")
                 if self._scraper is not None:
                     tasks.create_task(self._scraper.run(), name="kube/metrics")
+                if self._dates is not None:
+                    tasks.create_task(self._dates.run(), name="kube/dates")
                 tasks.create_task(self._tell(), name="kube/state")
         finally:
             with contextlib.suppress(Exception):  # what can go wrong in closing a connection is of no use to anybody
@@ -161,6 +174,8 @@ class ClusterWatch:
         if scraper is not None and scraper.problem:
             remedy = f"allow it: {METRICS_RULE} (a ClusterRole)" if scraper.denied else ""
             gaps.append(Gap("", "kube/metrics", "missing", f"the API server's metrics: {scraper.problem}", remedy))
+        if self._dates is not None:
+            gaps += self._dates.gaps()
         if self._api.problem:
             gaps.append(Gap("", "kube/credentials", "degraded", f"the former ones are used on: {self._api.problem}"))
         return gaps

@@ -62,9 +62,25 @@ class CredentialMeta(Meta):
 
 
 class Credential(Wire):
-    """A ServiceAccount, or the metadata of a Secret. There is no field for what is in one."""
+    """The metadata of a Secret. There is no field for what is in one, nor for annotations, which may hold it too."""
 
     metadata: CredentialMeta | None = None
+
+
+class CloudIdentities(Wire):
+    """Annotations of a ServiceAccount that name whom clouds take it for."""
+
+    aws: str | None = field(default=None, name="eks.amazonaws.com/role-arn")
+    azure: str | None = field(default=None, name="azure.workload.identity/client-id")
+    gcp: str | None = field(default=None, name="iam.gke.io/gcp-service-account")
+
+
+class ServiceAccountMeta(CredentialMeta):
+    annotations: CloudIdentities | None = None
+
+
+class ServiceAccount(Wire):
+    metadata: ServiceAccountMeta | None = None
 
 
 class Condition(Wire):

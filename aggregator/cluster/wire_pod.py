@@ -61,9 +61,14 @@ class SecretVolume(Wire):
     optional: bool | None = None
 
 
+class ProjectedToken(Wire):
+    audience: str | None = None
+
+
 class ProjectedSource(Wire):
     secret: Reference | None = None
     config_map: Reference | None = None
+    service_account_token: ProjectedToken | None = None
 
 
 class ProjectedVolume(Wire):

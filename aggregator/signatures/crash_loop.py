@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from aggregator.cluster.objects import ContainerStatus, Event, Pod
-from aggregator.model import RuledOut, Severity, Verdict
+from aggregator.model import Evidence, RuledOut, Severity, Verdict
 from aggregator.signatures.case import Case, api_evidence, gather
-from aggregator.signatures.crash import identity, pulls
+from aggregator.signatures.crash import expiring, identity, pulls
 from aggregator.signatures.crash.cadence import Loop, is_done, loop_of
 from aggregator.signatures.crash.cause import APP_ERROR, DEPENDENCY, IDENTITY, REGISTRY, UNAUTHORIZED, UNPACKING, Cause
 from aggregator.signatures.crash.changed import Changed, changed_before
+from aggregator.signatures.crash.clouds import hint
 from aggregator.signatures.crash.codes import CODES
 from aggregator.signatures.crash.decide import cause_of_end
 from aggregator.signatures.crash.ending import end_of
@@ -50,7 +51,8 @@ def evaluate(view: ClusterView, thresholds: Thresholds) -> Verdict:
         look.at_loop(pod, loop, view.objects.events_of("Pod", pod.key))
     proofs = identity.proofs(look.suspects, view.hosts, thresholds)
     cases = [*look.waiting, *(_loop_case(view, each, proofs) for each in look.suspects)]
-    verdict.findings = gather(view.cluster, _spread(cases), CODES)
+    warned = expiring.warnings(view, thresholds, known)
+    verdict.findings = gather(view.cluster, [*_spread(cases), *warned], CODES)
     return verdict
 
 
@@ -112,6 +114,7 @@ class _Look:
                 self.ways.timing_out(pod.node, pod.uid),
                 self._fine_of(pod),
                 changed_before(pod, identity.identities(pod), began, view.objects, limits),
+                expiring.expired_before(identity.identities(pod), began, view.objects),
                 logged_of(pod, loop, view.hosts.get(pod.node)),
             )
         )
@@ -136,6 +139,7 @@ class _Look:
         nodes = (pod.node,) if cause.code == UNPACKING and pod.node else ()
         since = _began(pod, events)
         statement = cause.statement
+        dates: tuple[Evidence, ...] = ()
         if cause.code.startswith(_IMAGE):
             image = pulls.image_of(pod, container)
             about, registry = pulls.about(cause, pod, image), pulls.registry_of(image)
@@ -149,6 +153,10 @@ class _Look:
             elif cause.code == UNAUTHORIZED:
                 changed = changed_before(pod, pulls.objects_of(cause, pod), since, view.objects, self.limits)
                 statement += "".join(_was_changed(each, since) for each in changed)
+                expired = expiring.login_expired(pod, image, since or view.now, view.objects)
+                if expired is not None:
+                    statement += f"; {expiring.said_of(expired, since or view.now)}"
+                    dates = (expiring.evidence_of_expired(expired, view.now),)
         else:
             about = missing or (root_of(view.objects, pod), cause.phrase)
         return Case(
@@ -156,7 +164,7 @@ class _Look:
             about,
             f"{name_of(pod, container)} {statement}{over(way)}",
             (*objects_of(view.objects, pod, way), *missing, *pulls.objects_of(cause, pod)),
-            evidence_of(view, (pod, container), cause, way),
+            (*evidence_of(view, (pod, container), cause, way), *dates),
             nodes=nodes,
             weight=view.now - pod.created,
             ruled_out=ruled_out_of_start(cause),
@@ -234,10 +242,13 @@ def _loop_case(view: ClusterView, suspect: Suspect, proofs: Mapping[tuple[str, s
     told += tuple(api_evidence("pods", pod.key, f"identity.{proof.kind}", proof.text, at=view.now) for proof in found)
     if suspect.logged is not None:
         told += (suspect.logged.evidence,)
+    unfit = hint(pod, view.objects)
+    if unfit:
+        told += (api_evidence("serviceaccounts", pod.key, "identity.hint", unfit, at=view.now),)
     return Case(
         IDENTITY,
         (next(iter(anchors), suspect.workload), *at_node),
-        f"{started}; {'; '.join(proof.text for proof in found)}",
+        f"{started}; {'; '.join([*(proof.text for proof in found), *([unfit] if unfit else [])])}",
         (*objects_of(view.objects, pod), *anchors),
         told,
         nodes=at_node,

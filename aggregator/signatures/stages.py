@@ -11,7 +11,9 @@ BOTH = (Stage.RISK, Stage.ACTIVE)
 _STAGES: dict[str, tuple[Stage, ...]] = {
     "cp.etcd_slow_fsync": BOTH,
     "cp.no_space": BOTH,
+    "crash.identity": BOTH,
     "disk.slow_fsync": RISK,
+    "image.unauthorized": BOTH,
     "mtu.fragmenting": RISK,
     "mtu.inconsistent_across_nodes": RISK,
     "mtu.inconsistent_on_node": BOTH,

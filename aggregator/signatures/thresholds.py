@@ -86,6 +86,11 @@ class Thresholds:
     identity_changed_before_s: float = field(default=1800.0, metadata={"unit": "s", "min": 60.0, "max": 86400.0})
     """A Secret or ServiceAccount that was changed no longer ago than this, when a workload began to fail, may be why: a
     mounted Secret reaches its pods within two minutes, one in the environment with their next start."""
+    credential_expiry_warning_s: float = field(default=86400.0, metadata={"unit": "s", "min": 60.0, "max": 2592000.0})
+    """How long before a credential expires that is worth a finding: time for somebody to renew it by day ..."""
+    credential_expiry_share: float = field(default=0.1, metadata={"min": 0.01, "max": 1.0})
+    """... or, where this is less, so much of its life: cert-manager renews after two thirds, tokens of some hours are
+    renewed when most of their time is over."""
     clock_offset_s: float = field(default=5.0, metadata={"unit": "s", "min": 0.5, "max": 300.0})
     """A clock that is off by more makes tokens come from the future or be out of date."""
     pending_warning_s: float = field(default=300.0, metadata={"unit": "s", "min": 0.0, "max": 86400.0})

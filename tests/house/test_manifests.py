@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import yaml  # type: ignore[import-untyped]  # comes with lightkube; its types d
 from nodetell.setting import settings_of
 
 from agent.settings import AgentSettings
+from aggregator.cluster.date_reader import RULE
 from aggregator.cluster.resources import METRICS_PATH, WATCHED
-from aggregator.settings import AggregatorSettings
+from aggregator.settings import AggregatorSettings, KubernetesSettings
 
 BASE = Path(__file__).resolve().parents[2] / "manifests" / "base"
 
@@ -46,7 +48,11 @@ def test_a_workload_has_no_more_than_tier_1(workload: dict[str, Any]) -> None:
         assert set(host_paths.values()) <= {"/proc", "/sys"}
 
 
-ROLES = [item for item in objects() if item["kind"] in {"ClusterRole", "Role"}]
+BINDINGS = [item for item in objects() if item["kind"].endswith("Binding")]
+BOUND = {(item["roleRef"]["kind"], item["roleRef"]["name"]) for item in BINDINGS}
+ALL_ROLES = [item for item in objects() if item["kind"] in {"ClusterRole", "Role"}]
+ROLES = [item for item in ALL_ROLES if (item["kind"], item["metadata"]["name"]) in BOUND]
+"""Those that grant anything."""
 
 
 def test_the_aggregator_alone_is_granted_anything_and_only_to_read() -> None:
@@ -56,7 +62,7 @@ def test_the_aggregator_alone_is_granted_anything_and_only_to_read() -> None:
         assert set(rule["verbs"]) <= {"get", "list", "watch"}
         assert "*" not in rule.get("resources", []) + rule.get("apiGroups", [])
         assert "secrets" not in rule.get("resources", [])
-    for binding in (item for item in objects() if item["kind"].endswith("Binding")):
+    for binding in BINDINGS:
         account = {"kind": "ServiceAccount", "name": "nodetell-aggregator", "namespace": "nodetell"}
         assert binding["subjects"] == [account]
 
@@ -72,6 +78,18 @@ def test_what_is_granted_is_what_is_asked_and_nothing_more() -> None:
     assert granted == {(each.group, each.plural, each.namespace) for each in WATCHED}
     urls = [rule["nonResourceURLs"] for role in ROLES for rule in role["rules"] if "nonResourceURLs" in rule]
     assert urls == [[METRICS_PATH]]
+
+
+def test_secrets_may_be_got_by_a_role_that_nobody_has_and_not_be_listed() -> None:
+    (unbound,) = (role for role in ALL_ROLES if role not in ROLES)
+    assert unbound["kind"] == "ClusterRole"
+    assert unbound["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    assert RULE == 'apiGroups: [""], resources: ["secrets"], verbs: ["get"]'
+    text = (BASE / "credential-expiry.yaml").read_text()
+    known = {setting.variable("NODETELL_AGGREGATOR_") for setting in settings_of(AggregatorSettings)}
+    (variable,) = re.findall(r"NODETELL_AGGREGATOR_\w+", text)
+    assert variable in known
+    assert not KubernetesSettings().credential_expiry
 
 
 def test_everything_with_a_namespace_says_it() -> None:

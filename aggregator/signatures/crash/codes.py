@@ -6,6 +6,7 @@ from aggregator.signatures.code import Code
 
 _CRASH = "crash_loop"
 _PULLED = "the image is pulled, or nothing asks for it any more"
+_RENEWED = "; of what will expire: once it is renewed, or no pod uses it any more"
 _RUNS = "the container has run for ten minutes without ending, or is gone"
 
 CODES = {
@@ -15,7 +16,7 @@ CODES = {
             "image.unauthorized",
             _CRASH,
             "the registry does not give the image to whoever asks with these credentials",
-            _PULLED,
+            f"{_PULLED}{_RENEWED}",
             (
                 "See whether the image exists under that very name: registries answer the same for a private one.",
                 "See which pull secret the pod and its ServiceAccount name, and whether it is for this registry.",
@@ -122,7 +123,7 @@ CODES = {
             "crash.identity",
             _CRASH,
             "the container ends because it is not who it says it is: its credentials are refused",
-            _RUNS,
+            f"{_RUNS}{_RENEWED}",
             ("Look at the identity, not at the application: ServiceAccount and its annotations, role, token, Secret.",),
         ),
         Code(

@@ -1,4 +1,4 @@
-"""Whether a loop is a matter of identity: what its words, those it shares one with, its changes and its clock say.
+"""Whether a loop is a matter of identity: what its words, those it shares one with, its changes, dates and clock say.
 
 Each piece of evidence is by itself enough for the suspicion; two make it critical. A loop whose own words tell of
 something else is none, whatever it shares, and so is one whose connections hang: nobody has refused it.
@@ -16,6 +16,7 @@ from aggregator.signatures.crash.cadence import Loop
 from aggregator.signatures.crash.cause import APP_ERROR, IDENTITY, Cause
 from aggregator.signatures.crash.changed import Changed
 from aggregator.signatures.crash.ending import End
+from aggregator.signatures.crash.expiring import Expired, said_of
 from aggregator.signatures.crash.logged import Logged
 from aggregator.signatures.crash.ways import Way
 from aggregator.signatures.thresholds import Thresholds
@@ -53,6 +54,8 @@ class Suspect:
     fine: Fine = Fine()
     changed: tuple[Changed, ...] = ()
     """What of its identity was changed shortly before."""
+    expired: tuple[Expired, ...] = ()
+    """What of its identity was not good any more."""
     logged: Logged | None = None
     """What the end of its log tells of a refused identity; None: nothing that is known."""
 
@@ -62,10 +65,10 @@ class Proof:
     """One piece of evidence."""
 
     kind: str
-    """"phrase", "shared", "changed" or "clock"."""
+    """"phrase", "shared", "changed", "expired" or "clock"."""
     text: str
     object: str = ""
-    """Of what is shared or was changed: "ServiceAccount/ns/name", "Secret/ns/name"."""
+    """Of what is shared, was changed or has expired: "ServiceAccount/ns/name", "Secret/ns/name"."""
 
 
 def proofs(
@@ -84,6 +87,7 @@ def proofs(
         if not _works_elsewhere(each):
             pieces += [together[shared] for shared in identities(each.pod) if shared in together]
             pieces += [_changed(change, each) for change in each.changed]
+            pieces += [Proof("expired", said_of(one, each.began), one.object) for one in each.expired]
         clock = _clock(each, hosts, limits)
         if clock is not None:
             pieces.append(clock)
