@@ -6,7 +6,7 @@ in UTC with a Z; numbers stay numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -231,9 +231,10 @@ def gap_from_coverage(node: str, coverage: facts_pb2.Coverage) -> Gap:
     return Gap(node, coverage.signal, status, coverage.because, coverage.remedy)
 
 
-def node_facts(state: NodeState) -> facts_pb2.NodeFacts:
-    """A host whole, as it is known now."""
-    facts = facts_pb2.NodeFacts(node=state.name, at_unix_ms=milliseconds(state.at), items=state.items.values())
+def node_facts(state: NodeState, limited: Iterable[facts_pb2.Item] = ()) -> facts_pb2.NodeFacts:
+    """A host whole, as it is known now. `limited`: coverage entries for what of it is not."""
+    items = (*state.items.values(), *limited)
+    facts = facts_pb2.NodeFacts(node=state.name, at_unix_ms=milliseconds(state.at), items=items)
     schemas: dict[tuple[str, ...], int] = {}
     for counters in state.counters.values():
         schema = schemas.setdefault(counters.names, len(schemas) + 1)

@@ -127,13 +127,13 @@ class PeerLimits:
 class OperatorLimits:
     """What operators' clients may take."""
 
-    watches: int = 200
+    watches: int = field(default=200, metadata={"what": "watches"})
     """Watches at a time; one more is refused."""
-    watches_of_one: int = 50
-    """... of one address."""
-    watch_queue: int = 1_000
+    watches_of_one: int = field(default=50, metadata={"what": "watches of one address"})
+    """... of one address, but for loopback's."""
+    watch_queue: int = field(default=1_000, metadata={"what": "watches that were too slow"})
     """Events that wait for one watcher; with more it is too slow, and is told so."""
-    questions: int = 4
+    questions: int = field(default=4, metadata={"what": "questions of what would follow a loss"})
     """Questions of what would follow a loss (WhatIf) that are worked on at a time; one more is refused."""
 
 
@@ -144,7 +144,7 @@ OPERATOR = OperatorLimits()
 _SIGNALS: Mapping[str, str] = {each.name: each.metadata["signal"] for each in fields(NodeLimits)}
 _WHAT: Mapping[str, str] = {
     each.name: each.metadata["what"]
-    for limits in (NodeLimits, PeerLimits)
+    for limits in (NodeLimits, PeerLimits, OperatorLimits)
     for each in fields(limits)
     if "what" in each.metadata
 }
@@ -173,12 +173,12 @@ def limit_items(reached: Mapping[str, Reached], limits: NodeLimits = NODE) -> li
 
 
 def pace_items(reached: Mapping[str, Reached]) -> list[facts_pb2.Item]:
-    """The same for what was held back lately because it came too fast."""
+    """The same for what was held back lately because it was too much at a time."""
     items = []
     for name, each in reached.items():
         if each.now:
             held = f"{_WHAT[name]} beyond the aggregator's limit {name} waited or were refused"
-            because = f"the agent sends too fast: {held} {each.now:,} times in the last minute or two"
+            because = f"too much at a time: {held} {each.now:,} times in the last minute or two"
             items.append(_item(_ROW, name, because))
     return items
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
+from urllib.parse import unquote
 
 import grpc.aio
 from nodetell import __version__
@@ -16,15 +18,13 @@ from aggregator.cluster.zones import zone_of
 from aggregator.convert import changes, gap_to_message, milliseconds, node_facts, record_to_message
 from aggregator.findings import Kind, Transition
 from aggregator.fleet import Fleet
+from aggregator.limits import OPERATOR
 from aggregator.node_volumes import unknown_resources, volumes_of_node
+from aggregator.pacing import address_of
 from aggregator.view import ClusterView
 from aggregator.whatif import WhatIfError, WhatIfUnknownError, lose_in_steps, nodes_of
 from aggregator.whatif.messages import loss_to_message
 
-MAX_WATCHERS = 200
-"""Watches at a time; one more is refused."""
-WATCH_QUEUE = 1_000
-"""Events that wait for one watcher; with more it is too slow, and is told so."""
 DEFAULT_LIMIT = 100
 """Resolved findings in an answer unless asked otherwise."""
 
@@ -45,7 +45,9 @@ def add_operator_service(server: grpc.aio.Server, fleet: Fleet, clock: Callable[
 class _Watch:
     """One client that watches."""
 
-    events: asyncio.Queue[Transition] = field(default_factory=lambda: asyncio.Queue(WATCH_QUEUE))
+    events: asyncio.Queue[Transition] = field(default_factory=lambda: asyncio.Queue(OPERATOR.watch_queue))
+    address: str = ""
+    """Empty: this host's own."""
     missed: bool = False
     """It was too slow: an event found no place."""
 
@@ -57,6 +59,8 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         self._fleet = fleet
         self._clock = clock
         self._watches: set[_Watch] = set()
+        self._questions = 0
+        """Being worked on."""
         fleet.listeners.append(self._tell)
 
     async def ListNodes(  # noqa: N802  # the contract's name
@@ -81,7 +85,7 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         summary = operator_pb2.NodeSummary(node=request.node) if node is None else self._fleet.summary(request.node)
         return operator_pb2.GetNodeResponse(
             summary=_as_node(summary, view),
-            facts=node_facts(node.state) if node is not None else None,
+            facts=node_facts(node.state, self._fleet.limited(request.node)) if node is not None else None,
             changes=changes(node.state) if node is not None else (),
             volumes=volumes_of_node(view, request.node),
             api_unknown=unknown_resources(view),
@@ -106,6 +110,9 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     ) -> operator_pb2.WhatIfResponse:
         """What would follow if nodes or zones were lost now."""
         view = self._fleet.view()
+        if self._questions >= OPERATOR.questions:
+            await self._refuse(context, "questions", f"{OPERATOR.questions} such questions are being worked on already")
+        self._questions += 1
         try:
             steps = lose_in_steps(view, nodes_of(view, request.lost_zones, request.lost_nodes))
             while True:
@@ -120,6 +127,12 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         except WhatIfError as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
             raise
+        finally:
+            self._questions -= 1
+
+    async def _refuse(self, context: Any, limit: str, reason: str) -> None:
+        self._fleet.paces.of("").note(limit, time.monotonic())
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
 
     async def WatchFindings(  # noqa: N802
         self,
@@ -127,9 +140,12 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         context: Any,
     ) -> AsyncIterator[operator_pb2.FindingEvent]:
         """Findings that stand, then each that appears, changes or resolves."""
-        if len(self._watches) >= MAX_WATCHERS:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MAX_WATCHERS} clients are watching already")
-        watch = _Watch()
+        watch = _Watch(address=address_of(unquote(context.peer())))
+        if len(self._watches) >= OPERATOR.watches:
+            await self._refuse(context, "watches", f"{OPERATOR.watches} clients are watching already")
+        if watch.address and sum(each.address == watch.address for each in self._watches) >= OPERATOR.watches_of_one:
+            reason = f"{OPERATOR.watches_of_one} clients of {watch.address} are watching already"
+            await self._refuse(context, "watches_of_one", reason)
         standing = self._fleet.book.ordered()
         self._watches.add(watch)
         try:
@@ -147,8 +163,8 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
                 )
         finally:
             self._watches.discard(watch)
-        reason = f"more than {WATCH_QUEUE} events waited for this client; watch again to see what stands"
-        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
+        reason = f"more than {OPERATOR.watch_queue:,} events waited for this client; watch again to see what stands"
+        await self._refuse(context, "watch_queue", reason)
 
     def _tell(self, transition: Transition) -> None:
         for watch in list(self._watches):

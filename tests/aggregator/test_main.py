@@ -26,7 +26,7 @@ from aggregator import query
 from aggregator.findings import FindingBook, Kind, Record, Transition
 from aggregator.fleet import Fleet
 from aggregator.ingest import server_options
-from aggregator.limits import OperatorLimits
+from aggregator.limits import OPERATOR, OperatorLimits
 from aggregator.main import FAILED, run
 from aggregator.model import Finding, Severity, Stage
 from aggregator.settings import AggregatorSettings, TlsSettings
@@ -189,7 +189,7 @@ def test_a_watcher_that_is_too_slow_is_told_and_the_others_go_on(monkeypatch: py
 def test_a_cancelled_watcher_leaves_nothing_behind() -> None:
     async def script(address: str) -> None:
         async with operator(address) as ask:
-            for _ in range(query.OPERATOR.watches + 20):
+            for _ in range(OPERATOR.watches + 20):
                 watch = ask.WatchFindings(operator_pb2.WatchFindingsRequest())
                 assert (await watch.read()).kind == EVENT.KIND_SYNCED
                 watch.cancel()
