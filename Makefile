@@ -83,6 +83,10 @@ bench: $(has_dev) ## CPU and memory beside node_exporter's, in one run (root; AR
 bench-rivals: $(has_dev) ## the agent beside node_exporter, netdata and collectd (root; ARGS goes to bench/rivals.py)
 	@$(py) -m bench.rivals $(ARGS)
 
+.PHONY: soak
+soak: $(has_dev) ## days in minutes: does either role grow? (ARGS goes to bench.soak: --hours, --only agent)
+	@PYTHONPATH=proto $(py) -m bench.soak $(ARGS)
+
 .PHONY: mutation
 mutation: $(has_dev) ## which changes of the signatures no test notices (ARGS goes to bench/mutation.py: modules, --minutes)
 	@$(py) -m bench.mutation $(ARGS)
@@ -92,6 +96,7 @@ lock: ## requirements/*.txt anew from pyproject.toml (needs uv; LOCK_OPTIONS= ke
 	@command -v uv >/dev/null || { echo "make: uv makes the lock files and is not here: pip install uv" >&2; exit 1; }
 	$(call lock_role,dev,--extra dev)
 	$(call lock_role,run,--extra cli --extra build -c requirements/dev.txt)
+	$(call lock_role,image,--extra cli -c requirements/dev.txt)
 	$(call lock_role,agent,--extra agent -c requirements/dev.txt)
 	$(call lock_role,aggregator,--extra aggregator -c requirements/dev.txt)
 	$(call lock_role,fuzz,--extra fuzz -c requirements/dev.txt)
@@ -115,6 +120,17 @@ sbom: $(has_release) ## dist/sbom/: what each role is made of, with hashes and l
 .PHONY: licences
 licences: $(has_release) ## docs/licences.md anew from what the locked distributions say of themselves
 	@$(py) -m release.licences
+
+.PHONY: image-rootfs
+image-rootfs: $(has_run) ## build/rootfs: the very file tree of the image, made without a container engine
+	@rm -rf build/packages build/rootfs && mkdir -p build
+	@$(pip) install --no-compile --target build/packages --only-binary :all: --require-hashes -r requirements/image.txt
+	@$(pip) install --no-compile --target build/packages --no-build-isolation --no-deps .
+	@$(py) -m release.rootfs build/rootfs --packages build/packages
+
+.PHONY: image-archive
+image-archive: image-rootfs ## dist/nodetell-image.tar: that tree as an image that `docker load` and `ctr image import` take
+	@mkdir -p dist && $(py) -m release.archive build/rootfs dist/nodetell-image.tar
 
 .PHONY: clean
 clean: ## without .venv and caches

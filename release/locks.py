@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
-SHIPPED = ("agent", "aggregator", "run")
+SHIPPED = ("agent", "aggregator", "image", "run")
 """Roles whose locks are installed where Nodetell runs; the others are those of developers."""
 
 _PINNED = re.compile(r"([A-Za-z0-9][\w.-]*)==([^\s;\\]+)(?: ; ([^\\\n]+?))?\s*(?:\\|$)")

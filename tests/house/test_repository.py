@@ -57,6 +57,7 @@ def locked(name: str) -> dict[str, str]:
 LOCKS = {
     "agent.txt": ("agent",),
     "aggregator.txt": ("aggregator",),
+    "image.txt": ("cli",),
     "run.txt": ("cli", "build"),
     "dev.txt": ("dev",),
     "fuzz.txt": ("fuzz",),
@@ -81,7 +82,7 @@ def test_tests_run_on_the_versions_that_are_shipped(lock: str) -> None:
     tested = locked("dev.txt")
     shared = {name: version for name, version in locked(lock).items() if name in tested}
     assert {name: tested[name] for name in shared} == shared
-    if lock in {"agent.txt", "aggregator.txt", "run.txt"}:
+    if lock in {"agent.txt", "aggregator.txt", "image.txt", "run.txt"}:
         assert set(locked(lock)) <= set(tested)
 
 
