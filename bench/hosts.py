@@ -8,7 +8,7 @@ the same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from nodetell.v1 import agent_pb2
@@ -88,14 +88,21 @@ class Host:
     """One host: what it is, what it has counted, and the state that an aggregator has of it."""
 
     def __init__(
-        self, number: int, names: Sequence[str], volumes: Iterable[Mounted] = (), *, overlay_mtu: int = 1450
+        self,
+        number: int,
+        names: Sequence[str],
+        volumes: Iterable[Mounted] = (),
+        *,
+        overlay_mtu: int = 1450,
+        take: Callable[[agent_pb2.Update], None] | None = None,
     ) -> None:
-        """`names`: of all hosts."""
+        """`names`: of all hosts. `take`: where its updates go; None: into `state`."""
         self.number, self.name = number, names[number]
         self.state = NodeState(self.name)
         self._encoder = DeltaEncoder()
         self._reading = Reading()
         self._overlay_mtu = overlay_mtu
+        self._take = take or self.state.apply
         self._links(27 + number * 7 % 71)
         self._probes(names)
         self._storage(volumes)
@@ -126,6 +133,17 @@ class Host:
         if update is not None:
             self._apply(update)
 
+    def replace_pod(self, leaves: int, comes: int) -> None:
+        """An interface of a pod goes, that of another comes."""
+        gone = self._reading.items.pop(f"link/{leaves}").link
+        del self._reading.items[f"pod-link/{leaves}"], self._reading.blocks[f"link/{leaves}"]
+        veth = pb.Link()
+        veth.CopyFrom(gone)
+        veth.ifindex, veth.name = comes, f"veth{self.number:x}{comes:06x}"
+        self._link(veth)
+        pod = pb.PodLink(interface="eth0", mtu=veth.mtu, host_interface=veth.name, addresses=["10.99.0.1/24"])
+        self._reading.add(pb.Item(key=f"pod-link/{comes}", pod_link=pod))
+
     def _gauges(self, at: int) -> None:
         """What is never twice the same."""
         add = self._reading.add
@@ -134,7 +152,7 @@ class Host:
         add(pb.Item(key="usage", usage=usage))
 
     def _apply(self, update: agent_pb2.Update) -> None:
-        self.state.apply(agent_pb2.Update.FromString(update.SerializeToString()))
+        self._take(agent_pb2.Update.FromString(update.SerializeToString()))
 
     def _link(self, link: pb.Link) -> None:
         link.up, link.operstate = True, pb.OPER_STATE_UNKNOWN if link.kind == "vxlan" else pb.OPER_STATE_UP
