@@ -65,6 +65,11 @@ class Backlog:
         self._at = 0.0
         self._coarseness = 1
         self._size = 0
+        self._told: facts_pb2.Backlog | None = None
+        """The part that was told last, as long as nobody has said that it arrived."""
+        self._told_at = 0.0
+        self._again = False
+        """It must be told again, or has been."""
         self.merged = 0
         """Samples whose own time was lost, since the agent started."""
         self.began_anew: set[str] = set()
@@ -76,8 +81,8 @@ class Backlog:
         return self._size
 
     def __len__(self) -> int:
-        """Roll-ups that are to be told."""
-        return len(self._rollups)
+        """Roll-ups that have not arrived."""
+        return len(self._rollups) + (len(self._told.samples) if self._told is not None else 0)
 
     # -- in the absence ----------------------------------------------------------------------------------------------
 
@@ -194,7 +199,15 @@ class Backlog:
     # -- afterwards --------------------------------------------------------------------------------------------------
 
     def take_part(self, now: float) -> facts_pb2.Backlog | None:
-        """The newest part not told yet, its times relative to `now`; None: all is told. It is forgotten here."""
+        """The newest part not told yet, its times relative to `now`; None: all is told."""
+        if self._told is not None and now - self._told_at > MAX_AGE_S:
+            self._again = True
+            self.lost()
+        if self._told is not None:
+            for sample in self._told.samples:
+                sample.at_offset_ms -= round(1000 * (now - self._told_at))
+            self._told_at = now
+            return self._told
         rollups: list[_RollUp] = []
         while self._rollups and (not rollups or sum(len(one.packed) for one in rollups) < PART_BYTES):
             rollups.insert(0, self._rollups.pop())
@@ -214,7 +227,19 @@ class Backlog:
         self._tell_lines(part, lines, totals)
         if not self._rollups:
             self._forget_all()
+        self._told, self._told_at = part, now
         return part
+
+    def taken(self) -> None:
+        """The part told last has arrived."""
+        self._told, self._again = None, False
+
+    def lost(self) -> None:
+        """Nobody knows whether it has. It is told once again, the same, and then given up."""
+        if self._told is not None and self._again:
+            self.merged += len(self._told.samples)
+            self.taken()
+        self._again = self._told is not None
 
     @staticmethod
     def _tell_lines(part: facts_pb2.Backlog, lines: list[_Line], totals: dict[int, int]) -> None:

@@ -27,6 +27,7 @@ class Ledger:
         self._number = 0
         self._needs_full = True
         self._samples_under_way = 0
+        self._part_under_way = False
         self._seen = Reading()
         """The reading that the last update, or the last one missed, was about."""
         self._seen_at = 0.0
@@ -76,7 +77,7 @@ class Ledger:
         self._number += 1
         self._needs_full = False
         self.under_way = True
-        self._samples_under_way = len(update.samples) + len(update.backlog.samples)
+        self._samples_under_way, self._part_under_way = len(update.samples), update.HasField("backlog")
         return self._number, update
 
     def _with_part(self, update: agent_pb2.Update | None, at_unix_ms: int, at: float) -> agent_pb2.Update | None:
@@ -121,6 +122,8 @@ class Ledger:
         self.under_way = False
         self.last_acknowledged = self._number
         self._anew.clear()
+        if self._part_under_way:
+            self.backlog.taken()
 
     def lost(self) -> None:
         """What became of the update under way is not known, or it was refused: everything must be told again.
@@ -131,6 +134,8 @@ class Ledger:
             self.under_way = False
             self.coalesced_updates += 1
             self._merged_samples += self._samples_under_way
+            if self._part_under_way:
+                self.backlog.lost()
         self.tell_all()
 
     def tell_all(self) -> None:

@@ -39,6 +39,7 @@ def told(backlog: Backlog, now: float) -> list[RollUp]:
     found: list[RollUp] = []
     while (part := backlog.take_part(now)) is not None:
         found += roll_ups(agent_pb2.Update(at_unix_ms=AT_MS, backlog=part), NODE)
+        backlog.taken()
     return found[::-1]
 
 
@@ -167,6 +168,7 @@ def test_a_second_absence_does_not_mix_with_what_is_left_of_the_first(monkeypatc
         backlog.add(rising[number], 5.0 * number)
     monkeypatch.setattr(backlog_module, "PART_BYTES", 500)
     newest = backlog.take_part(2_000.0)
+    backlog.taken()
     assert newest is not None
     assert len(backlog)
     backlog.begin(rising[500], 2_500.0)  # meanwhile all was told as it came
@@ -183,7 +185,8 @@ def test_a_part_is_small_unless_one_roll_up_is_larger() -> None:
     away(backlog, 5, HOUR)
     while (part := backlog.take_part(HOUR)) is not None:
         assert part.ByteSize() < 2 * PART_BYTES
-        assert not part.samples or part.samples[0].at_offset_ms <= 0
+        assert part.samples[-1].at_offset_ms <= 0
+        backlog.taken()
     away(backlog, 1_000, 20.0)
     part = backlog.take_part(20.0)
     assert part is not None
@@ -197,6 +200,19 @@ def test_what_is_a_week_old_is_dropped_and_counted() -> None:
     rollups = told(backlog, 8 * DAY)
     assert 7 * 24 <= len(rollups) <= 7 * 24 + 1
     assert backlog.merged == 8 * 24 - len(rollups)
+
+
+def test_a_part_that_did_not_arrive_is_told_once_again_unless_it_is_a_week_old() -> None:
+    backlog = Backlog()
+    away(backlog, 1, 20.0)
+    part = backlog.take_part(20.0)
+    assert part is not None
+    backlog.lost()
+    again = backlog.take_part(100.0)
+    assert again is not None
+    assert again.samples[-1].at_offset_ms == -80_000
+    assert backlog.take_part(20 + 30 * DAY) is None
+    assert (backlog.merged, len(backlog)) == (4, 0)
 
 
 steps = st.lists(

@@ -126,18 +126,27 @@ def test_after_an_absence_the_present_state_comes_first_and_what_moved_meanwhile
     assert len(ledger.backlog) == ledger.backlog.size == 0
 
 
-def test_a_part_on_its_way_when_the_stream_ends_is_counted_as_lost() -> None:
+def test_a_part_on_its_way_when_the_stream_ends_is_told_once_again_and_then_counted_as_lost() -> None:
     ledger = Ledger()
     ledger.next(host_with(5), 1, 0.0)
     ledger.acknowledged()
     ledger.away(host_with(5, 1), 5.0)
     ledger.next(host_with(5, 2), 2, 10.0)
     ledger.acknowledged()
-    made = ledger.next(host_with(5, 2), 3, 20.0)
-    assert made is not None
-    assert len(made[1].backlog.samples) == 2
-    ledger.lost()
-    assert ledger.dropped_samples == 2
+    for at in (20.0, 40.0):
+        made = ledger.next(host_with(5, 2), 3, at)
+        assert made is not None
+        assert [1000 * at + sample.at_offset_ms for sample in made[1].backlog.samples] == [5_000, 10_000]
+        assert len(ledger.backlog) == 2
+        ledger.lost()
+        made = ledger.next(host_with(5, 2), 3, at + 1)
+        assert made is not None
+        assert made[1].full
+        assert not made[1].HasField("backlog")
+        ledger.acknowledged()
+        assert ledger.dropped_samples == (0 if at == 20.0 else 2)
+    assert len(ledger.backlog) == 0
+    assert ledger.next(host_with(5, 2), 4, 60.0) is None
 
 
 def test_a_block_that_began_anew_unseen_is_said_to_have() -> None:

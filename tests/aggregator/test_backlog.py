@@ -9,7 +9,8 @@ from nodetell.v1 import agent_pb2
 
 from agent.ledger import Ledger
 from agent.reading import Block, Reading
-from aggregator.node_state import Delta, NodeState, UpdateError
+from aggregator.node_items import UpdateError
+from aggregator.node_state import Delta, NodeState
 
 EPOCH = 1_760_000_000
 NAMES = ("rx_packets", "tx_dropped")
