@@ -21,6 +21,8 @@ CANNOT_CREATE = 73
 """The place to write to is taken or not writable."""
 OUTPUT = 74
 """Output could not be written."""
+NOT_PERMITTED = 77
+"""The aggregator does not know who asks, or does not let them."""
 CONFIG = 78
 """The settings are wrong."""
 INTERRUPTED = 130
@@ -32,12 +34,13 @@ exit status:
   1    a finding of severity warning stands (findings, diagnose, explain); a part ended by itself (up); something could
        not come back (whatif)
   2    a critical finding stands (findings, diagnose, explain)
-  3    the input could not be read at all (diagnose, explain, classify, whatif)
+  3    the input could not be read at all (diagnose, explain, classify, whatif, certs)
   64   the command line is wrong
   66   no such node, zone or finding
   69   the aggregator cannot be reached or started
   73   the place to write to is taken or not writable
   74   the output could not be written
+  77   the aggregator does not know who asks, or does not let them
   78   the settings are wrong
   130  interrupted
 """

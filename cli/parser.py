@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from nodetell import __version__
 
+from cli import certs_flags
 from cli.exits import HELP, USAGE
 from cli.terminal import complain, emit
 
@@ -33,6 +34,7 @@ _MODULES = {
     "classify": "cli.classify",
     "signatures": "cli.signatures",
     "whatif": "cli.whatif",
+    "certs": "cli.certs",
     "version": "cli.version",
 }
 
@@ -79,7 +81,7 @@ def _build(wanted: str) -> argparse.ArgumentParser:
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     roles, questions = (_up, _agent, _aggregator, _sensor), (_nodes, _node, _findings, _explain, _whatif)
-    for add in (*roles, *questions, _diagnose, _collect, _classify, _signatures, _version):
+    for add in (*roles, *questions, _diagnose, _collect, _classify, _signatures, _certs, _version):
         add(commands, wanted)
     return parser
 
@@ -240,6 +242,19 @@ def _client(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         default=os.environ.get("NODETELL_AGGREGATOR") or DEFAULT_AGGREGATOR,
         help=f"which aggregator to ask (default: $NODETELL_AGGREGATOR, or else {DEFAULT_AGGREGATOR})",
+    )
+    for flag, metavar, doc in (
+        ("--ca", "FILE", "authorities that may have signed the aggregator's certificate, PEM"),
+        ("--certificate", "FILE", "client certificate to show, PEM"),
+        ("--key", "FILE", "its private key, PEM"),
+        ("--token-file", "FILE", "token to show, in place of a certificate or beside one"),
+        ("--server-name", "NAME", "name that the aggregator's certificate has to have, where that is not the host's"),
+    ):
+        variable = "NODETELL_" + flag.removeprefix("--").replace("-", "_").upper()
+        default = os.environ.get(variable)
+        parser.add_argument(flag, metavar=metavar, default=default, help=f"{doc} (default: ${variable})")
+    parser.add_argument(
+        "--insecure", action="store_true", help="without TLS, to an aggregator on loopback, as `nodetell up` starts one"
     )
     parser.add_argument(
         "--timeout",
@@ -407,6 +422,12 @@ def _signatures(commands: Any, _wanted: str) -> None:
         "Lists all codes with their meaning, stage, default severity and clear condition, all thresholds with meaning, "
         "unit, default and source, and what is installed besides (entry points nodetell.signatures).",
         "  nodetell signatures\n  nodetell signatures --format json | jq -r '.codes[].code'",
+    )
+
+
+def _certs(commands: Any, _wanted: str) -> None:
+    certs_flags.add(
+        _add(commands, "certs", certs_flags.SUMMARY, certs_flags.DESCRIPTION, certs_flags.EXAMPLES), _new
     )
 
 

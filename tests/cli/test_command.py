@@ -32,6 +32,7 @@ COMMANDS = [
     "diagnose",
     "collect",
     "classify",
+    "certs",
     "version",
 ]
 FIXTURE = Path(__file__).parents[1] / "fixtures/hosts/vxlan-over-too-small-underlay"
@@ -228,7 +229,7 @@ def test_an_aggregator_that_is_not_there(run: Run, arguments: tuple[str, ...]) -
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refuses
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = run(*arguments, NODETELL_AGGREGATOR=address)
+        done = run(*arguments, "--insecure", NODETELL_AGGREGATOR=address)
     assert done.returncode == 69
     assert done.stdout == ""
     assert done.stderr == (
@@ -241,7 +242,7 @@ def test_an_aggregator_that_does_not_answer(run: Run) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        done = run("nodes", "--aggregator", f"127.0.0.1:{silent.getsockname()[1]}", "--timeout", "0.5")
+        done = run("nodes", "--insecure", "--aggregator", f"127.0.0.1:{silent.getsockname()[1]}", "--timeout", "0.5")
     assert done.returncode == 69
     assert "no answer in time" in done.stderr
 
@@ -250,7 +251,15 @@ def test_an_interrupt_exits_with_130() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        words = [*COMMAND, "nodes", "--aggregator", f"127.0.0.1:{silent.getsockname()[1]}", "--timeout", "30"]
+        words = [
+            *COMMAND,
+            "nodes",
+            "--insecure",
+            "--aggregator",
+            f"127.0.0.1:{silent.getsockname()[1]}",
+            "--timeout",
+            "30",
+        ]
         process = subprocess.Popen(words, stderr=subprocess.PIPE, env=environment())
         silent.settimeout(20)
         connection, _ = silent.accept()
