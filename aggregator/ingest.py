@@ -8,6 +8,7 @@ of its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -18,11 +19,12 @@ from urllib.parse import unquote
 
 import grpc.aio
 from nodetell import __version__
-from nodetell.limits import IDLE_TIMEOUT_S, MAX_PATH_PROOF_BYTES, PROTOCOL
+from nodetell.limits import IDLE_TIMEOUT_S, MAX_PATH_PROOF_BYTES, PROTOCOL, RETRY_AFTER
 from nodetell.names import node_name_problem
 from nodetell.paced_log import PacedLog
 from nodetell.v1 import agent_pb2, agent_pb2_grpc
 
+from aggregator.admission import Admission, BusyError, Place
 from aggregator.clock_offset import ClockSample, sample_of
 from aggregator.node_items import UpdateError
 from aggregator.pacing import Pace, Paces, address_of, timed
@@ -104,9 +106,11 @@ def add_agent_service(
 class _EndError(Exception):
     """The stream is to be ended with this status."""
 
-    def __init__(self, code: grpc.StatusCode, reason: str) -> None:
+    def __init__(self, code: grpc.StatusCode, reason: str, retry_s: float = 0.0) -> None:
         super().__init__(reason)
         self.code = code
+        self.retry_s = retry_s
+        """When to come again; 0: nothing is said of that."""
 
 
 @dataclass(slots=True)
@@ -119,6 +123,8 @@ class _Stream:
     task: asyncio.Task[Any]
     seq: int
     """Of the last message that was taken in."""
+    place: Place
+    """Among the agents that come back; left once what it came with is taken in."""
     listening: bool = True
     """Waiting for the agent, and so free to be interrupted."""
     replaced_by: str = ""
@@ -168,6 +174,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         self._paces = paces or Paces()
         """Likewise; the empty name's counts what no node can be blamed for."""
         self._addresses = Paces(self._paces.at_most)
+        self._admission = Admission(self._paces.at_most, monotonic=monotonic)
         self._paced_log = PacedLog(_log, monotonic)
 
     async def ProvePath(self, request: agent_pb2.PathProof, context: Any) -> agent_pb2.PathProof:  # noqa: N802  # the contract's name
@@ -193,18 +200,23 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
             return
         of_address.open_streams += 1
         try:
-            await self._connected(peer, context)
+            with contextlib.ExitStack() as held:
+                await self._connected(peer, context, held)
         finally:
             of_address.open_streams -= 1
 
     async def _refuse(self, peer: str, context: Any, end: _EndError) -> None:
-        self._paced_log.event(logging.WARNING, "stream_refused", address_of(peer), peer=peer, reason=str(end))
-        await context.abort(end.code, str(end)[:_MAX_DETAILS])
+        level = logging.INFO if end.retry_s else logging.WARNING
+        self._paced_log.event(level, "stream_refused", address_of(peer), peer=peer, reason=str(end))
+        hint = ((RETRY_AFTER, str(round(1000 * end.retry_s))),) if end.retry_s else ()
+        await context.abort(end.code, str(end)[:_MAX_DETAILS], hint)
 
-    async def _connected(self, peer: str, context: Any) -> None:
+    async def _connected(self, peer: str, context: Any, held: contextlib.ExitStack) -> None:
         try:
             async with asyncio.timeout(OPENING_TIMEOUT_S):
                 hello = await self._hello(context)
+                place = await self._place(hello.node)
+                held.callback(place.leave)
                 standing, seq = await self._admitted(context, hello)
                 if not self._paces.of(hello.node).may_open(self._monotonic()):
                     raise _come_again(f"node {hello.node} opens streams too often")
@@ -217,7 +229,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
             return
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine that runs has one
-        stream = _Stream(hello, peer, standing, task, seq)
+        stream = _Stream(hello, peer, standing, task, seq, place)
         try:
             await self._serve(stream, context)
         except asyncio.CancelledError:
@@ -261,6 +273,13 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         if len(hello.instance) != 16:
             raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, f"an instance id of {len(hello.instance)} bytes, not 16")
         return hello
+
+    async def _place(self, node: str) -> Place:
+        try:
+            return await self._admission.enter(node)
+        except BusyError as busy:
+            self._paces.of("").note("arrivals_waiting", self._monotonic())
+            raise _EndError(grpc.StatusCode.RESOURCE_EXHAUSTED, str(busy), busy.retry_s) from None
 
     async def _admitted(self, context: Any, hello: agent_pb2.Hello) -> tuple[Standing, int]:
         """What the agent has proved, and the seq of its last message: before it has taken anybody's place."""
@@ -384,6 +403,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
                     await self._resync(stream, context, order, resyncs, str(error))
                     continue
             elif body == "heartbeat":
+                stream.place.leave()
                 self._sink.heard(stream.hello.node, message.heartbeat.now_unix_ms)
             elif body == "credential":
                 self._renew(stream, message.credential)
@@ -439,20 +459,22 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         self, stream: _Stream, order: _Order, pieces: Reassembler, chunk: agent_pb2.Chunk, pace: Pace
     ) -> bool:
         """Take a piece in. True: it completed an update, which the sink has taken. Raises UpdateError, _EndError."""
-        begun = time.thread_time()
+        begun, size = time.thread_time(), 0
         try:
             whole = pieces.take(chunk)
             if whole is None:
                 return False
             number, update = whole
+            size = update.ByteSize()
             order.check(number, update.full)
         except ProtocolError as error:
             raise _EndError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
         finally:
             if chunk.last:
-                pace.update(self._monotonic())
+                pace.update(size, self._monotonic())
                 pace.work(time.thread_time() - begun, self._monotonic())
         taking = asyncio.ensure_future(self._take(stream.hello, number, update, pace))
+        asyncio.get_running_loop().call_soon(stream.place.leave)  # once it is in, whenever that is judged
         try:
             await asyncio.shield(taking)
         except asyncio.CancelledError:

@@ -104,6 +104,10 @@ class PeerLimits:
     """Whole updates. Agents make at most five a second."""
     updates_at_once: float = 30.0
     """... and after a quiet time."""
+    bytes_per_s: float = field(default=100_000.0, metadata={"what": "bytes of updates"})
+    """Bytes of updates, decompressed. An agent of a large node has some thousand."""
+    bytes_at_once: float = 16_777_216.0
+    """... and after a quiet time."""
     work_share: float = field(default=0.02, metadata={"what": "work"})
     """Share of the aggregator's time that one node's messages may take."""
     work_at_once_s: float = 0.5
@@ -119,6 +123,10 @@ class PeerLimits:
     """Path proofs from one IP address, in the long run. Of more it is told to come again later; likewise."""
     proofs_at_once: float = 1_000.0
     """... and after a quiet time."""
+    arrivals_at_once: int = 64
+    """Agents of which each has said Hello and not got its first update in. More wait in the order they came."""
+    arrivals_waiting: int = field(default=1_000, metadata={"what": "agents that came back all at once"})
+    """Agents that wait for that. Of more the latest are told when to come again; those that were go first then."""
     remembered: int = 20_000
     """Nodes and addresses whose pace is remembered, the latest ones."""
 

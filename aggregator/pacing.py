@@ -60,6 +60,7 @@ class Pace:
     def __init__(self, at_most: PeerLimits) -> None:
         self._messages = Bucket(at_most.messages_per_s, at_most.messages_at_once)
         self._updates = Bucket(at_most.updates_per_s, at_most.updates_at_once)
+        self._bytes = Bucket(at_most.bytes_per_s, at_most.bytes_at_once)
         self._work = Bucket(at_most.work_share, at_most.work_at_once_s)
         self._streams = Bucket(at_most.streams_per_s, at_most.streams_at_once)
         self._proofs = Bucket(at_most.proofs_per_s, at_most.proofs_at_once)
@@ -71,9 +72,10 @@ class Pace:
         """A message was read."""
         self._messages.spend(1.0, now)
 
-    def update(self, now: float) -> None:
-        """... and completed an update."""
+    def update(self, size: int, now: float) -> None:
+        """... and completed an update of so many bytes."""
         self._updates.spend(1.0, now)
+        self._bytes.spend(size, now)
 
     def work(self, cpu_s: float, now: float) -> None:
         """What it cost."""
@@ -84,6 +86,7 @@ class Pace:
         owed = (
             ("messages_per_s", self._messages.owed_s(now)),
             ("updates_per_s", self._updates.owed_s(now)),
+            ("bytes_per_s", self._bytes.owed_s(now)),
             ("work_share", self._work.owed_s(now)),
         )
         name, longest = max(owed, key=lambda each: each[1])
