@@ -83,6 +83,10 @@ bench: $(has_dev) ## CPU and memory beside node_exporter's, in one run (root; AR
 bench-rivals: $(has_dev) ## the agent beside node_exporter, netdata and collectd (root; ARGS goes to bench/rivals.py)
 	@$(py) -m bench.rivals $(ARGS)
 
+.PHONY: crash
+crash: $(has_dev) ## the aggregator is killed 200 times under load: is all there that it acknowledged? (ARGS: --kills, --seed)
+	@$(py) -m tests.crash.harness $(ARGS)
+
 .PHONY: soak
 soak: $(has_dev) ## days in minutes: does either role grow? (ARGS goes to bench.soak: --hours, --only agent)
 	@PYTHONPATH=proto $(py) -m bench.soak $(ARGS)
