@@ -92,10 +92,11 @@ Answer = Callable[[Request, Reply], Awaitable[None]]
 
 
 class ApiServer:
-    """Listens on loopback. `answer` is called for each request; a connection it leaves unended is closed."""
+    """Listens, on loopback if not told otherwise. `answer` is called for each request; a connection it leaves unended
+    is closed."""
 
-    def __init__(self, answer: Answer, context: ssl.SSLContext | None = None) -> None:
-        self.answer, self.context = answer, context
+    def __init__(self, answer: Answer, context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+        self.answer, self.context, self.host = answer, context, host
         self.requests: list[Request] = []
         self.connections = 0
         self.ahead_s = 0.0
@@ -108,12 +109,12 @@ class ApiServer:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"{'https' if self.context else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self.context else 'http'}://{self.host}:{self.port}"
 
     async def start(self) -> None:
         """Listen; where it did before, if it did."""
         self._server = await asyncio.start_server(
-            self._connected, "127.0.0.1", self.port, ssl=self.context, reuse_address=True
+            self._connected, self.host, self.port, ssl=self.context, reuse_address=True
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -186,9 +187,11 @@ class ApiServer:
 
 
 @asynccontextmanager
-async def serving(answer: Answer, context: ssl.SSLContext | None = None) -> AsyncIterator[ApiServer]:
+async def serving(
+    answer: Answer, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[ApiServer]:
     """A server for as long as the context."""
-    server = ApiServer(answer, context)
+    server = ApiServer(answer, context, host)
     await server.start()
     try:
         yield server
