@@ -32,6 +32,9 @@ MAX_BATCH_INTERVAL_MS = 300_000
 IDLE_TIMEOUT_S = 15.0
 """A stream on which nothing was heard for so long is ended: three of the longest heartbeat intervals allowed."""
 
+RETRY_AFTER = "retry-after-ms"
+"""Trailing metadata beside RESOURCE_EXHAUSTED: in so many milliseconds the agent may come again."""
+
 MAX_PROBE_TARGETS = 512
 """Paths that one agent probes at most."""
 
