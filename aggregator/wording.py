@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from nodetell.redact import without_secrets
+
 _REQUEST = re.compile(r"(\brequest[ -]?id\W{1,3})[0-9a-z-]{6,}", re.IGNORECASE)
 _QUOTED = 240
 """Characters of a message that a finding quotes."""
+_LOOKED_AT = 2_000
 
 
 def span(seconds: float) -> str:
@@ -19,8 +22,9 @@ def span(seconds: float) -> str:
 
 
 def quoted(message: str) -> str:
-    """The beginning of a message, in one line; without the id of the one request that met it, which is no news."""
-    text = _REQUEST.sub(r"\1...", " ".join(message.split()))
+    """The beginning of a message, in one line; without the id of the one request that met it, which is no news, and
+    without what looks like a secret."""
+    text = without_secrets(_REQUEST.sub(r"\1...", " ".join(message[:_LOOKED_AT].split())))
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
 
 

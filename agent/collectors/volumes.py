@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from nodetell.redact import without_secrets
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.collectors import blockdevs, gaps
@@ -316,7 +317,7 @@ def _mount_item(mount: MountLine) -> pb.Item:
         root=mount.root,
         mount_point=mount.mount_point,
         fs_type=mount.fs_type,
-        source=mount.source,
+        source=without_secrets(mount.source),
         mount_read_only=mount.read_only,
         fs_read_only=bool(word),
         fs_read_only_word=word,

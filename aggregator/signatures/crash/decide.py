@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nodetell.redact import without_secrets
+
 from aggregator.cluster.objects import ContainerStatus, Event
 from aggregator.messages.model import Classification
 from aggregator.signatures.crash.cadence import UNTOLD
@@ -193,7 +195,7 @@ _ROWS = (_row_oom, _row_probe, _row_command, _row_segfault, _row_exit_zero, _row
 
 def _around(said: Classification, message: str) -> str:
     """The part of a message around what decided."""
-    flat = " ".join(message.split())
+    flat = without_secrets(" ".join(message.split()))
     at = flat.lower().find(said.phrase.lower()[:40]) if said.phrase else -1
     return flat[max(0, at - 80) :] if at > 120 else flat
 

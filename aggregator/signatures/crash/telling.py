@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nodetell.redact import without_secrets
+
 from aggregator.cluster.objects import ContainerStatus, Pod
 from aggregator.cluster.state import ClusterState
 from aggregator.cluster.workloads import workload_of
@@ -60,5 +62,5 @@ def evidence_of(
     elif is_waiting(container) and container.state is not None:
         tell("container.waiting", container.state.reason)
     if cause.phrase:
-        tell("message", cause.phrase, resource="events" if cause.said_by == "event" else "pods")
+        tell("message", without_secrets(cause.phrase), resource="events" if cause.said_by == "event" else "pods")
     return (*told, *(way.evidence if way is not None else ()))
