@@ -15,6 +15,8 @@ from agent.settings import AgentSettings
 from aggregator.cluster.date_reader import RULE
 from aggregator.cluster.resources import METRICS_PATH, WATCHED
 from aggregator.settings import AggregatorSettings, KubernetesSettings
+from aggregator.trust.operators import RIGHT
+from aggregator.trust.review import ACCESS_REVIEWS, TOKEN_REVIEWS
 
 BASE = Path(__file__).resolve().parents[2] / "manifests" / "base"
 
@@ -53,15 +55,26 @@ BOUND = {(item["roleRef"]["kind"], item["roleRef"]["name"]) for item in BINDINGS
 ALL_ROLES = [item for item in objects() if item["kind"] in {"ClusterRole", "Role"}]
 ROLES = [item for item in ALL_ROLES if (item["kind"], item["metadata"]["name"]) in BOUND]
 """Those that grant anything."""
+UNBOUND = {role["metadata"]["name"]: role for role in ALL_ROLES if role not in ROLES}
 
 
-def test_the_aggregator_alone_is_granted_anything_and_only_to_read() -> None:
+QUESTIONS = {TOKEN_REVIEWS, ACCESS_REVIEWS}
+"""Paths that are asked by "create"; nothing is created."""
+
+
+def test_the_aggregator_alone_is_granted_anything_and_only_to_read_or_ask_who_calls() -> None:
     rules = [rule for role in ROLES for rule in role["rules"]]
     assert rules
+    asked = set()
     for rule in rules:
+        if rule["verbs"] == ["create"]:
+            ((group,), (resource,)) = rule["apiGroups"], rule["resources"]
+            asked.add(f"/apis/{group}/v1/{resource}")
+            continue
         assert set(rule["verbs"]) <= {"get", "list", "watch"}
         assert "*" not in rule.get("resources", []) + rule.get("apiGroups", [])
         assert "secrets" not in rule.get("resources", [])
+    assert asked == QUESTIONS
     for binding in BINDINGS:
         account = {"kind": "ServiceAccount", "name": "nodetell-aggregator", "namespace": "nodetell"}
         assert binding["subjects"] == [account]
@@ -72,6 +85,7 @@ def test_what_is_granted_is_what_is_asked_and_nothing_more() -> None:
         (group, resource, role["metadata"].get("namespace", ""))
         for role in ROLES
         for rule in role["rules"]
+        if rule["verbs"] != ["create"]
         for group in rule.get("apiGroups", [])
         for resource in rule.get("resources", [])
     }
@@ -81,8 +95,7 @@ def test_what_is_granted_is_what_is_asked_and_nothing_more() -> None:
 
 
 def test_secrets_may_be_got_by_a_role_that_nobody_has_and_not_be_listed() -> None:
-    (unbound,) = (role for role in ALL_ROLES if role not in ROLES)
-    assert unbound["kind"] == "ClusterRole"
+    unbound = UNBOUND["nodetell-credential-expiry"]
     assert unbound["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
     assert RULE == 'apiGroups: [""], resources: ["secrets"], verbs: ["get"]'
     text = (BASE / "credential-expiry.yaml").read_text()
@@ -90,6 +103,57 @@ def test_secrets_may_be_got_by_a_role_that_nobody_has_and_not_be_listed() -> Non
     (variable,) = re.findall(r"NODETELL_AGGREGATOR_\w+", text)
     assert variable in known
     assert not KubernetesSettings().credential_expiry
+
+
+def test_what_operators_need_is_the_right_that_is_asked_about_and_nobody_has_it() -> None:
+    verb, group, resource = RIGHT
+    rule = {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
+    assert UNBOUND["nodetell-viewer"]["rules"] == [rule]
+    assert set(UNBOUND) == {"nodetell-viewer", "nodetell-credential-expiry"}
+
+
+def variables(kind: str) -> dict[str, str]:
+    """The variables with a value of the one container of a workload."""
+    (workload,) = (item for item in WORKLOADS if item["kind"] == kind)
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each["value"] for each in container["env"] if "value" in each}
+
+
+def mounted(kind: str, path: str) -> dict[str, Any]:
+    """The volume that a file of a workload's container is in."""
+    (workload,) = (item for item in WORKLOADS if item["kind"] == kind)
+    pod = workload["spec"]["template"]["spec"]
+    mount = next(each for each in pod["containers"][0]["volumeMounts"] if path.startswith(each["mountPath"] + "/"))
+    assert mount["readOnly"] is True
+    assert "subPath" not in mount
+    volume: dict[str, Any] = next(each for each in pod["volumes"] if each["name"] == mount["name"])
+    return volume
+
+
+def test_both_ends_agree_on_tls_and_on_the_token() -> None:
+    agent, aggregator = variables("DaemonSet"), variables("Deployment")
+    token = mounted("DaemonSet", agent["NODETELL_AGENT_TOKEN_FILE"])["projected"]["sources"][0]["serviceAccountToken"]
+    assert token["audience"] == aggregator["NODETELL_AGGREGATOR_ACCESS_TOKEN_AUDIENCE"]
+    assert agent["NODETELL_AGENT_TOKEN_FILE"].endswith("/" + token["path"])
+    account = aggregator["NODETELL_AGGREGATOR_ACCESS_AGENT_SERVICE_ACCOUNT"]
+    (daemons,) = (item for item in WORKLOADS if item["kind"] == "DaemonSet")
+    own = daemons["spec"]["template"]["spec"]["serviceAccountName"]
+    assert account == f"{daemons['metadata']['namespace']}/{own}"
+    assert mounted("DaemonSet", agent["NODETELL_AGENT_TLS_CA"])["configMap"]["name"] == "nodetell-ca"
+    secret = mounted("Deployment", aggregator["NODETELL_AGGREGATOR_TLS_CERTIFICATE"])["secret"]
+    assert secret == mounted("Deployment", aggregator["NODETELL_AGGREGATOR_TLS_KEY"])["secret"]
+    assert not any("INSECURE" in name for name in agent | aggregator)
+    made = {
+        item["metadata"]["name"]: item["spec"]
+        for item in yaml.safe_load_all((BASE.parent / "cert-manager/certificates.yaml").read_text())
+        if item["kind"] == "Certificate"
+    }
+    assert made["nodetell-aggregator"]["secretName"] == secret["secretName"]
+    host = agent["NODETELL_AGENT_AGGREGATOR"].partition(":")[0]
+    assert host in made["nodetell-aggregator"]["dnsNames"]
+    for each in made.values():
+        assert each["privateKey"]["algorithm"] == "ECDSA"
+        assert each["privateKey"]["size"] == 256
 
 
 def test_everything_with_a_namespace_says_it() -> None:
