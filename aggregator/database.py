@@ -39,13 +39,14 @@ def connect(
 ) -> sqlite3.Connection:
     """The database, checked and at the present schema. Raises StoreError, DamagedError or sqlite3.Error.
 
-    `migrations` lead from each version (PRAGMA user_version) to the next. `pragmas` hold before a new file is written
-    to. `tables` are checked, all of them by default.
+    `migrations` lead from each version (PRAGMA user_version) to the next. `pragmas` are for a new file, before it is
+    written to. `tables` are checked, all of them by default.
     """
     connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
     try:
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}")
+        if not path.stat().st_size:
+            for pragma in pragmas:
+                connection.execute(f"PRAGMA {pragma}")
         _check(connection, path, len(migrations), tables)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
@@ -125,11 +126,16 @@ class Mark:
             return None
         return number if check == checksum(number) else None
 
+    def open(self) -> None:
+        """To write to it. Raises OSError, which says more of a directory that can't be written than SQLite does."""
+        if self._file is None:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
     def write(self, number: int) -> None:
         """After the commit, before anybody is told of it. A disk that refuses it refuses the next commit, too."""
         with contextlib.suppress(OSError):
-            if self._file is None:
-                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.open()
+            assert self._file is not None  # noqa: S101  # it is open now
             os.pwrite(self._file, _MARK.pack(number, checksum(number)), 0)
 
     def close(self) -> None:

@@ -204,6 +204,7 @@ class Journal:
     # -- opening -----------------------------------------------------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
+        self._mark.open()
         pragmas = (f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL")
         connection = connect(self.path, MIGRATIONS, pragmas=pragmas, tables=("nodes", "journal", "bases"))
         log_pages = max(20, min(1000, self._max_bytes // 16 // PAGE_BYTES))

@@ -48,8 +48,8 @@ class FakeAgent:
     first: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """What was told first."""
     acknowledged: Told | None = None
-    under_way: Told | None = None
-    """Sent, at least in part, and not acknowledged."""
+    under_way: list[Told] = field(default_factory=list)
+    """Sent since then, at least in part, and not acknowledged."""
     appeared: int = 0
     """Acknowledged updates that made the MTU bad."""
     resolved: int = 0
@@ -86,7 +86,7 @@ class FakeAgent:
         if welcome.resume:
             assert last, "resumed where nothing was acknowledged"
             self.resumed += 1
-            self._full = self.under_way is not None
+            self._full = bool(self.under_way)
         else:
             self._full = True
         for _ in range(self.chance.randrange(20, 200)):
@@ -126,14 +126,15 @@ class FakeAgent:
         self.number += 1
         self._full = False
         counters = {subject: tuple(values) for subject, values in self.counters.items()}
-        told = self.under_way = Told(self.instance, self.number, counters, self.mtu)
+        told = Told(self.instance, self.number, counters, self.mtu)
+        self.under_way.append(told)
         for chunk in pieces(self.number, update):
             answer = await self._say(stream, chunk=chunk)
             assert answer.ack.seq == self.seq, answer
         before = self.acknowledged.mtu if self.acknowledged is not None else GOOD
         self.appeared += (before, told.mtu) == (GOOD, BAD)
         self.resolved += (before, told.mtu) == (BAD, GOOD)
-        self.acknowledged, self.under_way = told, None
+        self.acknowledged, self.under_way = told, []
         self.acknowledgements += 1
         self.first = self.first or counters
 

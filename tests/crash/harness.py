@@ -8,7 +8,7 @@ time instead of every ten minutes: kills fall into those moments, too. After eac
 with the program's own reader, and looked at:
 
 - every node that an agent has an acknowledgement from is rebuilt, with just the counters and the MTU of that update, or
-  of the next one where that was under way;
+  of a later one that was under way;
 - the sum of each series in the history is what the counter rose by since it was told first: nothing is missing, nothing
   is there twice;
 - every acknowledged update that broke an MTU has its finding's transition on disk, each that mended one its own, and
@@ -159,15 +159,16 @@ async def _look(copy: Path, fleet: list[FakeAgent], outcome: Outcome) -> None:
 
 async def _look_at(history: History, agent: FakeAgent, outcome: Outcome) -> Told:
     kept = history.rebuilt(agent.name)
-    candidates = [told for told in (agent.acknowledged, agent.under_way) if told is not None]
-    outcome.under_way += agent.under_way is not None
+    assert agent.acknowledged is not None
+    candidates = [agent.acknowledged, *agent.under_way]
+    outcome.under_way += bool(agent.under_way)
     there = next(
         (told for told in candidates if kept and (told.instance, told.number) == (kept.instance, kept.number)), None
     )
     if kept is None or there is None:
         at = f"update {kept.number}" if kept else "nothing"
         raise LostError(f"{agent.name}: {at} is on disk; acknowledged was {candidates[0].number}")
-    outcome.stored_unacknowledged += there is agent.under_way
+    outcome.stored_unacknowledged += there in agent.under_way
     counters = {subject: tuple(block.values) for subject, block in kept.state.counters.items()}
     if counters != there.counters:
         raise LostError(f"{agent.name}: counters of update {there.number} are {counters}, not {there.counters}")
@@ -199,7 +200,7 @@ def _findings_of(copy: Path, agent: FakeAgent, there: Told) -> None:
         acknowledged = f"{agent.appeared} times its finding appeared and {agent.resolved} times it was resolved"
         raise LostError(f"{agent.name}: {acknowledged}, on disk are {appeared} and {resolved}")
     stands = any(_is_of(body, agent.name) for body in standing)
-    possible = {told.mtu == BAD for told in (agent.acknowledged, agent.under_way) if told is not None}
+    possible = {told.mtu == BAD for told in (agent.acknowledged, *agent.under_way) if told is not None}
     if stands not in possible or stands != bool(naming):
         raise LostError(f"{agent.name}: its finding {'stands' if stands else 'does not stand'}, MTU {there.mtu}")
 
