@@ -17,6 +17,8 @@ _NO_DISK = re.compile(r"z?ram\d+|sr\d+|fd\d+|md.*|dm-\d+")
 """Memory, readers of removable media, and what is made of disks on this host; but a multipath device is a disk."""
 _MULTIPATH = "mpath-"
 _BY_ID = "disk/by-id/"
+_MOST_BLOCKS = 1 << 53
+"""Of 1 KiB: the kernel counts sectors of 512 bytes in 64 bits, and whole devices in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ class Devices:
 
 
 def parse_partitions(raw: bytes) -> dict[str, tuple[str, int]]:
-    """ "major:minor" and size in bytes by name: every device that has a size. Lines that are none are left out.
+    """ "major:minor" and size in bytes by name: every device that has a size. Lines that are none are left out; a size
+    that none can be is 0.
 
     Source: /proc/partitions, show_partition() in block/genhd.c.
     """
@@ -106,7 +109,9 @@ def parse_partitions(raw: bytes) -> dict[str, tuple[str, int]]:
     for line in raw.split(b"\n"):
         words = line.split(maxsplit=3)
         if len(words) == 4 and all(word.isdigit() and len(word) < 20 for word in words[:3]):
-            found[words[3].decode("utf-8", "replace")] = (f"{int(words[0])}:{int(words[1])}", int(words[2]) << 10)
+            blocks = int(words[2])
+            size = blocks << 10 if blocks < _MOST_BLOCKS else 0
+            found[words[3].decode("utf-8", "replace")] = (f"{int(words[0])}:{int(words[1])}", size)
     return found
 
 

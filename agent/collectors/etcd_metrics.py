@@ -79,7 +79,7 @@ def parse_etcd(raw: bytes) -> EtcdText:
         if not 0 <= value <= _U64:  # not a number neither
             found.problems.setdefault(name, f"line {count}: {name} is {value:g}")
         elif name in COUNTERS:
-            found.counters[COUNTERS[name]] = found.counters.get(COUNTERS[name], 0) + round(value)
+            found.counters[COUNTERS[name]] = min(_U64, found.counters.get(COUNTERS[name], 0) + round(value))
         else:
             found.levels.setdefault(LEVELS[name], round(value))
     for name in (WAL, COMMIT):

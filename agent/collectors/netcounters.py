@@ -225,7 +225,7 @@ def parse_softnet(raw: bytes) -> tuple[Block, tuple[int, ...]]:
     cpus = []
     for number, line in enumerate(raw.splitlines(), 1):
         words = line.split()
-        if len(words) < 3 or not all(len(word) == 8 for word in words):
+        if len(words) < 3 or not all(len(word) == 8 and word.isalnum() for word in words):
             raise ValueError(f"line {number}: not hexadecimal columns: {gaps.excerpt(line)}")
         try:
             values = [int(word, 16) for word in words]

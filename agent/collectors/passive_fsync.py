@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from nodetell.v1 import sensor_pb2
 
-from agent.collectors import sensed
+from agent.collectors import gaps, sensed
 from agent.collectors.histograms import Histogram
 from agent.collectors.mountinfo import MountLine, parse_mountinfo
 from agent.host import Host, ReadError
@@ -45,6 +46,9 @@ class PassiveFsync:
         sensed.tell_losses(reading, "fsync", lost)
         self._read_mounts(host)
         bounds = tuple(report.bounds_us)
+        if not bounds or any(low >= high for low, high in pairwise((0, *bounds))):
+            gaps.damage(reading, "fsync", "the sensor's report", ["the bounds of its histograms do not ascend"])
+            return
         rows = [row for row in report.latencies if len(row.counts) == len(bounds) + 1 and not self._in_memory(row)]
         rows.sort(key=lambda row: (not row.file_class, -sum(row.counts)))
         sensed.tell_left_out(reading, "fsync", len(rows) - MOST_SOURCES, "processes on devices")

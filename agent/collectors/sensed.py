@@ -15,6 +15,7 @@ INTERVAL_S = 2.5
 """Time between two questions to the sensor, which all its collectors share."""
 _POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?(?:/|$)")
 _LINE = 900
+_U64 = (1 << 64) - 1
 
 
 def pod_of(cgroup_path: str) -> str:
@@ -74,9 +75,9 @@ def tell_left_out(reading: Reading, signal: str, left_out: int, what: str) -> No
 
 
 def put(reading: Reading, item: pb.Item, names: tuple[str, ...], values: Iterable[int]) -> None:
-    """Add an item and its counters."""
+    """Add an item and its counters; what is summed up and more than a counter holds is the most that it does."""
     reading.add(item)
-    reading.blocks[item.key] = Block(names, tuple(values))
+    reading.blocks[item.key] = Block(names, tuple(min(value, _U64) for value in values))
 
 
 def _rounded(count: int) -> int:

@@ -20,7 +20,8 @@ SUMS = {
 }
 """Counters that a column is the sum of. rx_nohandler and rx_otherhost_dropped are in none."""
 _COLUMNS = 16
-_WRAP = 1 << 64
+WRAP = 1 << 64
+"""What no counter reaches."""
 
 
 def split_lines(data: bytes) -> dict[str, bytes]:
@@ -38,7 +39,8 @@ def parse_columns(line: bytes) -> tuple[int, ...] | None:
     words = line.split()
     if len(words) != _COLUMNS or not all(word.isdigit() and len(word) <= 20 for word in words):
         return None
-    return tuple(map(int, words))
+    columns = tuple(map(int, words))
+    return columns if max(columns) < WRAP else None
 
 
 def moved_sums(columns: tuple[int, ...], counters: Mapping[str, int]) -> list[str]:
@@ -46,7 +48,7 @@ def moved_sums(columns: tuple[int, ...], counters: Mapping[str, int]) -> list[st
     return [
         name
         for column, names in SUMS.items()
-        if sum(counters.get(name, 0) for name in names) % _WRAP != columns[column]
+        if sum(counters.get(name, 0) for name in names) % WRAP != columns[column]
         for name in names
     ]
 

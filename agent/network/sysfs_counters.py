@@ -97,8 +97,8 @@ class SysfsCounters:
                 if error.failure is not Failure.ABSENT or not found:
                     return None
                 continue  # an older kernel has no such file
-            if text.isdigit() and len(text) <= 20:
-                found[counter] = int(text)
+            if text.isdigit() and len(text) <= 20 and (value := int(text)) < netdev.WRAP:
+                found[counter] = value
         return found
 
 

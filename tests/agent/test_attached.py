@@ -237,6 +237,11 @@ def test_no_list_of_partitions_raises(noise: bytes) -> None:
     assert found["sdb"] == ("8:16", 1024)
 
 
+def test_a_size_that_none_can_be_is_not_told() -> None:
+    found = parse_partitions(b"8 0 9007199254740992 sda\n8 16 9007199254740991 sdb\n")
+    assert found == {"sda": ("8:0", 0), "sdb": ("8:16", ((1 << 53) - 1) << 10)}
+
+
 def test_very_many_names_are_bounded_and_odd_ones_made_readable(tmp_path: Path) -> None:
     names = b"".join(b"S:disk/by-id/n\x07%d\n" % n for n in range(100))
     reading = VolumesCollector().collect(host_of(tmp_path, HOST | {"udev/data/b8:64": names}), 0.0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodetell.v1 import facts_pb2 as pb
 
-from agent.collectors.etcd_metrics import parse_wal_fsync
+from agent.collectors.etcd_metrics import parse_etcd, parse_wal_fsync
 from agent.collectors.fsync import FsyncCollector
 from agent.hosts.bundle import open_bundle
 from cli.diagnose import diagnose
@@ -53,6 +53,12 @@ def test_what_is_odd_is_told(raw: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words) as error:
         parse_wal_fsync(raw)
     assert "\n" not in str(error.value)
+
+
+def test_series_that_add_up_to_more_than_a_counter_holds_are_the_most_it_does() -> None:
+    line = 'etcd_server_proposals_failed_total{{member="{}"}} 1.8e19\n'
+    found = parse_etcd("".join(line.format(member) for member in "ab").encode())
+    assert found.counters == {"proposals_failed": (1 << 64) - 1}
 
 
 @given(st.integers(0, 400), st.binary(max_size=9), st.integers(0, 9))

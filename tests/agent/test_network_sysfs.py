@@ -17,6 +17,7 @@ from nodetell.v1 import facts_pb2 as pb
 
 from agent.host import Failure, ReadError
 from agent.netlink.stats import COUNTER_NAMES
+from agent.network import netdev
 from agent.network.live import NetlinkNetwork
 from agent.network.sysfs import SysfsNetwork
 from agent.network.sysfs_counters import FILES, SysfsCounters
@@ -153,6 +154,16 @@ def test_a_file_that_cannot_be_read_or_is_no_number_is_a_problem_of_that_link(fi
         "sys/class/net/veth1/mtu: Permission denied",
         "sys/class/net/br0/ifindex: a number is wanted, found 'seven'",
     }
+
+
+def test_a_counter_that_no_counter_can_be_is_left_out(files: Files) -> None:
+    """An update with such a number could not be sent at all."""
+    (files.root / "sys/class/net/br0/statistics/rx_packets").write_text("18446744073709551616\n")
+    (files.root / "sys/class/net/br0/statistics/tx_packets").write_text("18446744073709551615\n")
+    names, values = files.network().counters()[7]
+    assert "rx_packets" not in names
+    assert max(values) == (1 << 64) - 1
+    assert netdev.parse_columns(b" ".join([b"18446744073709551616"] * 16)) is None
 
 
 def test_no_sysfs_at_all(tmp_path: Path) -> None:

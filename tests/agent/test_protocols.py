@@ -115,6 +115,9 @@ def test_softnet_with_a_damaged_cpu_is_no_sum_at_all() -> None:
         parse_softnet((DATA / "damaged/softnet-cut").read_bytes() + b"\n")
     with pytest.raises(ValueError, match="no line"):
         parse_softnet(b"")
+    for word in (b"-0000001", b"+0000001", b"0000_001"):  # numbers to Python
+        with pytest.raises(ValueError, match="line 1: not hexadecimal"):
+            parse_softnet(word + b" 00000001 00000002\n")
 
 
 @given(st.binary(max_size=200))

@@ -26,6 +26,7 @@ from agent.collectors.mountinfo import parse_mountinfo
 from agent.collectors.passive_fsync import MOST_SOURCES, mount_of
 from agent.collectors.retransmits import RetransmitsCollector, parse_retransmits, retransmits_document
 from agent.collectors.sensed import pod_of
+from agent.delta import DeltaEncoder
 from agent.hosts.live import LiveHost, live_host
 from agent.reading import Reading
 from agent.sensor.client import SensorClient
@@ -122,6 +123,29 @@ def test_drops_and_retransmissions_know_whose_network_it_is(live: LiveHost) -> N
     assert (again.pod_uid, again.consecutive_timeouts, again.host_network) == (POD, 5, False)
     assert reading.blocks[f"retransmits/41/{POD}/10.244.3.7"].values == (31, 0)
     assert reading.items["retransmits/40//10.0.0.9"].retransmits.host_network
+
+
+def test_what_is_summed_up_beyond_what_a_counter_holds_is_the_most_it_does(live: LiveHost) -> None:
+    report = report_of()
+    for _ in range(2):
+        report.drops.add(reason="FULL", site="x", ifindex=1, netns=40, count=(1 << 64) - 1)
+    reading = whole(report, live)
+    assert reading.blocks["drop/FULL/x/40/1"].values == ((1 << 64) - 1,)
+    assert DeltaEncoder().full(reading, 5).full
+
+
+@pytest.mark.parametrize("bounds", [[], [5, 5], [7, 6], [0, 5]])
+def test_histograms_whose_bounds_are_none_are_left_out(live: LiveHost, bounds: list[int]) -> None:
+    report = report_of()
+    del report.bounds_us[:]
+    report.bounds_us.extend(bounds)
+    for row in report.latencies:
+        del row.counts[:]
+        row.counts.extend([1] * (len(bounds) + 1))
+    reading = whole(report, live)
+    assert not [key for key in reading.items if key.startswith("latency/")]
+    assert reading.items["coverage/fsync"].coverage.status == pb.COVERAGE_STATUS_DAMAGED
+    assert "drop/NO_SOCKET/udp_rcv/41/2" in reading.items
 
 
 def test_coverage_tells_method_blindness_refusals_and_what_else_is_blind(live: LiveHost) -> None:
