@@ -107,10 +107,12 @@ class CounterTable:
             record = _record_of_length[length] = Struct(f"=Q12xI4xI{length - _BEFORE_VALUES}s")
         known, seen = self._raw, self._seen.append
         usable = len(data) // length * length
+        if not usable:
+            return 0
         consumed = 0
         first_head, _, first_attribute, _ = record.unpack_from(data)
         for head, index, attribute, raw in record.iter_unpack(data[:usable]):
-            if head != first_head or attribute != first_attribute:
+            if head != first_head or attribute != first_attribute or not index:
                 return consumed
             if known.get(index) != raw:
                 known[index] = raw

@@ -521,6 +521,23 @@ def test_the_table_reads_a_capture_as_message_by_message_decoding_does() -> None
     assert table.problems == []
 
 
+def test_the_index_of_no_link_is_a_problem_on_either_way() -> None:
+    table = stats.CounterTable()
+    assert sweep(table, stats_message(1, row(25)) + stats_message(0, row(25)) + stats_message(2, row(25))).keys() == {
+        1,
+        2,
+    }
+    assert len(table.problems) == 1
+
+
+def test_a_record_that_is_cut_short_is_a_problem_wherever_it_is_cut() -> None:
+    whole = stats_message(1, row(25))
+    for end in range(1, len(whole)):
+        table = stats.CounterTable()
+        assert sweep(table, whole[:end]) == {}
+        assert len(table.problems) == 1
+
+
 def test_rows_of_two_kernels_and_an_interrupted_dump_go_the_slow_way() -> None:
     table = stats.CounterTable()
     mixed = stats_message(1, row(25)) + stats_message(2, row(24)) + stats_message(3, row(25))
