@@ -22,6 +22,8 @@ from agent.hosts.files import printable
 _PIECE = 1 << 16
 _HEADER_BYTES = 1 << 20
 _TOLD = 100
+_DEEP = 64
+"""Folders within each other. Of more, whoever takes them away again may despair."""
 _BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
 
 
@@ -31,6 +33,7 @@ class Limits:
 
     unpacked_bytes: int = 1 << 30
     members: int = 200_000
+    """Likewise folders that members lie in and are none themselves."""
     json_bytes: int = 256 << 20
     """Of a single .json file; one that is longer is left out."""
 
@@ -80,6 +83,7 @@ class _Extraction:
     untold: int = 0
     written: int = 0
     files: int = 0
+    folders: int = 0
     links: list[tuple[Path, str]] = field(default_factory=list)
 
     def refuse(self, name: str, reason: str, failure: Failure = Failure.DAMAGED) -> None:
@@ -154,18 +158,34 @@ def _member(tar: tarfile.TarFile, member: tarfile.TarInfo, extraction: _Extracti
             pass
 
 
+def _folder(path: Path, extraction: _Extraction) -> None:
+    """Make a folder and those above it, however many. Raises ArchiveError, OSError."""
+    missing = []
+    while path != extraction.into and not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    extraction.folders += len(missing)
+    if extraction.folders > extraction.limits.members:
+        raise ArchiveError(f"more than {extraction.limits.members} folders: refused")
+    for folder in reversed(missing):
+        folder.mkdir()
+
+
 def _target(name: str, extraction: _Extraction) -> Path | None:
     """Where a member goes; None if it may go nowhere."""
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if name.startswith("/") or ".." in parts:
         extraction.refuse(name, "a path that leaves the bundle: refused")
         return None
+    if len(parts) > _DEEP:
+        extraction.refuse(name, f"more than {_DEEP} folders deep: refused")
+        return None
     return extraction.into.joinpath(*parts)
 
 
 def _place(member: tarfile.TarInfo, data: IO[bytes] | None, target: Path, extraction: _Extraction) -> None:
     if member.isdir():
-        target.mkdir(parents=True, exist_ok=True)
+        _folder(target, extraction)
     elif data is not None:
         _file(member, data, target, extraction)
     elif member.issym():
@@ -173,7 +193,7 @@ def _place(member: tarfile.TarInfo, data: IO[bytes] | None, target: Path, extrac
     elif member.islnk():
         source = _target(member.linkname, extraction)
         if source is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _folder(target.parent, extraction)
             os.link(source, target, follow_symlinks=False)
     else:
         extraction.refuse(member.name, "a device, pipe or unknown kind of member: refused")
@@ -184,7 +204,7 @@ def _file(member: tarfile.TarInfo, data: IO[bytes], target: Path, extraction: _E
     if target.suffix == ".json" and member.size > limits.json_bytes:
         extraction.refuse(member.name, f"a JSON file of more than {limits.json_bytes} bytes: refused")
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _folder(target.parent, extraction)
     target.unlink(missing_ok=True)  # a later member of the same name replaces, and a hard link's other name stays
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -209,7 +229,7 @@ def _make_links(extraction: _Extraction) -> None:
             if os.path.isabs(points_to) or not inside:
                 extraction.refuse(name, "a link that leaves the bundle: refused")
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _folder(target.parent, extraction)
             target.symlink_to(points_to)
         except (OSError, ValueError) as error:
             extraction.refuse(name, f"cannot be linked: {getattr(error, 'strerror', None) or error}")

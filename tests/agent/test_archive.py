@@ -176,6 +176,26 @@ def test_too_many_members_are_refused_whole(tmp_path: Path) -> None:
         unpack(tmp_path, *[member(str(number)) for number in range(51)])
 
 
+def test_a_path_through_very_many_folders_is_refused_alone(tmp_path: Path) -> None:
+    """As many as the longest path has, more than a recursion may be deep: not even taking them away would work."""
+    deep = member("/".join(["d"] * 1_500) + "/f")
+    into, problems = unpack(tmp_path, member("before"), deep, member("after"))
+    assert sorted(os.listdir(into)) == ["after", "before"]
+    assert [problem.partition("...: ")[2] for problem in problems] == ["more than 64 folders deep: refused"]
+
+
+def test_too_many_folders_are_refused_whole(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="more than 50 folders: refused"):
+        unpack(tmp_path, *[member(f"{number}/b/c/d/e/f") for number in range(11)])
+
+
+def test_a_folder_where_a_file_is_is_refused_alone(tmp_path: Path) -> None:
+    folder = member("a", None, type=tarfile.DIRTYPE)
+    into, problems = unpack(tmp_path, member("a"), folder, member("a/b"), member("c"))
+    assert len(problems) == 2
+    assert (into / "c").exists()
+
+
 def test_an_endless_header_is_refused(tmp_path: Path) -> None:
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 3 << 20
