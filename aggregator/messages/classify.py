@@ -26,6 +26,7 @@ from aggregator.messages import (
 )
 from aggregator.messages.model import NOTHING, Classification, Message
 from aggregator.messages.said import Said, said_of
+from aggregator.messages.text import cut
 
 _MOST_BESIDE = 4
 
@@ -75,5 +76,5 @@ def _judged(message: Message) -> Classification:
         answer = judge(said)
         if answer is not None:
             also = tuple(code for code in answer.also if code != applications.APP_ERROR)
-            return replace(answer, also=also[:_MOST_BESIDE])
+            return replace(answer, also=also[:_MOST_BESIDE], phrase=cut(answer.phrase))
     return NOTHING

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aggregator.messages.model import Classification, Message
 from aggregator.messages.rules import Rule, first
-from aggregator.messages.text import Text, find_any, text_of
+from aggregator.messages.text import NAME, Text, find_any, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ _STATE_REASON = re.compile(r"(?:last state|state): {0,3}terminated reason: {0,3}
 def said_of(message: Message) -> Said:
     """The message made ready: a state block in its text stands for reason and exit code that are not given."""
     text = text_of(message.message)
-    reason = message.reason.strip().lower()
+    reason = message.reason[:NAME].strip().lower()
     exit_code = message.exit_code
     if exit_code is None and (found := _EXIT_CODE.search(text.folded)) is not None:
         exit_code = int(found[1])
@@ -46,7 +46,7 @@ def said_of(message: Message) -> Said:
         "backoff",
     ):
         reason = found[1]
-    return Said(message.object.strip().lower(), reason, exit_code, text, message)
+    return Said(message.object[:NAME].strip().lower(), reason, exit_code, text, message)
 
 
 def by(rules: tuple[Rule, ...], said: Said, because: str) -> Classification:

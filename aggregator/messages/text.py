@@ -15,6 +15,8 @@ from functools import cache
 HEAD = 6_144
 TAIL = 2_048
 """Characters looked at, from the beginning and before the end: events begin with the cause, logs end with it."""
+NAME = 1_024
+"""Characters looked at of a reason, or of an object's kind: no API lets either be longer."""
 GAP = 160
 WORD = 240
 _EXCERPT = 200
@@ -31,8 +33,12 @@ class Text:
 
     def excerpt(self, start: int, end: int) -> str:
         """What stands there, at most 200 characters of it."""
-        piece = self.verbatim[start:end]
-        return piece if len(piece) <= _EXCERPT else piece[: _EXCERPT - 1] + "…"
+        return cut(self.verbatim[start:end])
+
+
+def cut(piece: str) -> str:
+    """As long as a piece of a message is told: at most 200 characters."""
+    return piece if len(piece) <= _EXCERPT else piece[: _EXCERPT - 1] + "…"
 
 
 def text_of(message: str) -> Text:

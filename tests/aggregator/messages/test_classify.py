@@ -250,3 +250,11 @@ def test_lower_case_keeps_places() -> None:
     text = text_of("\u0130\u0130\u0130 Password Authentication FAILED \u00df")
     assert len(text.verbatim) == len(text.folded)
     assert classify(Message("Container", "", None, text.verbatim)).phrase == "Password Authentication FAILED"
+
+
+def test_what_is_quoted_and_what_is_looked_at_of_a_reason_is_bounded_too() -> None:
+    refused = classify(Message("Pod", "FailedScheduling", None, f"{'be found' * 60}"))
+    assert len(refused.phrase) <= 200
+    endless = classify(Message("Pod", "Scheduled" * 100_000, None, ""))
+    assert len(endless.phrase) <= 200
+    assert classify(Message("Pod", " " * 2_000 + "FailedMount", None, "")) == classify(Message("Pod", "", None, ""))
