@@ -46,7 +46,7 @@ WANTED = Wanted(
 
 _MOST_SYMBOL_BYTES = 64 << 20
 _FUNCTIONS = frozenset((b"t", b"T", b"w", b"W"))
-_FIELD = re.compile(r"field:[^;]*?(\w+)(?:\[\w*\])?;\s*offset:(\d+);\s*size:(\d+);")
+_FIELD = re.compile(r"field:([^;]{1,300});\s{0,9}offset:(\d{1,9});\s{0,9}size:(\d{1,9});")
 
 
 class KernelError(Exception):
@@ -84,7 +84,14 @@ def symbols_of(raw: bytes, addresses: Iterable[int]) -> dict[int, str]:
 def parse_format(raw: bytes) -> dict[str, tuple[int, int]]:
     """Offset and size of each field of a tracepoint, from its "format" file in tracefs."""
     text = raw.decode("utf-8", "replace")
-    return {name: (int(offset), int(size)) for name, offset, size in _FIELD.findall(text)}
+    return {_name(declared): (int(offset), int(size)) for declared, offset, size in _FIELD.findall(text)}
+
+
+def _name(declared: str) -> str:
+    """Of what is declared as in C: "unsigned char comm[16]", "__data_loc char[] name"."""
+    if declared.endswith("]"):
+        declared = declared.rpartition("[")[0]
+    return (declared.replace("*", " ").split() or [""])[-1]
 
 
 def parse_cpus(raw: bytes) -> int:

@@ -111,7 +111,7 @@ _OLD = re.compile(
 )
 _AUTOSCALER = re.compile(r"pod didn't trigger scale-up[^:]{0,80}:\s*")
 _END = re.compile(
-    r"\.?\s*(?:no new claims to deallocate|preemption:|preemption not|still not schedulable|not all pods are|"
+    r"\.? ?(?:no new claims to deallocate|preemption:|preemption not|still not schedulable|not all pods are|"
     r"no preemption victims|,? ?retry after)",
     re.IGNORECASE,
 )

@@ -25,7 +25,9 @@ from nodetell.toml_lines import KeyPath, key_lines
 T = TypeVar("T")
 
 _WIDTH = 100
-_SERVICE_LINK = re.compile(r"(?:.*_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)")
+_SERVICE_LINK = re.compile(
+    r"(?:.{0,253}_)?(?:SERVICE_(?:HOST|PORT(?:_\w{1,63})?)|PORT(?:_\d{1,5}_(?:TCP|UDP|SCTP)(?:_\w{1,63})?)?)"
+)
 """What Kubernetes puts into the environment for a Service whose name begins like our prefix; no settings of ours."""
 
 

@@ -30,7 +30,7 @@ _SPOKEN_TO = re.compile(
     re.I,
 )
 _FILE = re.compile(r"\.(?:go|py|js|ts|java|rb|rs|c|cc|cpp|kt|php|cs)$", re.I)
-_DOMAIN = re.compile(r"^(?P<rest>.+)\.svc(?:\.[\w.-]+)?$", re.I)
+_DOMAIN = re.compile(r"^(?P<rest>.{1,253})\.svc(?:\.[\w.-]{1,253})?$", re.I)
 _WORDS = frozenset({"the", "a", "an", "at", "on", "is", "not", "to", "closed", "failed", "port", "server", "database"})
 
 

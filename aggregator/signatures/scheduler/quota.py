@@ -22,12 +22,10 @@ from aggregator.view import ClusterView
 from aggregator.wording import quoted, span
 
 _NAME = "scheduler.refusals"
-_EXCEEDED = re.compile(
-    r"exceeded quota: (?P<quota>[^,\s]+), requested: (?P<asked>.*?), used: (?P<used>.*?), limited: (?P<hard>.*)",
-    re.DOTALL,
-)
+_EXCEEDED = re.compile(r"exceeded quota: ([^,\s]{1,253}), requested: ")
+_USED, _LIMITED = ", used: ", ", limited: "
 _FAILED = re.compile(r"failed quota: (?P<quota>[^:\s]+): must specify (?P<missing>.*)", re.DOTALL)
-_PAIR = re.compile(r"([^=,\s]+)=([^,\s]+)")
+_PAIR = re.compile(r"([^=,\s]{1,320})=([^,\s]{1,320})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,11 @@ class _Refused:
 def parse(message: str) -> Refusal | None:
     """None: it says nothing of a quota."""
     if (found := _EXCEEDED.search(message)) is not None:
-        asked, used, hard = (dict(_PAIR.findall(found[part])) for part in ("asked", "used", "hard"))
-        return Refusal(found["quota"], message, asked, used, hard)
+        asked, is_told, rest = message[found.end() :].partition(_USED)
+        used, is_limited, hard = rest.partition(_LIMITED)
+        if is_told and is_limited:
+            pairs = [dict(_PAIR.findall(part)) for part in (asked, used, hard)]
+            return Refusal(found[1], message, pairs[0], pairs[1], pairs[2])
     if (found := _FAILED.search(message)) is not None:
         return Refusal(found["quota"], message, missing=" ".join(found["missing"].split()))
     return None

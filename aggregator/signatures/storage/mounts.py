@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from aggregator.cluster.objects import Claim, Event, NodeObject, Pod, Volume
 from aggregator.cluster.state import ClusterState
@@ -29,9 +30,10 @@ _MOUNTED = frozenset(
 """Reasons of events that the kubelet sends only when all volumes of the pod are mounted."""
 _VOLUME = re.compile(r'for volume ["\']?([^"\'\s:]{1,253})')
 _DRIVER = re.compile(r"driver name (\S{1,253}) not found")
-_SERVER = re.compile(
-    r"(?:by server while mounting |(?:Mounting arguments:|mount -t|-t) [^\n]*?)(//[\w.-]+|[\w.\-\[\]:]+):?/"
-)
+_MOUNTING = re.compile(r"by server while mounting |Mounting arguments: |-t ")
+_MOST_MOUNTING = 4
+"""Places of a message behind which a server may be named."""
+_SERVER = re.compile(r"(//[\w.-]{1,253}|[\w.\-\[\]:]{1,253}):?/")
 _SOCKET = "csi.sock"
 """Named where the driver is known and its pod on the node does not answer."""
 _OWN = frozenset({MOUNT_FAILED_FS, MOUNT_PERMISSION, DRIVER_NOT_REGISTERED})
@@ -176,9 +178,19 @@ def _server(failure: _Failure) -> str:
     volume = failure.volume
     if volume is not None and volume.source == "nfs" and ":" in volume.handle:
         return volume.handle.rpartition(":")[0]
-    if (found := _SERVER.search(failure.message)) is not None:
-        return found[1].strip("/")
+    if server := _mounted_from(failure.message):
+        return server
     return volume.driver or volume.source if volume is not None else ""
+
+
+def _mounted_from(message: str) -> str:
+    """The file server that a message names: in what was to be mounted, within the line; empty: none."""
+    for found in islice(_MOUNTING.finditer(message), _MOST_MOUNTING):
+        line = message[found.end() :].partition("\n")[0]
+        named = _SERVER.match(line) if found[0].startswith("by") else _SERVER.search(line)
+        if named is not None:
+            return named[1].strip("/")
+    return ""
 
 
 # -- drivers -------------------------------------------------------------------------------------------------------
