@@ -1,4 +1,4 @@
-"""Connections to the aggregator: their options, and the proof that full-size packets pass."""
+"""Connections to the aggregator: their options, their TLS, and the proof that full-size packets pass."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import os
 from enum import Enum
 
 import grpc.aio
+from nodetell.handshake import Shown
 from nodetell.limits import PATH_PROOF_BYTES
+from nodetell.pem import PemError
 from nodetell.v1 import agent_pb2, agent_pb2_grpc
 
+from agent.credentials import Renewed, read_certificates, read_token
+from agent.settings import TlsSettings
+
 PROOF_TIMEOUT_S = 3.0
-"""A proof takes two round trips and a few segments; TCP repeats a lost one once or twice in this time."""
+"""A proof takes a handshake, two round trips and a few segments; TCP repeats a lost one once or twice in this time."""
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),  # each channel a TCP connection of its own: a stalled one is thrown away
@@ -26,9 +31,33 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-def channel(target: str) -> grpc.aio.Channel:
-    """A connection of its own to `target` ("host:port"), made when first used."""
-    return grpc.aio.insecure_channel(target, options=_OPTIONS)
+class Peer:
+    """The aggregator: where it is, how we know it, and how it knows us."""
+
+    def __init__(self, address: str, tls: TlsSettings | None, token_file: str = "") -> None:
+        """`address`: "host:port". `tls`: None does without, which is for loopback."""
+        self.address = address
+        self._name = tls.server_name if tls else ""
+        self._certificates = Renewed(lambda: read_certificates(tls)) if tls else None
+        self._token = Renewed(lambda: read_token(token_file))
+        if tls is None:
+            self.shown = Shown.NOTHING
+        else:
+            self.shown = Shown.CERTIFICATE if tls.certificate else Shown.NO_CERTIFICATE
+
+    async def channel(self) -> grpc.aio.Channel:
+        """A connection of its own, made when first used, with the certificates as they are now. Raises PemError."""
+        if self._certificates is None:
+            return grpc.aio.insecure_channel(self.address, options=_OPTIONS)
+        found = await self._certificates.now()
+        own = (found.own.key, found.own.certificate) if found.own else (None, None)
+        credentials = grpc.ssl_channel_credentials(found.authorities, *own)
+        named = [("grpc.ssl_target_name_override", self._name)] if self._name else []
+        return grpc.aio.secure_channel(self.address, credentials, options=[*_OPTIONS, *named])
+
+    async def token(self) -> bytes:
+        """The token that says who we are, as it is now; empty: none is sent. Raises PemError."""
+        return await self._token.now()
 
 
 class Proof(Enum):
@@ -41,10 +70,14 @@ class Proof(Enum):
     """The aggregator could not be asked."""
 
 
-async def prove_path(target: str, timeout_s: float = PROOF_TIMEOUT_S) -> Proof:
-    """Send full-size packets to `target` and have them sent back, on a connection that is closed afterwards."""
+async def prove_path(peer: Peer, timeout_s: float = PROOF_TIMEOUT_S) -> Proof:
+    """Send full-size packets to the peer and have them sent back, on a connection that is closed afterwards."""
     padding = os.urandom(PATH_PROOF_BYTES)
-    async with channel(target) as connection:
+    try:
+        connection = await peer.channel()
+    except PemError:
+        return Proof.UNTOLD
+    async with connection:
         stub = agent_pb2_grpc.AgentServiceStub(connection)  # type: ignore[no-untyped-call]  # generated
         try:
             answer = await stub.ProvePath(agent_pb2.PathProof(padding=padding), timeout=timeout_s)

@@ -14,12 +14,13 @@ from nodetell.names import node_name_from, node_name_problem
 
 from agent.collectors.base import Collector
 from agent.collectors.registry import collectors
+from agent.connection import Peer
 from agent.host import Host
 from agent.hosts.live import LiveHost, live_host
 from agent.hosts.own import grants, own_view
 from agent.pathmtu.probing import Probing
 from agent.runtime import Runtime
-from agent.settings import AgentSettings
+from agent.settings import AgentSettings, start_problem
 from agent.stream import Identity, Stream, set_within
 
 _log = logging.getLogger("nodetell.agent")
@@ -37,6 +38,9 @@ async def run(settings: AgentSettings, stop: asyncio.Event) -> int:
     node = settings.node or node_name_from(socket.gethostname())
     if problem := node_name_problem(node):
         event(_log, logging.ERROR, "settings_refused", setting="node", reason=problem)
+        return 2
+    if problem := start_problem(settings):
+        event(_log, logging.ERROR, "settings_refused", reason=problem)
         return 2
     roots = settings.host
     host = live_host(node, roots.proc, roots.sys, roots.kubelet, dev=roots.dev, udev=roots.udev, logs=roots.logs)
@@ -70,8 +74,12 @@ async def run_host(
         host.network.close()
         return 2
     probing = probing or Probing(settings.path_mtu)
-    stream = Stream(settings.aggregator, settings.stream, identity, runtime, news, take_plan=probing.instruct)
+    peer = Peer(settings.aggregator, None if settings.insecure else settings.tls, settings.token_file)
+    stream = Stream(peer, settings.stream, identity, runtime, news, take_plan=probing.instruct)
     event(_log, logging.INFO, "agent_start", node=host.name, version=__version__, aggregator=settings.aggregator)
+    if settings.insecure:
+        reason = "nothing is encrypted, and whatever listens there is taken for the aggregator"
+        event(_log, logging.WARNING, "insecure", aggregator=settings.aggregator, reason=reason)
     runtime.start()
     probes = asyncio.create_task(probing.run(stop), name="path-mtu")
     try:

@@ -128,6 +128,26 @@ class StreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """How the aggregator is known, and by which certificate it knows us. TLS 1.3 only. All files are PEM and are read
+    again for each connection; where the new ones cannot be used, the ones before are."""
+
+    ca: str = ""
+    """File of the authorities that may have signed the aggregator's certificate."""
+    certificate: str = ""
+    """File of this agent's certificate ("O=nodetell:agents, CN=the node's name"), with what leads to its authority but
+    without that. Empty: none is shown, and a token has to say who this is (token_file)."""
+    key: str = ""
+    """File of its private key."""
+    server_name: str = ""
+    """Name that the aggregator's certificate has to have; empty: the host of "aggregator", as it stands there."""
+
+    def __post_init__(self) -> None:
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError("certificate and key: one without the other")
+
+
+@dataclass(frozen=True, slots=True)
 class PathMtuSettings:
     """Probing the paths between nodes for the largest packet that passes. Who probes whom is for the aggregator."""
 
@@ -156,15 +176,32 @@ class AgentSettings:
     """Name of this node, as Kubernetes knows it; empty: the host name. In a pod, set it from spec.nodeName."""
     aggregator: str = "127.0.0.1:7443"
     """Where the aggregator listens: "host:port", "[address]:port" for IPv6."""
+    token_file: str = ""
+    """File of the token that says who this agent is: a service account's, for the aggregator's audience, bound to its
+    pod. It is read again for each connection and twice a minute, and sent when it is another. Empty: none is sent."""
+    insecure: bool = False
+    """Do without TLS: nothing is encrypted, and whatever listens there is taken for the aggregator. Loopback only."""
     log_level: str = field(default="info", metadata={"choices": ("debug", "info", "warning", "error")})
     """Least severe events that are logged, to standard error."""
     host: HostSettings = field(default_factory=HostSettings)
     collectors: CollectorSettings = field(default_factory=CollectorSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     stream: StreamSettings = field(default_factory=StreamSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
     path_mtu: PathMtuSettings = field(default_factory=PathMtuSettings)
 
     def __post_init__(self) -> None:
         match = _ADDRESS.fullmatch(self.aggregator)
         if match is None or not 0 < int(match[1]) < 65_536:
             raise ValueError(f'aggregator: "{self.aggregator}" is not "host:port"')
+        if self.insecure and not _on_loopback(f"http://{self.aggregator}"):
+            raise ValueError(f'aggregator: "{self.aggregator}" is not loopback, where insecure = true is not allowed')
+        if self.insecure and (self.tls.ca or self.tls.certificate or self.token_file):
+            raise ValueError("insecure: true, and tls.ca, tls.certificate or token_file is set: one of them")
+
+
+def start_problem(settings: AgentSettings) -> str:
+    """Why an agent with these settings does not start, beside what never makes sense; empty: it does."""
+    if settings.tls.ca or settings.insecure:
+        return ""
+    return "tls.ca is not set; to an aggregator on loopback, insecure = true does without"

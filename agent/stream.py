@@ -26,10 +26,13 @@ from nodetell.limits import (
     PROVEN_WINDOW_BYTES,
 )
 from nodetell.logs import event
+from nodetell.pem import PemError
 from nodetell.v1 import agent_pb2, agent_pb2_grpc
 from nodetell.v1 import facts_pb2 as pb
 
-from agent.connection import Proof, channel, prove_path
+from agent.connection import Peer, Proof, prove_path
+from agent.ended import StreamEndedError, ended_by, no_acknowledgement
+from agent.greeting import greet, token_pieces
 from agent.ledger import Ledger
 from agent.pieces import UpdateTooLargeError, pieces
 from agent.reading import Reading
@@ -48,21 +51,12 @@ PROOF_RETRY_MAX_S = 900.0
 DISTRUST_S = 60.0
 DISTRUST_MAX_S = 3_600.0
 """After a stall on a proven path, proofs are not believed for a time: another connection may take another way."""
+TOKEN_CHECK_S = 30.0
+"""How often the file of the token is looked at. Tokens live for an hour and are renewed minutes before they expire."""
 CLOCK_INTERVAL_S = 30.0
 """The host's clock is told so often, beside what is sent anyway."""
 _FRAME_BYTES = 14
 """gRPC's (5) and HTTP/2's (9) framing of a message."""
-_REFUSALS = frozenset(
-    {
-        grpc.StatusCode.FAILED_PRECONDITION,
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.ABORTED,
-    }
-)
-"""Answers that will be the same if asked again at once."""
 
 
 class Source(Protocol):
@@ -83,15 +77,6 @@ class Identity:
     version: str
 
 
-class StreamEndedError(Exception):
-    """This connection is over; the message says why. `refused`: the next one would end the same way for now."""
-
-    def __init__(self, reason: str, *, refused: bool = False, stalled: bool = False) -> None:
-        super().__init__(reason)
-        self.refused = refused
-        self.stalled = stalled
-
-
 @dataclass(slots=True)
 class _Link:
     """One connection: what is to go out, what is out and not acknowledged."""
@@ -100,6 +85,8 @@ class _Link:
     last_sent: float
     seq: int = 1
     """Of the last message sent; 1 is Hello."""
+    token: deque[agent_pb2.Credential] = field(default_factory=deque)
+    """Pieces of a renewed token, which go out before anything else."""
     outgoing: deque[agent_pb2.Chunk] = field(default_factory=deque)
     unacknowledged: deque[tuple[int, int, float]] = field(default_factory=deque)
     """(seq, bytes, when sent)."""
@@ -108,7 +95,7 @@ class _Link:
     """seq of the last piece of the update under way, once it is sent."""
     proven: bool = False
     answered: int = 1
-    """seq that was acknowledged last; Welcome acknowledges Hello."""
+    """seq that was acknowledged last; Welcome acknowledges Hello, or the last piece of a token after it."""
     answered_at: float = 0.0
     clock_due: float = 0.0
     """When the host's clock is to be told next."""
@@ -128,14 +115,14 @@ class _Link:
 
 
 class Stream:
-    """Keeps the aggregator at `target` informed. One owner, one event loop.
+    """Keeps the aggregator informed. One owner, one event loop.
 
     Whoever sets `news` has something that is to be told at once, which means within FLUSH_GAP_S.
     """
 
     def __init__(
         self,
-        target: str,
+        peer: Peer,
         settings: StreamSettings,
         identity: Identity,
         source: Source,
@@ -143,10 +130,11 @@ class Stream:
         *,
         wall: Callable[[], float] = time.time,
         uniform: Callable[[float, float], float] = random.uniform,
-        prove: Callable[[str], Coroutine[Any, Any, Proof]] = prove_path,
+        prove: Callable[[Peer], Coroutine[Any, Any, Proof]] = prove_path,
         take_plan: Callable[[agent_pb2.ProbePlan], None] | None = None,
     ) -> None:
-        self._target = target
+        self._peer = peer
+        self._target = peer.address
         self._settings = settings
         self._identity = identity
         self._source = source
@@ -194,7 +182,7 @@ class Stream:
                 if asyncio.get_running_loop().time() - began >= STABLE_S:
                     failures = 0
                 failures += 1
-                delay = self._delay(failures, ended.refused)
+                delay = self._delay(failures, ended)
                 self._log_end(ended, delay)
                 await asyncio.wait({stopping, ticker}, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -202,30 +190,44 @@ class Stream:
                 task.cancel()
             await asyncio.gather(ticker, stopping, return_exceptions=True)
 
-    def _delay(self, failures: int, refused: bool) -> float:
+    def _delay(self, failures: int, ended: StreamEndedError) -> float:
         """Seconds until the next attempt: any time up to a bound that doubles, so that agents do not come in step."""
         longest = self._settings.reconnect_max_s
-        if refused:
+        if ended.refused:
             return self._uniform(longest / 2, longest)
-        return self._uniform(0.0, min(longest, self._settings.reconnect_min_s * 2 ** min(failures, 30)))
+        bound = min(longest, self._settings.reconnect_min_s * 2 ** min(failures, 30))
+        if ended.later_s is None:
+            return self._uniform(0.0, bound)
+        told = min(ended.later_s, longest)  # the aggregator has spread these already
+        return self._uniform(told, 1.2 * told) if told else self._uniform(bound / 2, bound)
 
     def _log_end(self, ended: StreamEndedError, delay: float) -> None:
         """A reason that stays the same is logged once."""
         reason = str(ended)
-        level = logging.DEBUG if reason == self._told_reason else logging.WARNING
+        busy = ended.later_s is not None
+        level = logging.DEBUG if reason == self._told_reason else logging.INFO if busy else logging.WARNING
         self._told_reason = reason
-        what = "stream_refused" if ended.refused else "stream_ended"
+        what = "stream_refused" if ended.refused else "stream_deferred" if busy else "stream_ended"
         event(_log, level, what, aggregator=self._target, reason=reason, retry_s=round(delay, 1))
+
+    async def _ended(self, call: Any) -> StreamEndedError:
+        """Why a call is over that we were still writing to."""
+        return ended_by(await call.code(), await call.details(), self._peer.shown, await call.trailing_metadata())
 
     async def _session(self, stop: asyncio.Event) -> None:
         """One connection, from Hello to its end. Raises StreamEndedError unless stopped."""
         loop = asyncio.get_running_loop()
-        async with channel(self._target) as connection:
+        try:
+            token = await self._peer.token()
+            connection = await self._peer.channel()
+        except PemError as error:
+            raise StreamEndedError(str(error), refused=True) from None
+        async with connection:
             call = agent_pb2_grpc.AgentServiceStub(connection).Connect()  # type: ignore[no-untyped-call]  # generated
             try:
-                welcome = await self._greet(call)
+                welcome, seq = await self._greet(call, token)
                 now = loop.time()
-                link = self._link = _Link(now, now, answered_at=now)
+                link = self._link = _Link(now, now, seq, answered=seq, answered_at=now)
                 self._due = True
                 self._signal.set()
                 event(
@@ -242,6 +244,7 @@ class Stream:
                     asyncio.create_task(self._listen(call, link), name="stream-listen"),
                     asyncio.create_task(self._pump(call, link), name="stream-pump"),
                     asyncio.create_task(self._prove_path(link), name="stream-proof"),
+                    asyncio.create_task(self._renew_token(link, token), name="stream-token"),
                 ]
                 try:
                     await _run_all(tasks)
@@ -249,9 +252,9 @@ class Stream:
                     self._book_stall(link, error.stalled, loop.time())
                     raise
             except grpc.aio.AioRpcError as error:
-                raise _ended(error.code(), error.details()) from None
+                raise ended_by(error.code(), error.details(), self._peer.shown, error.trailing_metadata()) from None
             except asyncio.InvalidStateError:  # writing on a call that has ended; it knows why
-                raise _ended(await call.code(), await call.details()) from None
+                raise await self._ended(call) from None
             finally:
                 self._link = None
                 if self.ledger.under_way:
@@ -260,8 +263,8 @@ class Stream:
                     await _say_goodbye(call)
                 call.cancel()
 
-    async def _greet(self, call: Any) -> agent_pb2.Welcome:
-        """Say Hello, and wait for Welcome before anything else goes out: both ends' HTTP/2 preambles need the room."""
+    async def _greet(self, call: Any, token: bytes) -> tuple[agent_pb2.Welcome, int]:
+        """Welcome, and the seq of the message that it answers."""
         hello = agent_pb2.Hello(
             protocol=PROTOCOL,
             node=self._identity.node,
@@ -270,22 +273,10 @@ class Stream:
             last_update=self.ledger.last_acknowledged,
             now_unix_ms=self._now_unix_ms(),
         )
-        try:
-            async with asyncio.timeout(self._settings.ack_timeout_s):
-                await call.write(agent_pb2.AgentMessage(seq=1, hello=hello))
-                message = await call.read()
-        except TimeoutError:
-            raise StreamEndedError(f"no answer within {self._settings.ack_timeout_s:g} s") from None
-        if message is grpc.aio.EOF or message.WhichOneof("body") != "welcome":
-            raise StreamEndedError("the aggregator did not answer Hello with Welcome", refused=True)
-        welcome: agent_pb2.Welcome = message.welcome
-        if not 0 < welcome.protocol <= PROTOCOL:
-            raise StreamEndedError(
-                f"the aggregator speaks protocol {welcome.protocol}, this agent {PROTOCOL}", refused=True
-            )
+        welcome, seq = await greet(call, hello, token, self._settings.ack_timeout_s)
         if not welcome.resume:
             self.ledger.tell_all()
-        return welcome
+        return welcome, seq
 
     def _book_stall(self, link: _Link, stalled: bool, now: float) -> None:
         if not link.proven:
@@ -324,6 +315,12 @@ class Stream:
             if self._due and not self.ledger.under_way:
                 self._due = False
                 self._make_update(link)
+            while link.token:
+                message = agent_pb2.AgentMessage(seq=link.seq + 1, credential=link.token[0])
+                if not link.window_open(message.ByteSize() + _FRAME_BYTES):
+                    break
+                link.token.popleft()
+                await self._send(call, link, message)
             while link.outgoing:
                 message = agent_pb2.AgentMessage(seq=link.seq + 1, chunk=link.outgoing[0])
                 if not link.window_open(message.ByteSize() + _FRAME_BYTES):
@@ -341,7 +338,7 @@ class Stream:
             else:
                 until = link.last_sent + settings.heartbeat_interval_s
             if not await set_within(self._signal, until - loop.time()) and self._overdue(link, loop.time()):
-                raise _no_acknowledgement(settings.ack_timeout_s)
+                raise no_acknowledgement(settings.ack_timeout_s)
 
     def _overdue(self, link: _Link, now: float) -> bool:
         return bool(link.unacknowledged) and now - link.unacknowledged[0][2] >= self._settings.ack_timeout_s
@@ -372,7 +369,21 @@ class Stream:
             async with asyncio.timeout(self._settings.ack_timeout_s):
                 await call.write(message)
         except TimeoutError:
-            raise _no_acknowledgement(self._settings.ack_timeout_s) from None
+            raise no_acknowledgement(self._settings.ack_timeout_s) from None
+
+    async def _renew_token(self, link: _Link, token: bytes) -> None:
+        """Send the token again once there is another; whoever checks it forgets us when the one it knows expires."""
+        while True:
+            await asyncio.sleep(TOKEN_CHECK_S)
+            try:
+                found = await self._peer.token()
+            except PemError:
+                continue  # told where it is read
+            if found and found != token and not link.token:
+                token = found
+                link.token.extend(token_pieces(token))
+                event(_log, logging.INFO, "token_renewed", aggregator=self._target)
+                self._signal.set()
 
     def _clock_reading(self, link: _Link, now: float) -> agent_pb2.ClockReading:
         """What goes out now: nothing waits before it, so that what it takes is the way's time and nobody's else."""
@@ -395,7 +406,7 @@ class Stream:
         while True:
             message = await call.read()
             if message is grpc.aio.EOF:
-                raise _ended(await call.code(), await call.details())
+                raise ended_by(await call.code(), await call.details())
             body = message.WhichOneof("body")
             if body == "ack":
                 self._take_ack(link, message.ack.seq)
@@ -441,7 +452,7 @@ class Stream:
         await asyncio.sleep(max(distrusted_s, self._uniform(0.0, PROOF_SPREAD_S)))
         retry = PROOF_RETRY_S
         while True:
-            proof = await self._prove(self._target)
+            proof = await self._prove(self._peer)
             if proof is Proof.PASSED:
                 break
             if proof is Proof.STALLED:
@@ -466,19 +477,6 @@ class Stream:
         remedy = "look for an MTU smaller than the interface's on the way to the aggregator"
         self._own.gap("stream", because, status=pb.COVERAGE_STATUS_DEGRADED, remedy=remedy)
         self._wake.set()
-
-
-def _no_acknowledgement(timeout_s: float) -> StreamEndedError:
-    return StreamEndedError(
-        f"no acknowledgement within {timeout_s:g} s: the connection is dead or stalled", stalled=True
-    )
-
-
-def _ended(code: grpc.StatusCode, details: str | None) -> StreamEndedError:
-    reason = " ".join((details or "").split())[:300]
-    if code is grpc.StatusCode.OK:
-        return StreamEndedError("the aggregator ended the stream")
-    return StreamEndedError(f"{code.name}: {reason}" if reason else code.name, refused=code in _REFUSALS)
 
 
 async def set_within(happened: asyncio.Event, timeout_s: float) -> bool:

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own log lines would stand between ours
+from cli.access import Access  # isort: skip  # sets what gRPC logs, before it is imported
 
 import grpc
+from nodetell.handshake import why_unavailable
 from nodetell.v1 import operator_pb2, operator_pb2_grpc
 
-from cli.exits import NOT_FOUND, UNAVAILABLE, CliError
+from cli.exits import NOT_FOUND, NOT_PERMITTED, UNAVAILABLE, CliError
 from cli.terminal import clean
-
-_MAX_ANSWER_BYTES = 64 << 20
-CHANNEL_OPTIONS = [
-    ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-]
 
 
 @contextmanager
-def operator(address: str, timeout_s: float) -> Iterator[Operator]:
-    """The operators' service of the aggregator at "host:port". Raises CliError for whatever goes wrong with it."""
-    with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+def operator(access: Access, timeout_s: float) -> Iterator[Operator]:
+    """The operators' service of an aggregator. Raises CliError for whatever goes wrong with it."""
+    with access.channel() as channel:
         try:
             yield Operator(channel, timeout_s)
         except grpc.RpcError as error:
-            raise as_cli_error(error, address) from error
+            raise as_cli_error(error, access) from error
 
 
 class Operator:
@@ -66,14 +58,29 @@ class Operator:
         return cast(Iterator[operator_pb2.FindingEvent], self._stub.WatchFindings(operator_pb2.WatchFindingsRequest()))
 
 
-def as_cli_error(error: grpc.RpcError, address: str) -> CliError:
+_HINTS = {
+    "it does not speak TLS": "is it one that `nodetell up` has started? (--insecure)",
+    "its certificate is of no authority in our file of them": "is it the one you mean, and --ca its authority?",
+    "its certificate is not for this name": "--server-name says which name it has to have",
+}
+_WHO = "show a token (--token-file) or a client certificate (--certificate, --key)"
+
+
+def as_cli_error(error: grpc.RpcError, access: Access) -> CliError:
     """What a failed call means to the operator."""
     code, details = error.code(), " ".join((error.details() or "").split())
+    where = f"aggregator {access.address}"
     if code == grpc.StatusCode.NOT_FOUND:
         return CliError(NOT_FOUND, clean(details) or "no such node")
+    if code == grpc.StatusCode.UNAUTHENTICATED:
+        return CliError(NOT_PERMITTED, f"{where}: it does not know who asks: {clean(details)}; {_WHO}")
+    if code == grpc.StatusCode.PERMISSION_DENIED:
+        return CliError(NOT_PERMITTED, f"{where}: it knows who asks, and that is not allowed: {clean(details)}")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        reason = details.rsplit(": ", 1)[-1] if "last error" in details else details  # the rest says it twice
-        reason = "no answer in time" if code == grpc.StatusCode.DEADLINE_EXCEEDED else clean(reason)
-        hint = "is it running, and is this its address? (--aggregator, NODETELL_AGGREGATOR)"
-        return CliError(UNAVAILABLE, f"aggregator {address}: {reason}; {hint}")
-    return CliError(UNAVAILABLE, f"aggregator {address}: {code.name}: {clean(details)}")
+        late = code == grpc.StatusCode.DEADLINE_EXCEEDED
+        reason = "no answer in time" if late else why_unavailable(details, access.shown)
+        hint = _HINTS.get(reason, "is it running, and is this its address? (--aggregator, NODETELL_AGGREGATOR)")
+        if reason.startswith("it closed the connection"):
+            hint = "--ca FILE is for one with TLS" if access.credentials is None else _WHO
+        return CliError(UNAVAILABLE, f"{where}: {clean(reason)}; {hint}")
+    return CliError(UNAVAILABLE, f"{where}: {code.name}: {clean(details)}")

@@ -11,6 +11,7 @@ from nodetell.v1 import operator_pb2
 
 from aggregator.convert import gap_from_message, record_from_message, record_to_json
 from cli import client, exits
+from cli.access import access
 from cli.coverage_text import coverage_json, coverage_page
 from cli.facts import HostFacts, summary_json
 from cli.node_text import node_text, nodes_text
@@ -30,7 +31,7 @@ _EVENT_WORDS = {
 def run(arguments: argparse.Namespace) -> int:
     """Run one of them."""
     commands = {"nodes": _nodes, "node": _node, "findings": _findings}
-    with client.operator(arguments.aggregator, arguments.timeout) as operator:
+    with client.operator(access(arguments), arguments.timeout) as operator:
         return commands[arguments.command](operator, arguments, look(sys.stdout, os.environ))
 
 

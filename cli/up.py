@@ -86,8 +86,9 @@ class _Up:
         event = await self._with_children(_ready(aggregator))
         address = _reachable(str(event.get("listen", "")))
         self._tell("listening", f"listening on {address}", address=address)
-        if address != DEFAULT_AGGREGATOR and not self._as_json:
-            emit(f"ask it with: nodetell findings --aggregator {address}")
+        if not self._as_json:
+            where = "" if address == DEFAULT_AGGREGATOR else f" --aggregator {address}"
+            emit(f"ask it with: nodetell findings --insecure{where}")
         return address
 
     def _aggregator_flags(self) -> list[str]:
@@ -109,12 +110,12 @@ class _Up:
             flags += ["--kubernetes.kubeconfig", arguments.kubeconfig]
         if arguments.state_directory or not arguments.aggregator_config:
             flags += ["--state-directory", arguments.state_directory or ""]  # empty: nowhere
-        return flags
+        return [*flags, "--insecure"]  # on loopback, or the aggregator refuses it
 
     async def _start_agent(self, address: str) -> None:
         arguments = self._arguments
         flags = ["--config", arguments.agent_config] if arguments.agent_config else []
-        flags += ["--aggregator", address]
+        flags += ["--aggregator", address, "--insecure"]
         if arguments.probe_directory:
             flags += ["--collectors.probe-directories", ",".join(arguments.probe_directory)]
         self._children.append(await Child.start("agent", flags, self._said))
@@ -138,16 +139,18 @@ class _Up:
     async def _follow(self, address: str) -> None:
         """Print the host once it has reported, then findings for ever."""
         # Only now: both children are started, and gRPC does not like to be forked.
+        from cli.access import on_this_host  # noqa: PLC0415
         from cli.watch import first_host, follow  # noqa: PLC0415
 
-        facts = await first_host(address, _POLL_S)
+        aggregator = on_this_host(address)
+        facts = await first_host(aggregator, _POLL_S)
         if self._as_json:
             emit_json({"event": "host", "at": iso(time.time()), "host": facts.as_json()}, lines=True)
         else:
             from cli.node_text import node_text  # noqa: PLC0415
 
             emit("\n" + node_text(facts, self._look) + "\n")
-        await follow(address, self._look, as_json=self._as_json)
+        await follow(aggregator, self._look, as_json=self._as_json)
 
     def _said(self, role: str, line: str) -> None:
         if self._as_json:

@@ -7,7 +7,8 @@ import asyncio
 import grpc
 from nodetell.v1 import operator_pb2, operator_pb2_grpc
 
-from cli.client import CHANNEL_OPTIONS, as_cli_error
+from cli.access import Access
+from cli.client import as_cli_error
 from cli.commands import show_event
 from cli.facts import HostFacts
 from cli.terminal import Look
@@ -15,9 +16,9 @@ from cli.terminal import Look
 _CALL_S = 10.0
 
 
-async def first_host(address: str, poll_s: float) -> HostFacts:
+async def first_host(access: Access, poll_s: float) -> HostFacts:
     """The first host that has reported. Raises CliError."""
-    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+    async with access.aio_channel() as channel:
         stub = operator_pb2_grpc.OperatorServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
         try:
             while True:
@@ -28,15 +29,15 @@ async def first_host(address: str, poll_s: float) -> HostFacts:
                     return HostFacts(await stub.GetNode(request, timeout=_CALL_S))
                 await asyncio.sleep(poll_s)
         except grpc.RpcError as error:
-            raise as_cli_error(error, address) from error
+            raise as_cli_error(error, access) from error
 
 
-async def follow(address: str, shape: Look, *, as_json: bool) -> None:
+async def follow(access: Access, shape: Look, *, as_json: bool) -> None:
     """Print standing findings, then what becomes of them, for ever. Raises CliError."""
-    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+    async with access.aio_channel() as channel:
         stub = operator_pb2_grpc.OperatorServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
         try:
             async for event in stub.WatchFindings(operator_pb2.WatchFindingsRequest()):
                 show_event(event, shape, as_json=as_json)
         except grpc.RpcError as error:
-            raise as_cli_error(error, address) from error
+            raise as_cli_error(error, access) from error

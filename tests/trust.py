@@ -62,6 +62,21 @@ class Authority:
         """An agent's."""
         return self.issued(node, AGENTS, **more)  # type: ignore[arg-type]  # only times
 
+    def aggregator_flags(self, *names: str) -> tuple[str, ...]:
+        """For an aggregator of these names that asks everybody for a certificate."""
+        own = self.server(*names)
+        return ("--tls.certificate", own.certificate, "--tls.key", own.key, "--tls.client-ca", self.file)
+
+    def agent_flags(self, node: str) -> tuple[str, ...]:
+        """For the agent of a node, with a certificate."""
+        own = self.agent(node)
+        return ("--tls.ca", self.file, "--tls.certificate", own.certificate, "--tls.key", own.key)
+
+    def operator_flags(self, name: str = "tester") -> tuple[str, ...]:
+        """For commands that ask an aggregator, with a certificate."""
+        own = self.issued(name, OPERATORS)
+        return ("--ca", self.file, "--certificate", own.certificate, "--key", own.key)
+
     def _signed(
         self,
         key: ec.EllipticCurvePrivateKey,

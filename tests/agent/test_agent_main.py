@@ -33,7 +33,7 @@ def test_this_very_host_is_told_and_the_agent_stops_at_once() -> None:
     async def scenario() -> None:
         sink, stop = MemorySink(), asyncio.Event()
         async with serving(sink) as target:
-            settings = AgentSettings(node="this", aggregator=target, stream=FAST, log_level="error")
+            settings = AgentSettings(node="this", aggregator=target, insecure=True, stream=FAST, log_level="error")
             task = asyncio.create_task(run(settings, stop))
             await until(lambda: sink.taken)
             state = sink.nodes["this"]
@@ -55,7 +55,7 @@ def test_this_very_host_is_told_and_the_agent_stops_at_once() -> None:
     [AgentSettings(node="Not_A_Name"), AgentSettings(collectors=CollectorSettings(disabled=("nonsense",)))],
 )
 def test_settings_that_cannot_be_used(settings: AgentSettings, capfd: pytest.CaptureFixture[str]) -> None:
-    assert asyncio.run(run(replace(settings, aggregator="127.0.0.1:1"), asyncio.Event())) == 2
+    assert asyncio.run(run(replace(settings, aggregator="127.0.0.1:1", insecure=True), asyncio.Event())) == 2
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "event=settings_refused" in lines[0]
@@ -67,7 +67,11 @@ def test_a_collector_that_is_switched_off_is_missed() -> None:
         sink, stop = MemorySink(), asyncio.Event()
         async with serving(sink) as target:
             settings = AgentSettings(
-                node="this", aggregator=target, collectors=CollectorSettings(disabled=("usage",)), log_level="error"
+                node="this",
+                aggregator=target,
+                insecure=True,
+                collectors=CollectorSettings(disabled=("usage",)),
+                log_level="error",
             )
             task = asyncio.create_task(run(settings, stop))
             await until(lambda: sink.taken)

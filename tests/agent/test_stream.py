@@ -26,7 +26,7 @@ from nodetell.v1 import facts_pb2 as pb
 
 from agent import ledger as ledger_module
 from agent import stream as stream_module
-from agent.connection import Proof, prove_path
+from agent.connection import Peer, Proof, prove_path
 from agent.reading import Block, Reading
 from agent.settings import StreamSettings
 from agent.stream import Identity, Stream
@@ -44,20 +44,20 @@ def _proof_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "PROOF_SPREAD_S", 0.05)
 
 
-async def proof_passes(_target: str) -> Proof:
+async def proof_passes(_peer: Peer) -> Proof:
     return Proof.PASSED
 
 
-async def proof_stalls(_target: str) -> Proof:
+async def proof_stalls(_peer: Peer) -> Proof:
     return Proof.STALLED
 
 
-async def proof_cannot_be_asked(_target: str) -> Proof:
+async def proof_cannot_be_asked(_peer: Peer) -> Proof:
     return Proof.UNTOLD
 
 
 def new_stream(target: str, source: Source, settings: StreamSettings = FAST, **more: Any) -> Stream:
-    return Stream(target, settings, Identity(NODE, os.urandom(16), "test"), source, asyncio.Event(), **more)
+    return Stream(Peer(target, None), settings, Identity(NODE, os.urandom(16), "test"), source, asyncio.Event(), **more)
 
 
 @contextlib.asynccontextmanager
@@ -212,7 +212,12 @@ def test_no_message_is_longer_than_the_limit(states: list[Reading], node: str, p
             proxy = Proxy(server)
             async with proxy.running() as target:
                 stream = Stream(
-                    target, FAST, Identity(node, os.urandom(16), "1" * 40), source, asyncio.Event(), prove=prove
+                    Peer(target, None),
+                    FAST,
+                    Identity(node, os.urandom(16), "1" * 40),
+                    source,
+                    asyncio.Event(),
+                    prove=prove,
                 )
                 async with running(stream):
                     for state in states:
@@ -262,7 +267,7 @@ async def scripted(script: list[str]) -> AsyncIterator[tuple[str, list[agent_pb2
 
 
 @pytest.mark.parametrize("proof", [proof_passes, proof_stalls])
-def test_how_much_is_unacknowledged_before_and_after_the_proof(proof: Callable[[str], Any]) -> None:
+def test_how_much_is_unacknowledged_before_and_after_the_proof(proof: Callable[[Peer], Any]) -> None:
     async def scenario() -> None:
         async with scripted(["welcome"]) as (target, heard):
             source = Source(Reading({f"link/{n}": link(n, n, os.urandom(400).hex()) for n in range(1, 200)}))
@@ -295,9 +300,9 @@ def test_a_path_that_drops_large_packets_is_crossed_and_told() -> None:
                     assert full_updates(sink) == [1]
                     assert not stream.proven
                     # The same proxy does stop what is sent without this care.
-                    assert await prove_path(target, 0.5) is Proof.STALLED
+                    assert await prove_path(Peer(target, None), 0.5) is Proof.STALLED
                     proxy.largest = None
-                    assert await prove_path(target, 2) is Proof.PASSED
+                    assert await prove_path(Peer(target, None), 2) is Proof.PASSED
 
     asyncio.run(scenario())
 
@@ -306,7 +311,7 @@ def test_the_gap_is_withdrawn_once_the_path_is_proven(monkeypatch: pytest.Monkey
     monkeypatch.setattr(stream_module, "PROOF_RETRY_S", 0.2)
     answers = [Proof.UNTOLD, Proof.STALLED, Proof.STALLED, Proof.PASSED]
 
-    async def prove(_target: str) -> Proof:
+    async def prove(_peer: Peer) -> Proof:
         return answers.pop(0)
 
     async def scenario() -> None:

@@ -135,14 +135,14 @@ def aggregator() -> Iterator[str]:
 
 
 def test_of_an_aggregator(run: Run, aggregator: str) -> None:
-    done = run("explain", "drop", "--aggregator", aggregator, COLUMNS="80")
+    done = run("explain", "drop", "--insecure", "--aggregator", aggregator, COLUMNS="80")
     assert (done.returncode, done.stderr) == (2, "")
     assert "CRITICAL mtu.drop_fingerprint comes of mtu.overlay_exceeds_underlay" in " ".join(done.stdout.split())
     assert "cannot be confirmed at present: node-b is silent for 20 s" in " ".join(done.stdout.split())
 
 
 def test_one_that_is_over_can_still_be_told(run: Run, aggregator: str) -> None:
-    done = run("explain", "icmp_blocked", "--aggregator", aggregator)
+    done = run("explain", "icmp_blocked", "--insecure", "--aggregator", aggregator)
     assert done.returncode == 1
     assert "over since 2026-11-22T09:59:30Z (cleared)" in " ".join(done.stdout.split())
 

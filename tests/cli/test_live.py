@@ -75,40 +75,40 @@ Served = tuple[str, Operators]
 
 
 def test_nodes(run: Run, served: Served) -> None:
-    done = run("nodes", "--aggregator", served[0])
+    done = run("nodes", "--insecure", "--aggregator", served[0])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1].split()[:2] == ["node-a", "connected"]
-    document = json.loads(run("nodes", "--aggregator", served[0], "--format", "json").stdout)
+    document = json.loads(run("nodes", "--insecure", "--aggregator", served[0], "--format", "json").stdout)
     assert document["aggregator_version"] == "0.1.0"
     assert document["nodes"][0]["facts_at"] == "2026-11-22T10:01:00Z"
 
 
 def test_a_node(run: Run, served: Served) -> None:
-    done = run("node", "node-a", NODETELL_AGGREGATOR=served[0])
+    done = run("node", "node-a", "--insecure", NODETELL_AGGREGATOR=served[0])
     assert done.returncode == 0, done.stderr
     assert "flannel.1" in done.stdout
-    document = json.loads(run("node", "node-a", "--format", "json", NODETELL_AGGREGATOR=served[0]).stdout)
+    document = json.loads(run("node", "node-a", "--insecure", "--format", "json", NODETELL_AGGREGATOR=served[0]).stdout)
     assert document["counters"]["protocol/Ip"]["FragFails"] == 20
 
 
 def test_a_node_that_is_not_known(run: Run, served: Served) -> None:
-    done = run("node", "node-z", "--aggregator", served[0])
+    done = run("node", "node-z", "--insecure", "--aggregator", served[0])
     assert done.returncode == 66
     assert done.stderr == "nodetell: no agent has ever reported for node-z\n"
 
 
 def test_findings(run: Run, served: Served) -> None:
-    done = run("findings", "--aggregator", served[0])
+    done = run("findings", "--insecure", "--aggregator", served[0])
     assert done.returncode == 2, done.stderr
     assert "WARNING mtu.overlay_exceeds_underlay (risk)" in done.stdout
-    document = json.loads(run("findings", "--all", "--aggregator", served[0], "--format", "json").stdout)
+    document = json.loads(run("findings", "--all", "--insecure", "--aggregator", served[0], "--format", "json").stdout)
     assert [finding["severity"] for finding in document["findings"]][:2] == ["warning", "critical"]
     assert document["coverage"][0]["remedy"] == "name a directory to probe"
     assert [request.include_resolved for request in served[1].asked[-2:]] == [False, True]
 
 
 def test_watching_ends_well_with_ctrl_c(served: Served) -> None:
-    words = [*COMMAND, "findings", "--watch", "--aggregator", served[0], "--format", "json"]
+    words = [*COMMAND, "findings", "--watch", "--insecure", "--aggregator", served[0], "--format", "json"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     assert process.stdout is not None
     events = [json.loads(process.stdout.readline()) for _ in range(4)]
@@ -121,7 +121,7 @@ def test_watching_ends_well_with_ctrl_c(served: Served) -> None:
 
 
 def test_watching_as_text(served: Served) -> None:
-    words = [*COMMAND, "findings", "--watch", "--aggregator", served[0]]
+    words = [*COMMAND, "findings", "--watch", "--insecure", "--aggregator", served[0]]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     assert process.stdout is not None
     text = ""

@@ -84,8 +84,8 @@ def aggregator() -> Iterator[str]:
 
 
 def test_an_aggregator_is_asked_where_no_bundle_is_named(run: Run, aggregator: str) -> None:
-    done = run("whatif", "--lose-node", "n1", "--aggregator", aggregator, "--format", "json")
+    done = run("whatif", "--lose-node", "n1", "--insecure", "--aggregator", aggregator, "--format", "json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["stranded"][0]["pods"] == ["db/pg-0"]
-    unknown = run("whatif", "--lose-node", "n9", "--aggregator", aggregator)
+    unknown = run("whatif", "--lose-node", "n9", "--insecure", "--aggregator", aggregator)
     assert (unknown.returncode, unknown.stderr) == (66, "nodetell: there is no node n9; nodes there are: n1\n")

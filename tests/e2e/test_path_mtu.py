@@ -24,6 +24,7 @@ import pytest
 from tests import needs
 from tests.netns import Namespace, namespaces
 from tests.pathlab import PATHS, PORT, Lab
+from tests.trust import Authority
 
 pytestmark = pytest.mark.needs_root
 
@@ -149,17 +150,19 @@ def expected(other: int, size: int = 1500) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def live(lab: Lab) -> Iterator[Live]:
-    listen = ("--listen", AGGREGATOR, "--insecure", "true", "--state-directory", "", "--path-mtu.interval-s", "2")
+def live(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    ca = Authority(tmp_path_factory.mktemp("ca"))
+    listen = ("--listen", AGGREGATOR, "--state-directory", "", "--path-mtu.interval-s", "2")
     agent = ("--aggregator", AGGREGATOR, "--path-mtu.port", PORT, "--stream.heartbeat-interval-s", "1")
     with (
-        running(lab.a, "aggregator", *listen) as aggregator,
-        running(lab.a, "agent", "--node", "a", *agent) as a,
-        running(lab.b, "agent", "--node", "b", *agent) as b,
+        running(lab.a, "aggregator", *listen, *ca.aggregator_flags("10.78.1.2")) as aggregator,
+        running(lab.a, "agent", "--node", "a", *agent, *ca.agent_flags("a")) as a,
+        running(lab.b, "agent", "--node", "b", *agent, *ca.agent_flags("b")) as b,
     ):
         listening = Said(aggregator.stderr, log_line)
         until(lambda: listening.of("listening"), 20, lambda: listening.lines)
-        with running(lab.a, "findings", "--watch", "--format", "json", "--aggregator", AGGREGATOR) as watching:
+        watch = ("findings", "--watch", "--format", "json", "--aggregator", AGGREGATOR, *ca.operator_flags())
+        with running(lab.a, *watch) as watching:
             agents = {"a": Said(a.stderr, log_line), "b": Said(b.stderr, log_line)}
             made = Live(lab, agents, Said(watching.stdout, json.loads))
             until(lambda: made.findings.of("synced"), 20, lambda: made.findings.lines)

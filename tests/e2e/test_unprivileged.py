@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import pytest
 
 from tests import needs
 from tests.netns import Namespace, join, namespaces
+from tests.trust import Authority
 
 pytestmark = pytest.mark.needs_root
 
@@ -96,8 +98,16 @@ def _env(**more: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def networks() -> Iterator[tuple[Namespace, Namespace]]:
-    """A host with a bridge, and a pod on it."""
+def ca() -> Iterator[Authority]:
+    """Of whom user 65534 may read everything."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Authority(Path(directory))
+
+
+@pytest.fixture(scope="module")
+def networks(ca: Authority) -> Iterator[tuple[Namespace, Namespace, Authority]]:
+    """A host with a bridge, and a pod on it; whose certificates its aggregator takes."""
     _usable()
     with namespaces(2) as (host, pod):
         host.ip("link", "add", "br0", "type", "bridge")
@@ -106,9 +116,9 @@ def networks() -> Iterator[tuple[Namespace, Namespace]]:
         for inside, name, address in ((host, "h0", "192.0.2.1/24"), (pod, "eth0", "192.0.2.2/24")):
             inside.ip("addr", "add", address, "dev", name)
         host.ip("route", "add", "default", "via", "192.0.2.2", "mtu", 1300)
-        listen = ["--listen", AGGREGATOR, "--insecure", "--state-directory", ""]
+        listen = ["--listen", AGGREGATOR, "--state-directory", "", *ca.aggregator_flags("192.0.2.1")]
         with _ended(host.start(sys.executable, "-m", "cli.main", "aggregator", *listen)):
-            yield host, pod
+            yield host, pod, ca
 
 
 @contextlib.contextmanager
@@ -120,10 +130,11 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
         process.communicate(timeout=10)
 
 
-def _observed(host: Namespace, pod: Namespace, tier: int) -> Tier:
+def _observed(host: Namespace, pod: Namespace, ca: Authority, tier: int) -> Tier:
     """Run an agent of this tier until its first facts are there."""
     node = f"tier-{tier}"
     agent = [sys.executable, "-m", "cli.main", "agent", "--node", node, "--aggregator", AGGREGATOR]
+    agent += ca.agent_flags(node)
     inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-c", HOST, "sh", *agent]
     with Path(f"/run/netns/{pod.name}").open() as network:
         number = network.fileno()
@@ -140,20 +151,20 @@ def _observed(host: Namespace, pod: Namespace, tier: int) -> Tier:
     with _ended(process):
         deadline = time.monotonic() + 25
         while True:
-            facts = _asked(host, "node", node)
+            facts = _asked(host, ca, "node", node)
             if facts and facts["items"]:
                 break
             assert process.poll() is None, process.stderr.read() if process.stderr else ""
             assert time.monotonic() < deadline, "the agent's facts did not arrive within 25 s"
             time.sleep(0.3)
-        coverage = _asked(host, "node", node, "--coverage")
+        coverage = _asked(host, ca, "node", node, "--coverage")
     return Tier({each["signal"]: each for each in coverage["signals"]}, facts["items"])
 
 
-def _asked(host: Namespace, *arguments: str) -> dict[str, Any]:
+def _asked(host: Namespace, ca: Authority, *arguments: str) -> dict[str, Any]:
     """What the aggregator answers; empty: it does not know."""
     command = [sys.executable, "-m", "cli.main", *arguments, "--format", "json", "--aggregator", AGGREGATOR]
-    process = host.start(*command)
+    process = host.start(*command, *ca.operator_flags())
     output, _ = process.communicate(timeout=20)
     answer: dict[str, Any] = json.loads(output) if process.returncode == 0 else {}
     return answer
@@ -176,7 +187,7 @@ def _same_in_all_tiers(tier: Tier) -> None:
     assert not tier.grants() & {"sensor", "kernel_log", "kubelet", "probe_directory"}
 
 
-def test_tier_0_has_the_devices_and_names_the_rest(networks: tuple[Namespace, Namespace]) -> None:
+def test_tier_0_has_the_devices_and_names_the_rest(networks: tuple[Namespace, Namespace, Authority]) -> None:
     tier = _observed(*networks, 0)
     _same_in_all_tiers(tier)
     assert tier.mtus()["eth0"] == POD_MTU
@@ -191,7 +202,7 @@ def test_tier_0_has_the_devices_and_names_the_rest(networks: tuple[Namespace, Na
     assert lines["volumes"] == ["- name: proc", "  hostPath: {path: /proc, type: Directory}"]
 
 
-def test_tier_1_sees_the_host_by_its_files(networks: tuple[Namespace, Namespace]) -> None:
+def test_tier_1_sees_the_host_by_its_files(networks: tuple[Namespace, Namespace, Authority]) -> None:
     tier = _observed(*networks, 1)
     _same_in_all_tiers(tier)
     assert tier.mtus()["h0"] == HOST_MTU
@@ -208,7 +219,7 @@ def test_tier_1_sees_the_host_by_its_files(networks: tuple[Namespace, Namespace]
         assert "hostNetwork: true" in tier.coverage[signal]["enable"][0]["lines"]["spec"]
 
 
-def test_tier_2_sees_kinds_and_routes(networks: tuple[Namespace, Namespace]) -> None:
+def test_tier_2_sees_kinds_and_routes(networks: tuple[Namespace, Namespace, Authority]) -> None:
     tier = _observed(*networks, 2)
     _same_in_all_tiers(tier)
     assert tier.mtus()["h0"] == HOST_MTU

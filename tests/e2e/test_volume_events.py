@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from nodetell.v1 import facts_pb2 as pb
 
+from cli.access import on_this_host
 from cli.client import Operator, operator
 from cli.facts import HostFacts
 from tests import needs
@@ -137,7 +138,7 @@ def at_work(kubelet: Path, *flags: str) -> Iterator[Node]:
     with (
         process("aggregator", "--listen", address, "--insecure", "--cluster", "lab", "--state-directory", ""),
         process("agent", *own, "--stream.batch-interval-s", str(BATCH_S), *flags),
-        operator(address, 5) as asked,
+        operator(on_this_host(address), 5) as asked,
     ):
         made = Node(asked, kubelet)
         deadline = time.monotonic() + 20

@@ -148,7 +148,7 @@ def up(directory: Path, config: Path) -> Iterator[str]:
 
 
 def asked(address: str, *arguments: str) -> str:
-    command = [*NODETELL, "node", "n1", "--aggregator", address, *arguments]
+    command = [*NODETELL, "node", "n1", "--insecure", "--aggregator", address, *arguments]
     return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False).stdout
 
 

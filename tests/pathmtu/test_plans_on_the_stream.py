@@ -8,7 +8,7 @@ import os
 from nodetell.v1 import agent_pb2
 from nodetell.v1 import facts_pb2 as pb
 
-from agent.connection import Proof
+from agent.connection import Peer, Proof
 from agent.pathmtu.plan import Assembly, Plan
 from agent.settings import StreamSettings
 from agent.stream import Identity, Stream
@@ -22,7 +22,7 @@ from tests.wire import SMALL_PACKET, MemorySink, Proxy, Source, host_with, servi
 QUICK = StreamSettings(batch_interval_s=0.2, heartbeat_interval_s=0.2, ack_timeout_s=5)
 
 
-async def _no_proof(_target: str) -> Proof:
+async def _no_proof(_peer: Peer) -> Proof:
     return Proof.STALLED
 
 
@@ -52,7 +52,7 @@ def test_a_plan_of_many_parts_crosses_a_black_hole() -> None:
             async with proxy.running() as target:
                 stop = asyncio.Event()
                 stream = Stream(
-                    target,
+                    Peer(target, None),
                     QUICK,
                     Identity("a", os.urandom(16), "1"),
                     Source(host_with(40)),
