@@ -15,6 +15,7 @@ pip := $(py) -m pip --disable-pip-version-check --quiet
 made := $(venv)/.made-in
 has_run := $(venv)/.has-run
 has_dev := $(venv)/.has-dev
+has_fuzz := $(venv)/.has-fuzz
 has_release := $(venv)/.has-release
 protos := $(wildcard proto/nodetell/v1/*.proto)
 
@@ -95,6 +96,10 @@ soak: $(has_dev) ## days in minutes: does either role grow? (ARGS goes to bench.
 mutation: $(has_dev) ## which changes of the signatures no test notices (ARGS goes to bench/mutation.py: modules, --minutes)
 	@$(py) -m bench.mutation $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(has_fuzz) ## a million cases for each family of parsers: hours (ARGS goes to fuzz: targets, --runs, --keep)
+	@$(py) -m fuzz $(ARGS)
+
 .PHONY: lock
 lock: ## requirements/*.txt anew from pyproject.toml (needs uv; LOCK_OPTIONS= keeps the versions that are there)
 	@command -v uv >/dev/null || { echo "make: uv makes the lock files and is not here: pip install uv" >&2; exit 1; }
@@ -139,7 +144,7 @@ image-archive: image-rootfs ## dist/nodetell-image.tar: that tree as an image th
 .PHONY: clean
 clean: ## without .venv and caches
 	rm -rf $(venv) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find agent aggregator cli proto tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find agent aggregator cli proto tests bench fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first Python that will do, in $$python. A pyenv shim exists and does not run: so each is tried.
 define find_python
@@ -171,6 +176,11 @@ $(has_run): requirements/run.txt pyproject.toml $(made)
 $(has_dev): requirements/dev.txt $(has_run)
 	@echo "installing what its tests need (requirements/dev.txt)"
 	@$(pip) install --only-binary :all: --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(has_fuzz): requirements/fuzz.txt $(has_dev)
+	@echo "installing the fuzzer (requirements/fuzz.txt)"
+	@$(pip) install --only-binary :all: --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 $(has_release): requirements/release.txt $(has_dev)
