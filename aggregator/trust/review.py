@@ -124,6 +124,7 @@ class Reviewer:
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
         self._tokens, self._rights = _Kept(), _Kept()
+        self._retired: set[httpx2.AsyncClient] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def token(self, token: str) -> Answer:
@@ -161,8 +162,8 @@ class Reviewer:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._http is not None:
-            await self._http.aclose()
+        for each in (*self._retired, *([self._http] if self._http is not None else ())):
+            await each.aclose()
 
     async def _ask(self, path: str, version: str, kind: str, spec: Mapping[str, Any]) -> tuple[bytes, float]:
         """The body of the answer, and when it was given by the API server's clock."""
@@ -216,8 +217,10 @@ class Reviewer:
 
     def _retire(self, http: httpx2.AsyncClient) -> None:
         """Close it once what is under way on it is over."""
+        self._retired.add(http)
 
         def close() -> None:
+            self._retired.discard(http)
             closing = loop.create_task(http.aclose())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)

@@ -22,8 +22,8 @@ from aggregator.settings import TlsSettings
 
 _log = logging.getLogger("nodetell.aggregator")
 WARN_S, WARN_SHARE = 7 * 86_400.0, 0.2
-"""So long before a certificate expires that nobody has renewed, or in the last fifth of the time that it had left when it
-was read if that is shorter, it is said once a day."""
+"""So long before a certificate expires that nobody has renewed, or in the last fifth of the time that it had left when
+it was read if that is shorter, it is said once a day."""
 
 
 class ServerCertificates:
