@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from nodetell.redact import without_secrets
+
 from agent.collectors.drops import drop_reasons_document, drop_sites_document
 from agent.collectors.histograms import fsync_document
 from agent.collectors.kernel_log import telling_records
@@ -185,7 +187,7 @@ def _write(directory: Path, noted: _NotingHost, documents: dict[str, object]) ->
     for path, raw in noted.files.items():
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(raw)
+        target.write_bytes(_without_passwords(raw) if path.endswith("/mountinfo") else raw)
     for path, names in noted.directories.items():
         (directory / path).mkdir(parents=True, exist_ok=True)  # that there is nothing in it says something too
         for name in names:
@@ -195,6 +197,12 @@ def _write(directory: Path, noted: _NotingHost, documents: dict[str, object]) ->
                 target.mkdir(parents=True)
     for name, document in documents.items():
         (directory / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _without_passwords(mountinfo: bytes) -> bytes:
+    """Sources and options of mounts may have credentials in them."""
+    lines = mountinfo.decode("utf-8", "surrogateescape").split("\n")
+    return "\n".join(map(without_secrets, lines)).encode("utf-8", "surrogateescape")
 
 
 def pack(directory: Path, archive: Path) -> None:
