@@ -27,6 +27,8 @@ _FIXED = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
 _EACH = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
 
 _MOST_NESTING = 16
+_MOST_MEMBERS = 20_000
+"""Of one structure, with those of anonymous ones within: one that holds itself would have no end."""
 LIMIT_BYTES = 64 << 20
 """More than any kernel's BTF has; a file above is not read."""
 
@@ -95,6 +97,7 @@ class _Pass:
         self._strings, self._strings_end = header + strings, header + strings + strings_bytes
         if not _HEADER.size <= header or max(self._end, self._strings_end) > len(raw):
             raise BtfError("the kernel's BTF is damaged: it is shorter than its header says")
+        self._members_left = 0
         self._positions = array.array("I", [0])
         self._structs = self._name_offsets(wanted.structs)
         self._ids = self._name_offsets(wanted.ids)
@@ -133,6 +136,7 @@ class _Pass:
             at += fixed[kind] + each[kind] * (info & 0xFFFF)
             number += 1
         for name, at in structures.items():
+            self._members_left = _MOST_MEMBERS
             found.structs[name] = self._members(at, 0, 0)
         return found
 
@@ -145,6 +149,9 @@ class _Pass:
 
     def _members(self, at: int, base: int, depth: int) -> dict[str, int]:
         info = _TYPE.unpack_from(self._raw, at)[1]
+        self._members_left -= info & 0xFFFF
+        if self._members_left < 0:
+            raise BtfError(f"the kernel's BTF is damaged: a structure has more than {_MOST_MEMBERS:,} members")
         offsets: dict[str, int] = {}
         for index in range(info & 0xFFFF):
             name, kind_of, bits = _MEMBER.unpack_from(self._raw, at + _TYPE.size + _MEMBER.size * index)

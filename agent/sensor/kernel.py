@@ -44,6 +44,8 @@ WANTED = Wanted(
     enums=frozenset({"skb_drop_reason", "bpf_func_id"}),
 )
 
+_MOST_CPUS = 1 << 16
+"""The kernel's own limit is 8,192."""
 _MOST_SYMBOL_BYTES = 64 << 20
 _FUNCTIONS = frozenset((b"t", b"T", b"w", b"W"))
 _FIELD = re.compile(r"field:([^;]{1,300});\s{0,9}offset:(\d{1,9});\s{0,9}size:(\d{1,9});")
@@ -99,7 +101,10 @@ def parse_cpus(raw: bytes) -> int:
     count = 0
     for piece in raw.decode("ascii", "replace").strip().split(","):
         first, _, last = piece.partition("-")
-        count += int(last or first) - int(first) + 1
+        begin, end = int(first), int(last or first)
+        if not 0 <= begin <= end < _MOST_CPUS:
+            raise ValueError(f"no CPUs: {piece[:40]!r}")
+        count += end - begin + 1
     return count
 
 

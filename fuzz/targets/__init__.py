@@ -23,6 +23,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "events": ("agent.events",),
     "host_info": ("agent.collectors.host_info", "agent.collectors.clock", "agent.hosts.bundle_host"),
     "kernel_log": ("agent.events", "agent.collectors.kernel_log"),
+    "kernel_tables": ("agent.bpf.btf", "agent.sensor.kernel"),
     "links_json": ("agent.network", "agent.underlay", "agent.collectors"),
     "lists": ("aggregator.cluster",),
     "logs": ("agent.collectors.log_patterns",),

@@ -153,7 +153,7 @@ _HOSTILE: tuple[tuple[Member, ...], ...] = (
         ("nodes/p", tarfile.FIFOTYPE, "", b""),
         ("nodes/b", tarfile.BLKTYPE, "", b""),
     ),
-    (("kube/pods.json", _FILE, "", b"[" * 1_500), ("nodes/n/clock.json", _FILE, "", b"[" * 1_500)),
+    (("kube/pods.json", _FILE, "", b"[" * 1_100), ("nodes/n/clock.json", _FILE, "", b"[" * 1_500)),
     (("n" * 300, _FILE, "", b"x"), ("a/" * 20 + "z", _FILE, "", b""), ("kube", _DIRECTORY, "", b"")),
     (("nodes/n/proc/uptime", _FILE, "", b"5.0 1\n"), ("nodes/n/proc/stat", _FILE, "", b"btime 1\n")),
 )
@@ -161,6 +161,8 @@ _HOSTILE: tuple[tuple[Member, ...], ...] = (
 
 def _seeds() -> Iterable[bytes]:
     yield tar_of(_MEMBERS)
+    for at in range(len(_MEMBERS)):
+        yield tar_of(_MEMBERS[at : at + 1])
     for members in _HOSTILE:
         yield tar_of(members)
     yield gzip.compress(tar_of(_MEMBERS))
@@ -255,4 +257,4 @@ def _header(case: bytes, chance: random.Random, mutate_bytes: MutateBytes) -> by
     return case[:at] + bytes(head) + case[at + _BLOCK :]
 
 
-TARGET = Target(check, _seeds, mutate=mutate, max_bytes=8_192)
+TARGET = Target(check, _seeds, mutate=mutate, max_bytes=4_608)

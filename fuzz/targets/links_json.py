@@ -74,4 +74,4 @@ def _seeds() -> Iterable[bytes]:
     yield mutators.case_of(short)
 
 
-TARGET = Target(check, _seeds, mutate=mutators.files, max_bytes=4_096)
+TARGET = Target(check, _seeds, mutate=mutators.files, max_bytes=2_000)

@@ -78,4 +78,4 @@ def _seeds() -> Iterable[bytes]:
             yield case
 
 
-TARGET = Target(check, _seeds, words=(LATER.encode(), LINK.encode()), mutate=mutators.files, max_bytes=4_096)
+TARGET = Target(check, _seeds, words=(LATER.encode(), LINK.encode()), mutate=mutators.files, max_bytes=2_500)

@@ -56,6 +56,12 @@ def test_what_is_wanted_is_found() -> None:
     assert found.offset("outer", "gone", "second") == 12
 
 
+def test_a_structure_that_holds_itself_has_an_end() -> None:
+    itself = struct.pack("<III", 0, 1, 0)
+    with pytest.raises(BtfError, match="more than 20,000 members"):
+        parse(build([a_type("outer", STRUCT, 40, 24) + itself * 40], STRINGS), SMALL_WANTED)
+
+
 def test_what_is_absent_is_named() -> None:
     found = parse(SMALL, SMALL_WANTED)
     with pytest.raises(BtfError, match="struct absent"):

@@ -172,3 +172,9 @@ def test_fields_of_a_tracepoint() -> None:
 @pytest.mark.parametrize(("text", "count"), [(b"0-1\n", 2), (b"0\n", 1), (b"0,2-5,9\n", 6)])
 def test_possible_cpus(text: bytes, count: int) -> None:
     assert parse_cpus(text) == count
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"5-2\n", b"-1\n", b"0-99999999\n", b"0,x\n"])
+def test_no_list_of_cpus(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_cpus(text)
