@@ -13,16 +13,18 @@ import math
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from aggregator.cluster.api_metrics import Histogram, Sample
-from aggregator.cluster.metric_families import Labels
+from aggregator.cluster.metric_families import STORAGE_BYTES, Labels
 from aggregator.histogram import quantile
 
 HISTORY_S = 3_900.0
 """How far back windows may reach: an hour before a window of some minutes."""
+REMEMBERED = (STORAGE_BYTES,)
+"""Families whose past levels are kept: it matters since when they are so high."""
 FINE_SPAN_S = 600.0
 """Samples older than this are thinned out ..."""
 COARSE_S = 120.0
@@ -167,6 +169,21 @@ class MetricsHistory:
                     found[labels] = max(value, found.get(labels, value))
         return found
 
+    def level_since(self, family: str, level: float) -> float:
+        """Since when the highest level of a family (of REMEMBERED) has been at least so high, seconds since the epoch;
+        0.0: it is not now, or has not been lower as far back as is known."""
+        told: dict[float, float] = {}
+        for process in self._processes:
+            told |= {each.at: each.highest[family] for each in process.kept if family in each.highest}
+            if process.newest.levels.get(family):
+                told[process.newest.at] = _highest(process.newest, family)
+        since = 0.0
+        for at in sorted(told, reverse=True):
+            if told[at] < level:
+                return since
+            since = at
+        return 0.0
+
     def unknown(self, family: str) -> bool:
         """The newest sample could not be read as to this family, or there is none."""
         newest = self._newest()
@@ -200,12 +217,14 @@ class _Span:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A sample that is not the newest. Its levels are not kept."""
+    """A sample that is not the newest. Of its levels, those of REMEMBERED are kept."""
 
     at: float
     packed: bytes
     layout: _Layout
     unknown: frozenset[str]
+    highest: Mapping[str, float]
+    """By family that it has."""
 
 
 @dataclass(slots=True)
@@ -245,7 +264,8 @@ class _Process:
             self.begun[name] = sample.at
         self.layout = _layout(self.newest, self.layout)
         packed = zlib.compress(_numbers(self.newest, self.layout).tobytes(), 1)
-        self.kept.append(_Kept(self.newest.at, packed, self.layout, self.newest.unknown))
+        highest = {name: _highest(self.newest, name) for name in REMEMBERED if self.newest.levels.get(name)}
+        self.kept.append(_Kept(self.newest.at, packed, self.layout, self.newest.unknown, highest))
         self.newest = sample
         self.unpacked.clear()
         self._thin_out(history_s)
@@ -296,6 +316,10 @@ class _Process:
                 self.unpacked.clear()
             self.unpacked[kept.at] = _unpacked(kept)
         return self.unpacked[kept.at]
+
+
+def _highest(sample: Sample, family: str) -> float:
+    return max(sample.levels[family].values())
 
 
 def _backwards(before: Sample, after: Sample) -> Iterator[str]:

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
 
 from aggregator.model import Finding, Severity
+from tests.lab import words
 from tests.lab.cluster import Lab
 from tests.lab.shapes import Json
 
@@ -65,6 +67,8 @@ class Scenario:
     forbidden anywhere in this scenario stand."""
     watched: Sequence[str] = field(default=())
     """Other codes that `at_each` is about."""
+    name: str = ""
+    """Of a registered one: its function's."""
 
 
 def scenario(make: Make) -> Make:
@@ -72,8 +76,13 @@ def scenario(make: Make) -> Make:
     known = SCENARIOS.get(make.__name__)
     if known is not None and known.__module__ != make.__module__:
         raise ValueError(f"{make.__name__} is a scenario of {known.__module__} already")
-    SCENARIOS[make.__name__] = make
-    return make
+
+    @wraps(make)
+    def named() -> Scenario:
+        return replace(make(), name=make.__name__)
+
+    SCENARIOS[make.__name__] = named
+    return named
 
 
 def of_module(module: str) -> dict[str, Make]:
@@ -81,8 +90,11 @@ def of_module(module: str) -> dict[str, Make]:
     return {name: make for name, make in SCENARIOS.items() if make.__module__ == module}
 
 
-def judge(case: Scenario, known: Iterable[str] | None = None) -> None:
-    """Assert all that a scenario says; of `known` codes only, where this version does not diagnose the others yet."""
+def judge(case: Scenario, known: Iterable[str] | None = None, *, by_word: bool = False) -> None:
+    """Assert all that a scenario says; of `known` codes only, where this version does not diagnose the others yet.
+
+    `by_word`: of a positive one, also that its findings say word for word what they did (tests/lab/words.py).
+    """
     findings = case.lab.findings()
     of_interest = None if known is None else set(known)
     for want in case.expect:
@@ -93,6 +105,8 @@ def judge(case: Scenario, known: Iterable[str] | None = None) -> None:
     wanted = {want.code for want in case.expect} | set(case.allow)
     surplus = {found.code for found in findings if found.severity >= Severity.WARNING} - wanted
     assert not surplus, f"{sorted(surplus)} besides: {case.why}"
+    if by_word and "__positive" in case.name:
+        words.compare(case.name, findings, case.lab.now)
     if case.at_each is not None:
         watched = {want.code for want in case.expect} | set(case.forbid) | set(case.watched)
         watched |= {code for codes_then in case.at_each for code in codes_then}

@@ -47,7 +47,7 @@ SCENARIOS = of_module(__name__)
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name: str) -> None:
-    judge(SCENARIOS[name]())
+    judge(SCENARIOS[name](), by_word=True)
 
 
 def test_each_code_has_all_three() -> None:

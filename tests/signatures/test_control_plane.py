@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from hypothesis import given
 from hypothesis import strategies as st
+from nodetell.v1 import agent_pb2
+from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.cluster.api_metrics import Histogram, Sample
 from aggregator.cluster.metric_families import REQUEST_SECONDS, REQUESTS
@@ -15,8 +17,9 @@ from aggregator.cluster.metrics_history import Latency, MetricsHistory
 from aggregator.cluster.objects import Lease
 from aggregator.cluster.state import ClusterState
 from aggregator.model import Severity, Stage, Verdict
+from aggregator.node_state import NodeState
 from aggregator.signatures import control_plane_saturation
-from aggregator.signatures.control_plane import leases
+from aggregator.signatures.control_plane import etcd_state, leases
 from aggregator.signatures.control_plane.baseline import usual
 from aggregator.signatures.control_plane.climb import api_of, calls_above
 from aggregator.signatures.thresholds import Thresholds
@@ -258,3 +261,22 @@ def test_calls_above_a_latency_are_some_of_all(counts: list[int], limit: float) 
     assert 0 <= above <= latency.calls
     assert above >= calls_above(latency, limit + 0.5)
     assert calls_above(latency, 0.0) == latency.calls
+
+
+def test_a_member_tells_since_when_its_database_has_been_so_large_if_it_was_seen_to_be_smaller() -> None:
+    state = NodeState("cp-1")
+
+    def told(minute: int, size: float) -> list[float]:
+        etcd = pb.Etcd(database_bytes=round(size * 1e9), quota_bytes=2_000_000_000)
+        at_ms = round((NOW + 60 * minute) * 1000)
+        state.apply(agent_pb2.Update(full=True, at_unix_ms=at_ms, items=[pb.Item(key="etcd", etcd=etcd)]))
+        cases = etcd_state.of_host(ClusterView("test", {"cp-1": state}), state, LIMITS)
+        return [(case.since - NOW) / 60 if case.since else 0.0 for case in cases]
+
+    assert told(1, 1.7) == [0.0], "nobody saw it before"
+    assert told(2, 1.9) == [0.0]
+    assert told(3, 0.4) == []
+    assert told(4, 1.6) == [4.0]
+    assert told(5, 2.1) == [4.0]
+    assert told(6, 1.0) == []
+    assert told(7, 1.7) == [7.0]

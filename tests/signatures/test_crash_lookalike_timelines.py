@@ -519,7 +519,7 @@ SCENARIOS = of_module(__name__)
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name: str) -> None:
-    judge(SCENARIOS[name]())
+    judge(SCENARIOS[name](), by_word=True)
 
 
 def excluded(lab: Lab, code: str) -> dict[str, str]:

@@ -339,4 +339,4 @@ def node_kernel_io_error__recovery() -> Scenario:
 
 @pytest.mark.parametrize("name", of_module(__name__))
 def test_scenario(name: str) -> None:
-    judge(SCENARIOS[name]())
+    judge(SCENARIOS[name](), by_word=True)

@@ -824,7 +824,7 @@ def storage_attach_limit__recovery() -> Scenario:
 
 @pytest.mark.parametrize("name", of_module(__name__))
 def test_scenario(name: str) -> None:
-    judge(SCENARIOS[name]())
+    judge(SCENARIOS[name](), by_word=True)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from nodetell.v1 import facts_pb2 as pb
 
@@ -20,6 +21,17 @@ SOURCE = "etcd.metrics"
 _MOST_BYTES = 8 << 30
 """What etcd is made for at most, and managed control planes allow."""
 _FRAGMENTED = 0.5
+_NAME = "etcd.space"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Of a member's database, between evaluations."""
+
+    below: bool = False
+    """It has been smaller than what is worth a finding."""
+    since: float = 0.0
+    """When it was first seen not to be any more, seconds since the epoch."""
 
 
 def of_host(view: ClusterView, state: NodeState, thresholds: Thresholds) -> list[Case]:
@@ -34,7 +46,8 @@ def of_api(view: ClusterView, thresholds: Thresholds) -> Iterator[Case]:
     """The size that the API server tells, where no member tells its own and its quota."""
     sizes = view.metrics.levels(STORAGE_BYTES, thresholds.window_s)
     size = max(sizes.values(), default=0.0)
-    if size < thresholds.etcd_space_warning_ratio * _MOST_BYTES:
+    worth = thresholds.etcd_space_warning_ratio * _MOST_BYTES
+    if size < worth:
         return
     if any(KEY in host.items for host in view.hosts.values()):
         return
@@ -47,12 +60,15 @@ def of_api(view: ClusterView, thresholds: Thresholds) -> Iterator[Case]:
         (fact("counter.etcd.database", "database", round(size), "bytes", view.metrics.at),),
         stage=Stage.RISK,
         weight=size,
+        since=view.metrics.level_since(STORAGE_BYTES, worth),
     )
 
 
 def _space(view: ClusterView, state: NodeState, etcd: pb.Etcd, thresholds: Thresholds) -> Iterator[Case]:
     size, quota = etcd.database_bytes, etcd.quota_bytes
-    if not quota or size < thresholds.etcd_space_warning_ratio * quota:
+    worth = thresholds.etcd_space_warning_ratio * quota
+    seen = _seen(state, small=size < worth)
+    if not quota or size < worth:
         return
     full, used = size >= quota, etcd.in_use_bytes
     told = [_fact(state, "counter.etcd.database", size, "bytes"), _fact(state, "etcd.quota", quota, "bytes")]
@@ -76,7 +92,20 @@ def _space(view: ClusterView, state: NodeState, etcd: pb.Etcd, thresholds: Thres
         severity=Severity.CRITICAL if nearly else None,
         weight=size / quota,
         remedies=remedies,
+        since=view.metrics.level_since(STORAGE_BYTES, worth) or seen.since,
     )
+
+
+def _seen(state: NodeState, *, small: bool) -> _Seen:
+    """What was seen of the member's database, this time included."""
+    seen = state.derived.get(_NAME)
+    if not isinstance(seen, _Seen):
+        seen = state.derived[_NAME] = _Seen()
+    if small:
+        seen.below, seen.since = True, 0.0
+    elif seen.below and not seen.since:
+        seen.since = state.at
+    return seen
 
 
 def _leader(view: ClusterView, state: NodeState, etcd: pb.Etcd, thresholds: Thresholds) -> Iterator[Case]:

@@ -248,3 +248,37 @@ def test_a_real_burst_of_twelve_thousand_requests_is_counted() -> None:
     assert 0.05 < slowest < 0.2
     quiet = history.rises(families.REQUESTS, 15, before_s=45)
     assert sum(rise.increment for rise in quiet.values()) < 100
+
+
+def sized(at: float, size: float | None, started: float = 10.0) -> Sample:
+    """A server behind which a database has this size; None: it does not say."""
+    sizes: dict[families.Labels, float] = {} if size is None else {(): size}
+    return Sample(at, started, {}, {families.STORAGE_BYTES: sizes}, {})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "since"),
+    [
+        ((1, 2, 7, 8, 9), 1060.0),
+        ((7, 8, 9, 9, 9), 0.0),
+        ((1, 9, 1, 9, 9), 1090.0),
+        ((1, 1, 1, 1, 7), 1120.0),
+        ((1, 9, 9, 9, 6), 0.0),
+        ((1, 9, None, 9, 9), 1030.0),
+        ((1, 9, 9, 9, None), 1030.0),
+        ((None, None, None, None, None), 0.0),
+    ],
+)
+def test_since_when_a_level_has_been_so_high(sizes: tuple[float | None, ...], since: float) -> None:
+    history = MetricsHistory()
+    for number, size in enumerate(sizes):
+        history.add(sized(1000 + 30 * number, size))
+    assert history.level_since(families.STORAGE_BYTES, 7) == since
+
+
+def test_what_several_servers_say_of_one_level_is_taken_in_its_order() -> None:
+    history = MetricsHistory()
+    for number, size in enumerate((1, 2, 8, 9, 9)):
+        history.add(sized(1000 + 30 * number, size, started=float(number % 2)))
+    assert history.level_since(families.STORAGE_BYTES, 7) == 1060
+    assert MetricsHistory().level_since(families.STORAGE_BYTES, 7) == 0
