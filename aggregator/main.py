@@ -47,7 +47,7 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
     """Serve until `stop` is set; returns the exit status. `ready` gets the address once connections are taken."""
     configure(settings.log_level)
     if problem := start_problem(settings):
-        event(_log, logging.ERROR, "not_started", reason=problem)
+        event(_log, logging.ERROR, "settings_refused", reason=problem)
         return REFUSED
     directory = state_directory(settings.state_directory, root=os.geteuid() == 0, env=os.environ)
     retention_s, max_bytes = settings.store.retention_days * 86_400, settings.store.max_mib << 20

@@ -18,7 +18,7 @@ from nodetell.settings import SettingsError, load, render
 
 from cli import exits
 from cli.parser import SETTING
-from cli.role_settings import env_prefix, settings_class
+from cli.role_settings import env_prefix, settings_class, start_problem
 from cli.terminal import emit, emit_json
 
 STOP_GRACE_S = 10.0
@@ -39,9 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
             emit(render(settings, env_prefix(role)).rstrip("\n"))
         return exits.OK
     if arguments.check_config:
+        problem = start_problem(role, settings)
         if arguments.format == "json":
-            emit_json({"ok": True, "problems": []})
-        else:
+            emit_json({"ok": not problem, "problems": [problem] if problem else []})
+        if problem:
+            raise exits.CliError(exits.CONFIG, f"{arguments.config or 'settings'}: {problem}")
+        if arguments.format == "text":
             emit(f"{arguments.config or 'settings'}: ok")
         return exits.OK
     if arguments.format == "json":

@@ -27,10 +27,11 @@ from aggregator.findings import FindingBook, Kind, Record, Transition
 from aggregator.fleet import Fleet
 from aggregator.ingest import server_options
 from aggregator.limits import OPERATOR, OperatorLimits
-from aggregator.main import FAILED, run
+from aggregator.main import FAILED, REFUSED, run
 from aggregator.model import Finding, Severity, Stage
 from aggregator.settings import AggregatorSettings, TlsSettings
 from aggregator.store import DATABASE, Store
+from tests.trust import OPERATORS, Authority, Files
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENT = operator_pb2.FindingEvent
@@ -295,6 +296,73 @@ def test_an_address_that_is_not_safe_or_none_is_refused(given: dict[str, Any], r
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.8.8.8:1", "[::1]:7443", "localhost:7443"])
 def test_loopback_is_safe(listen: str) -> None:
     assert AggregatorSettings(listen=listen, insecure=True).listen == listen
+
+
+def test_nobody_is_asked_only_by_an_explicit_word_and_that_is_said_at_every_start(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert asyncio.run(run(AggregatorSettings(listen="127.0.0.1:0", state_directory=""), asyncio.Event())) == REFUSED
+    assert "event=settings_refused" in capfd.readouterr().err
+
+    async def start_and_stop() -> None:
+        stop = asyncio.Event()
+        settings = AggregatorSettings(listen="127.0.0.1:0", insecure=True, state_directory="")
+        assert await run(settings, stop, lambda _address: stop.set()) == 0
+
+    for _ in range(2):
+        asyncio.run(start_and_stop())
+        warnings = [line for line in capfd.readouterr().err.splitlines() if "event=insecure" in line]
+        assert len(warnings) == 1
+        assert "level=warning" in warnings[0]
+
+
+def test_a_whole_aggregator_takes_whom_it_knows_and_nobody_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ca = Authority(tmp_path)
+    own, agent, ada = ca.server(), ca.agent("a"), ca.issued("ada", OPERATORS)
+
+    def connected(address: str, shows: Files | None) -> grpc.aio.Channel:
+        pair = (Path(shows.key).read_bytes(), Path(shows.certificate).read_bytes()) if shows else (None, None)
+        return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(Path(ca.file).read_bytes(), *pair))
+
+    async def script(address: str) -> None:
+        async with connected(address, agent) as channel, connected(address, ada) as asking:
+            stream = Agent(agent_pb2_grpc.AgentServiceStub(channel).Connect())  # type: ignore[no-untyped-call]
+            hello = agent_pb2.Hello(protocol=1, node="a", instance=b"i" * 16)
+            assert (await stream.say(hello=hello)).HasField("welcome")
+            await stream.send(tunnel_host(1500))
+            ask = operator_pb2_grpc.OperatorServiceStub(asking)  # type: ignore[no-untyped-call]
+            nodes = await ask.ListNodes(operator_pb2.ListNodesRequest())
+            assert [node.node for node in nodes.nodes] == ["a"]
+            spy = operator_pb2_grpc.OperatorServiceStub(channel)  # type: ignore[no-untyped-call]
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await spy.GetNode(operator_pb2.GetNodeRequest(node="a"))
+            assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        async with connected(address, None) as channel:
+            ask = operator_pb2_grpc.OperatorServiceStub(channel)  # type: ignore[no-untyped-call]
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await ask.ListNodes(operator_pb2.ListNodesRequest())
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+    async def scene() -> None:
+        stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
+        tls = TlsSettings(own.certificate, own.key, ca.file)
+        settings = AggregatorSettings(listen="127.0.0.1:0", state_directory="", tls=tls)
+        running = asyncio.create_task(run(settings, stop, address.set_result))
+        try:
+            await script(await asyncio.wait_for(address, 20))
+        finally:
+            stop.set()
+            assert await running == 0
+
+    asyncio.run(scene())
+    said = capfd.readouterr().err
+    assert "event=insecure" not in said
+    assert "event=stream_open node=a" in said
+    assert "proved_by=certificate" in said
+    assert "event=operator_refused" in said
+    assert "PRIVATE" not in said
 
 
 SERVER = """

@@ -192,11 +192,29 @@ def test_settings_printed_are_settings_that_load(run: Run, tmp_path: Path, role:
     assert printed.returncode == 0
     path = tmp_path / "role.toml"
     path.write_text(printed.stdout)
-    done = run(role, "--config", path, "--check-config")
+    alone = ("--insecure",) if role != "sensor" else ()
+    done = run(role, "--config", path, "--check-config", *alone)
     assert (done.returncode, done.stdout) == (0, f"{path}: ok\n")
     assert run(role, "--config", path, "--print-config").stdout == printed.stdout
     as_json = json.loads(run(role, "--print-config", "--format", "json").stdout)
     assert as_json == json.loads(json.dumps(tomllib.loads(printed.stdout)))
+
+
+@pytest.mark.parametrize(
+    ("role", "what"), [("agent", "tls.ca is not set"), ("aggregator", "tls.certificate and tls.key")]
+)
+def test_without_tls_and_without_the_word_for_it_no_role_starts(run: Run, role: str, what: str) -> None:
+    checked = run(role, "--check-config")
+    assert (checked.returncode, checked.stdout) == (78, "")
+    assert checked.stderr.startswith(f"nodetell: settings: {what}")
+    as_json = run(role, "--check-config", "--format", "json")
+    assert as_json.returncode == 78
+    (problem,) = json.loads(as_json.stdout)["problems"]
+    assert problem.startswith(what)
+    started = run(role)
+    assert started.returncode == 78
+    assert "event=settings_refused" in started.stderr
+    assert what in started.stderr
 
 
 def test_all_that_is_wrong_with_the_settings_is_said_at_once(run: Run, tmp_path: Path) -> None:
