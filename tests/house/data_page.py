@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from nodetell.v1 import agent_pb2
@@ -68,7 +69,7 @@ WHY: dict[str, str] = {
 def messages() -> list[Descriptor]:
     """Every message that an agent can send, in the order in which they are met."""
     found: dict[str, Descriptor] = {}
-    to_visit = list(ROOTS)
+    to_visit: list[Any] = list(ROOTS)
     while to_visit:
         message = to_visit.pop(0)
         if message.name not in found:
