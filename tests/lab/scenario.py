@@ -106,7 +106,7 @@ def judge(case: Scenario, known: Iterable[str] | None = None, *, by_word: bool =
     surplus = {found.code for found in findings if found.severity >= Severity.WARNING} - wanted
     assert not surplus, f"{sorted(surplus)} besides: {case.why}"
     if by_word and "__positive" in case.name:
-        words.compare(case.name, findings, case.lab.now)
+        words.compare(case.name, words.told(findings, case.lab.now))
     if case.at_each is not None:
         watched = {want.code for want in case.expect} | set(case.forbid) | set(case.watched)
         watched |= {code for codes_then in case.at_each for code in codes_then}

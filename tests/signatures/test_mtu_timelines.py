@@ -14,11 +14,24 @@ import pytest
 from nodetell.v1 import facts_pb2 as pb
 
 from aggregator.cluster.objects import NodeObject
-from aggregator.model import Severity, Stage
+from aggregator.model import Finding, Severity, Stage
 from aggregator.signatures.mtu.codes import CODES
-from tests.world import TestHost, World
+from tests import world as worlds
+from tests.lab import words
+from tests.world import TestHost
 
 KINDS = ("positive", "near_miss", "recovery")
+SAID: list[str] = []
+"""What all findings of the case at hand said, each time that it asked."""
+
+
+class World(worlds.World):
+    """One that remembers what was said."""
+
+    def codes(self, seconds: float = 0.0) -> dict[str, Finding]:
+        found = super().codes(seconds)
+        SAID.extend(words.told(found.values(), self.now))
+        return found
 
 
 def flannel(
@@ -949,9 +962,22 @@ def _cases() -> dict[str, Callable[[], None]]:
     }
 
 
+def _said_in(case: str) -> list[str]:
+    SAID.clear()
+    _cases()[case]()
+    return SAID[:]
+
+
+def all_words() -> dict[str, list[str]]:
+    """What findings of positive cases say (tests/lab/words.py)."""
+    return {case: _said_in(case) for case in _cases() if "__positive" in case}
+
+
 @pytest.mark.parametrize("case", _cases())
 def test_timeline(case: str) -> None:
-    _cases()[case]()
+    said = _said_in(case)
+    if "__positive" in case:
+        words.compare(case, said)
 
 
 @pytest.mark.parametrize("code", CODES)
