@@ -79,7 +79,7 @@ def claims_of(token: str) -> Claims | None:
         payload = parts[1].encode("ascii")
         found = json.loads(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
         return _claims(found) if isinstance(found, dict) else None
-    except (binascii.Error, ValueError, RecursionError):
+    except (binascii.Error, ValueError, OverflowError, RecursionError):
         return None
 
 
