@@ -22,6 +22,7 @@ from aggregator.cluster.metrics_history import MetricsHistory
 from aggregator.cluster.state import JOURNAL, ClusterState
 from aggregator.findings import FindingBook
 from aggregator.fleet import Fleet, NotStoredError
+from aggregator.history.keeper import History
 from aggregator.model import Gap
 from aggregator.settings import FleetSettings
 from aggregator.store import Store
@@ -37,6 +38,8 @@ STEPS_AN_HOUR = 60
 SIZE = Size(200, 10)
 _SILENT_S = 600.0
 """A node that left is forgotten after this."""
+_RETENTION_S = 4 * 3_600.0
+"""What is on disk is pruned from the warm-up on."""
 
 
 @dataclass(slots=True)
@@ -107,8 +110,8 @@ class Agent:
 class Life:
     """One aggregator, step by step."""
 
-    def __init__(self, fleet: Fleet, api: Api, clock: Clock, size: Size) -> None:
-        self.fleet, self._api, self._clock = fleet, api, clock
+    def __init__(self, fleet: Fleet, history: History, api: Api, clock: Clock, size: Size) -> None:
+        self.fleet, self._history, self._api, self._clock = fleet, history, api, clock
         self.objects = Objects(size, ClusterSink(api.objects))
         self._names = self.objects.nodes
         self.agents = [Agent(number, self._names) for number in range(size.nodes)]
@@ -134,6 +137,7 @@ class Life:
             drops = {"tx_dropped": 500} if agent is self._broken else {}
             agent.host.traffic(self._clock.at, (OVERLAY,) if drops else (), **drops)
         await self._deliver()
+        self._history.step()
         if minute % 10 == 0:
             self.fleet.summaries()
             self.fleet.gaps()
@@ -219,7 +223,7 @@ class Life:
         while waiting:
             await asyncio.sleep(0)
             self.fleet.evaluate()
-            _, waiting = await asyncio.wait(waiting, timeout=0.05)
+            _, waiting = await asyncio.wait(waiting, timeout=1.0)
         for each in given:
             with contextlib.suppress(NotStoredError):  # on a busy machine it comes late; the update was taken in
                 each.result()
@@ -229,15 +233,18 @@ class Life:
 async def living(directory: Path, size: Size) -> AsyncIterator[Life]:
     """An aggregator whose store is in that directory."""
     clock, api = Clock(), Api()
-    store = Store(directory, clock=clock.time)
-    standing, resolved = await asyncio.to_thread(store.open)
     settings = FleetSettings(forget_after_s=_SILENT_S)
+    store = Store(directory, retention_s=_RETENTION_S, clock=clock.time)
+    history = History(directory, retention_s=_RETENTION_S, history_s=settings.history_s, clock=clock.time)
+    standing, resolved = await asyncio.to_thread(store.open)
+    await asyncio.to_thread(history.open)
     book = FindingBook(standing, resolved)
-    fleet = Fleet(store, book, settings=settings, api=api, clock=clock.time, monotonic=clock.monotonic)
+    fleet = Fleet(store, book, history=history, settings=settings, api=api, clock=clock.time, monotonic=clock.monotonic)
     try:
-        yield Life(fleet, api, clock, size)
+        yield Life(fleet, history, api, clock, size)
         await fleet.close()
     finally:
+        await asyncio.to_thread(history.close)
         await asyncio.to_thread(store.close)
 
 

@@ -41,21 +41,22 @@ def test_an_agent_holds_after_hours_what_it_held_before() -> None:
     assert len({each.descriptors for each in samples}) == 1
 
 
+@pytest.mark.timeout(150)
 def test_an_aggregator_holds_after_hours_what_it_held_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "JOURNAL", 500)  # what is bounded is full within the first hour
     monkeypatch.setattr(findings, "KEPT_RESOLVED", 10)
 
     async def live() -> list[Sample]:
         samples = []
-        async with aggregator.living(tmp_path, Size(40, 4)) as life:
+        async with aggregator.living(tmp_path, Size(24, 3)) as life:
             for number in range(1, 3 * aggregator.STEPS_AN_HOUR + 1):
                 await life.step(number)
                 if number % aggregator.STEPS_AN_HOUR == 0:
                     samples.append(sample(number / aggregator.STEPS_AN_HOUR))
             assert life.transitions > 20
             assert len(life.fleet.book.resolved) == 10
-            assert len(life.fleet.nodes) == 4
-            assert dict(life.objects.sizes())["pods"] == 40
+            assert len(life.fleet.nodes) == 3
+            assert dict(life.objects.sizes())["pods"] == 24
         return samples
 
     samples = asyncio.run(live())
