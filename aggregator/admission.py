@@ -36,7 +36,7 @@ class BusyError(Exception):
     """No place is free, nor will be soon."""
 
     def __init__(self, retry_s: float) -> None:
-        super().__init__(f"too many agents come at the same time; come again in {retry_s:.0f} s")
+        super().__init__("too many agents come at the same time; come again later")
         self.retry_s = retry_s
         """When to come again."""
 
