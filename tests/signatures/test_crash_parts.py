@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from aggregator.cluster.objects import ContainerState, ContainerStatus, Event, Pod, PodSpec
-from aggregator.signatures.crash.pulls import repository_of
+from aggregator.cluster.objects import Container, ContainerState, ContainerStatus, Event, Owner, Pod, PodSpec
+from aggregator.cluster.state import ClusterState
+from aggregator.messages.classify import classify
+from aggregator.messages.model import Message
+from aggregator.signatures.crash.cadence import UNTOLD, Loop, loop_of
+from aggregator.signatures.crash.decide import cause_of_end
+from aggregator.signatures.crash.ending import end_of
+from aggregator.signatures.crash.jobs import loops_of_jobs
+from aggregator.signatures.crash.pulls import image_of, repository_of
+from aggregator.signatures.crash.troubled import troubled
 from aggregator.signatures.crash.waiting import cause_of_mounts, cause_of_waiting, named_missing
+from aggregator.signatures.thresholds import Thresholds
 
 RUNC = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process"
 NO_COMMAND = f'{RUNC}: exec: "/entry": stat /entry: no such file or directory: unknown'
@@ -141,3 +150,98 @@ def test_the_newest_that_tells_is_what_is_told() -> None:
     cause = cause_of_mounts(POD, [older, newer, other], NOW)
     assert cause is not None
     assert cause.missing == ("Secret/db",)
+
+
+# -- ends ------------------------------------------------------------------------------------------------------------
+
+
+def ended(code: int = 1, reason: str = "Error", message: str = "", finished: float = 1000.0) -> ContainerState:
+    return ContainerState("terminated", reason, message, code, started=finished - 9, finished=finished)
+
+
+def test_a_signal_is_told_of_by_its_code_where_there_is_one() -> None:
+    pod = Pod("shop", "web", PodSpec())
+    of = {each: end_of(Loop(ContainerStatus("app"), each, backing_off=True), pod, (), None) for each in (ended(139),)}
+    (end,) = of.values()
+    assert end.said == classify(Message("Container", "Error", 139, ""))
+    untold = end_of(Loop(ContainerStatus("app"), UNTOLD, backing_off=True), pod, (), None)
+    assert untold.said == classify(Message("Container", "", None, ""))
+    assert untold.how == "ended, and its status does not say how"
+
+
+@pytest.mark.parametrize("code", [126, 127])
+def test_a_shell_that_finds_no_command(code: int) -> None:
+    end = end_of(Loop(ContainerStatus("app"), ended(code), backing_off=True), Pod("shop", "web", PodSpec()), (), None)
+    assert cause_of_end(end).code == "crash.command_not_found"
+
+
+def test_words_and_what_else_they_may_mean_go_with_the_cause() -> None:
+    message = "denied: requested access to the resource is denied"
+    container = waiting("ErrImagePull", message)
+    cause = cause_of_waiting(container, ())
+    assert cause is not None
+    assert (cause.code, cause.said_by) == ("image.unauthorized", "status")
+    assert cause.also == ("image.not_found",)
+    assert cause.phrase in message
+
+
+def test_an_event_of_another_container_says_nothing_of_this_one() -> None:
+    failed = "Failed to pull image: 401 Unauthorized"
+    mine, other, odd = (
+        Event("shop", "e", "Pod", "shop/web", reason, failed, last=5.0, field=f"spec.containers{{{name}}}")
+        for reason, name in (("Failed", "app"), ("Failed", "proxy"), ("Scheduled", "app"))
+    )
+    silent = waiting("ImagePullBackOff", 'Back-off pulling image "a"')
+    codes = [getattr(cause_of_waiting(silent, (event,)), "code", "") for event in (mine, other, odd)]
+    assert codes == ["image.unauthorized", "image.unknown", "image.unknown"]
+
+
+def test_a_container_that_does_not_back_off_says_so() -> None:
+    container = ContainerStatus("app", restarts=5, state=ContainerState("running", started=1001.0), last=ended())
+    found = loop_of(container, Pod("shop", "web", PodSpec()), 1010.0, Thresholds())
+    assert found is not None
+    assert found.backing_off is False
+
+
+def test_init_containers_are_not_the_others_of_their_name() -> None:
+    spec = PodSpec((Container("app", "init:1", init=True), Container("app", "main:1"), Container("b", "b:1")))
+    pod = Pod("shop", "web", spec)
+    images = [
+        image_of(pod, ContainerStatus(name, init=init)) for name, init in (("app", False), ("app", True), ("b", False))
+    ]
+    assert images == ["main:1", "init:1", "b:1"]
+    assert image_of(pod, ContainerStatus("c")) == ""
+
+
+# -- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def job(state: ClusterState, name: str, ends: list[float], alive: float = 9.0) -> None:
+    """Pods of a Job that failed at these times, each made as the one before had failed."""
+    for number, finished in enumerate(ends):
+        end = ContainerState("terminated", "Error", "", 1, started=finished - alive, finished=finished)
+        status = ContainerStatus("app", state=end)
+        key, owner = f"shop/{name}-{number}", Owner("Job", name, f"uid-{name}")
+        spec = PodSpec(restart_policy="Never")
+        born = finished - alive
+        pod = Pod("shop", f"{name}-{number}", spec, created=born, owner=owner, phase="Failed", containers=(status,))
+        state.keep("pods", key, pod)
+
+
+@pytest.mark.parametrize(("since", "found"), [(600.0, ["a"]), (600.5, [])])
+def test_a_job_is_in_a_loop_for_as_long_as_a_window(since: float, found: list[str]) -> None:
+    state = ClusterState()
+    job(state, "a", [1000.0, 1030.0, 1060.0])
+    told = loops_of_jobs(troubled(state), state, 1060.0 + since, Thresholds())
+    assert [pod.name.partition("-")[0] for pod, _ in told] == found
+
+
+def test_a_job_that_is_none_hides_no_other() -> None:
+    state = ClusterState()
+    job(state, "few", [1000.0])
+    job(state, "old", [10.0, 20.0, 30.0])
+    job(state, "together", [1000.0, 1000.0, 1001.0], alive=300.0)
+    job(state, "slow", [1000.0, 2000.0, 3000.0], alive=900.0)
+    job(state, "loop", [3000.0, 3030.0, 3060.0])
+    told = [(pod.name, loop.tries) for pod, loop in loops_of_jobs(troubled(state), state, 3070.0, Thresholds())]
+    assert told == [("loop-2", 3)]
