@@ -1,7 +1,7 @@
 """What findings of scenarios say, word for word: summary, evidence with unit, source and time, what is ruled out.
 
 A rule that finds the right code and shows the wrong number is wrong, and no other test of it notices. The words are in
-tests/lab/words/CODE.txt, a section for each scenario; after a change that is meant, write them anew and read the diff:
+tests/lab/said/CODE.txt, a section for each scenario; after a change that is meant, write them anew and read the diff:
 
     PYTHONPATH=.:proto .venv/bin/python -m tests.lab.words
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from aggregator.model import Finding
 
-FOLDER = Path(__file__).with_name("words")
+FOLDER = Path(__file__).with_name("said")
 _MARK = "== "
 _ROOT = Path(__file__).parents[2]
 
