@@ -95,7 +95,7 @@ class _Link:
     """seq of the last piece of the update under way, once it is sent."""
     proven: bool = False
     answered: int = 1
-    """seq that was acknowledged last; Welcome acknowledges Hello, or the last piece of a token after it."""
+    """seq that was acknowledged last; 1 stands for Welcome, also where a token came after Hello."""
     answered_at: float = 0.0
     clock_due: float = 0.0
     """When the host's clock is to be told next."""
@@ -227,7 +227,7 @@ class Stream:
             try:
                 welcome, seq = await self._greet(call, token)
                 now = loop.time()
-                link = self._link = _Link(now, now, seq, answered=seq, answered_at=now)
+                link = self._link = _Link(now, now, seq, answered_at=now)
                 self._due = True
                 self._signal.set()
                 event(
