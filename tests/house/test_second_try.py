@@ -15,7 +15,8 @@ TESTS = Path(conftest.__file__).parent
 class Item:
     """As much of a collected test as the choice looks at."""
 
-    def __init__(self, module: str, *marks: str) -> None:
+    def __init__(self, place: str, *marks: str) -> None:
+        module, _, self.name = place.partition("::")
         self.path = TESTS / module
         self.marks = set(marks)
         self.added: list[pytest.MarkDecorator] = []
@@ -35,7 +36,9 @@ def tries(item: Item) -> int:
 
 @pytest.mark.parametrize("listed", conftest.TRIED_TWICE + conftest.TRIED_ONCE)
 def test_what_is_listed_exists(listed: str) -> None:
-    assert (TESTS / listed).exists()
+    module, _, name = listed.partition("::")
+    assert (TESTS / module).exists()
+    assert not name or f"def {name}(" in (TESTS / module).read_text()
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,8 @@ def test_what_is_listed_exists(listed: str) -> None:
         (Item("e2e/test_path_mtu.py"), 2),
         (Item("agent/test_fs_errors.py", "needs_root"), 2),
         (Item("aggregator/test_store.py", "needs_root"), 1),
+        (Item("aggregator/test_main.py::test_nodes_and_their_facts"), 2),
+        (Item("aggregator/test_main.py::test_what_was_acknowledged_over_the_wire_survives_kill_9"), 1),
     ],
     ids=lambda value: value.path.name if isinstance(value, Item) else "",
 )
