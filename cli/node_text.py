@@ -64,7 +64,13 @@ def nodes_text(nodes: Sequence[operator_pb2.NodeSummary], now: float, look: Look
         ">FINDINGS",
         ">GAPS",
     )
-    return "\n".join(table(headers, rows, look.width, ""))
+    lines = table(headers, rows, look.width, "")
+    if coarse := [node for node in nodes if node.dropped_samples]:
+        merged = sum(node.dropped_samples for node in coarse)
+        of = coarse[0].node if len(coarse) == 1 else f"{len(coarse):,} nodes"
+        text = f"{merged:,} samples of {of} could not be told in time and were merged into coarser ones"
+        lines += ["", *wrap(clean(text), look.width, "")]
+    return "\n".join(lines)
 
 
 def _ready(node: operator_pb2.NodeSummary) -> str:
@@ -339,7 +345,8 @@ def _coverage(facts: HostFacts, look: Look) -> list[str]:
         elif not status.ok and status.error:
             gaps.append(Gap("", status.name, "degraded", status.error))
     if facts.summary.dropped_samples:
-        lost = f"{facts.summary.dropped_samples:,} samples were merged because they could not be sent in time"
+        merged = f"{facts.summary.dropped_samples:,} samples of counters"
+        lost = f"{merged} could not be told in time and were merged into coarser ones: sums are right, moments are not"
         gaps.append(Gap("", "stream", "degraded", lost))
     return coverage_text(sorted(gaps, key=lambda gap: (gap.signal, gap.because)), look)
 

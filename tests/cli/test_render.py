@@ -53,6 +53,15 @@ def test_nodes(golden: Golden) -> None:
     assert nodes_text([], samples.AT, Look(100)) == "no agent has reported yet"
 
 
+def test_what_was_merged_in_an_absence_is_said_below_the_nodes() -> None:
+    away = [operator_pb2.NodeSummary(node=f"n{number}", dropped_samples=number * 600) for number in range(3)]
+    assert nodes_text(away, samples.AT, Look(100)).endswith(
+        "\n\n1,800 samples of 2 nodes could not be told in time and were merged into coarser ones"
+    )
+    assert nodes_text(away[:2], samples.AT, Look(100)).splitlines()[-1].startswith("600 samples of n1 could")
+    assert "samples" not in nodes_text(away[:1], samples.AT, Look(100))
+
+
 def test_no_findings() -> None:
     assert report_text(Report("c", samples.AT), Look(100)) == "cluster c, 2026-11-22T10:01:00Z: no findings"
     assert Report("c", samples.AT).status == 0
