@@ -56,5 +56,13 @@ def test_all_are_walked_only_when_one_more_may_be_late() -> None:
         state.keep("leases", f"{PREFIX}n{number}", lease(number, NOW + number))
     assert kept.late(state, NOW + 41.5, 40.0) == [lease(0, NOW), lease(1, NOW + 1)]
     with patch.object(ClusterState, "leases", None):  # nobody looks
+        assert len(kept.late(state, NOW + 41.5, 40.0)) == 2
         assert len(kept.late(state, NOW + 41.9, 40.0)) == 2
     assert len(kept.late(state, NOW + 42.5, 40.0)) == 3
+
+
+def test_one_that_is_late_in_a_moment_is_not_forgotten() -> None:
+    state, kept = ClusterState(), LateLeases()
+    state.keep("leases", f"{PREFIX}n0", lease(0, NOW))
+    assert kept.late(state, NOW + 40, 40.0) == []
+    assert kept.late(state, NOW + 40.5, 40.0) == [lease(0, NOW)]
