@@ -80,7 +80,7 @@ class AgentTrust:
             raise unproved(f'the token is for "{named}", not for "{self.settings.token_audience}"')
         if claims.subject != self.account:
             raise somebody_else(f'the token is of "{claims.subject[:150]}", and agents run as "{self.account}"')
-        answer = await reviewer.token(token)
+        answer = await reviewer.of_agent(token)
         if answer.user is None:
             raise unproved(f"the API server does not vouch for the token{': ' if answer.why else ''}{answer.why}")
         if answer.user.username != self.account:

@@ -17,7 +17,7 @@ AGENTS = "nodetell:agents"
 OPERATORS = "nodetell:operators"
 _ROLES = {AGENTS: Role.AGENT, OPERATORS: Role.OPERATOR}
 _PLAIN = re.compile(r'[^\\+"#<>;\x00-\x1f\x7f]*')
-_TLS = b"TLSv1.3"
+_TLS = "TLSv1.3"
 
 Shown = Mapping[str, Sequence[bytes]]
 """What gRPC tells of a connection: `auth_context()` of a call."""
@@ -34,9 +34,10 @@ class Certified:
 
 def certified(shown: Shown) -> Certified | None:
     """Whose certificate was shown; None: none was asked for. Raises RefusedError."""
-    version = _one(shown, "ssl_tls_version").encode()
-    if version != _TLS:
-        raise unproved(f"the connection is {version.decode() or 'plain'}, and TLS 1.3 is asked for")
+    if _one(shown, "transport_security_type") != "ssl":
+        raise unproved("the connection is not encrypted, and TLS 1.3 is asked for")
+    if (version := _one(shown, "ssl_tls_version") or _TLS) != _TLS:  # not every version of gRPC tells
+        raise unproved(f"the connection is {version}, and TLS 1.3 is asked for")
     if not shown.get("x509_pem_cert"):
         return None
     if _one(shown, "ssl_session_reused") == "true":

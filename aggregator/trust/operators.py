@@ -58,7 +58,7 @@ class OperatorTrust:
         return await self._reviewed(self.reviewer, token, claims.expires)
 
     async def _reviewed(self, reviewer: Reviewer, token: str, expires: float) -> Caller:
-        answer = await reviewer.token(token)
+        answer = await reviewer.of_operator(token)
         if answer.user is None:
             raise unproved(f"the API server does not vouch for the token{': ' if answer.why else ''}{answer.why}")
         name = answer.user.username

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from typing import Any, TypeVar
 
 import httpx2
@@ -30,10 +31,17 @@ TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105  # a
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 ANSWER_S = 4.0
 """An agent waits for its Welcome meanwhile, and gives up after 10 s."""
-AT_ONCE = 32
-"""Questions under way."""
-WAITING = 20_000
-"""Questions that wait for their turn: every agent of the largest cluster may come back at once."""
+
+
+class Lane(Enum):
+    """Who the questions are about: how many may be under way, and how many wait for their turn. Whoever can reach the
+    port can make an operator's call with a token of their own making: agents are not to wait for that."""
+
+    AGENTS = (24, 20_000)
+    """Every agent of the largest cluster may come back at once."""
+    OPERATORS = (8, 200)
+
+
 KEPT_S = 30.0
 """An answer is good for so long. A right that was taken away is gone as soon."""
 KEPT = 4_096
@@ -121,19 +129,26 @@ class Reviewer:
         self._http: httpx2.AsyncClient | None = None
         self._credentials: Credentials | None = None
         self._print = b""
-        self._turn = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
+        self._turns = {lane: asyncio.Semaphore(lane.value[0]) for lane in Lane}
+        self._waiting = dict.fromkeys(Lane, 0)
         self._tokens, self._rights = _Kept(), _Kept()
         self._retired: set[httpx2.AsyncClient] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def token(self, token: str) -> Answer:
-        """Whose token it is, for the dedicated audience. Raises RefusedError where that can't be asked."""
+    async def of_agent(self, token: str) -> Answer:
+        """Whose token an agent has sent, for the dedicated audience. Raises RefusedError where that can't be asked."""
+        return await self._token(token, Lane.AGENTS)
+
+    async def of_operator(self, token: str) -> Answer:
+        """The same of one beside an operator's call."""
+        return await self._token(token, Lane.OPERATORS)
+
+    async def _token(self, token: str, lane: Lane) -> Answer:
         key, now = hashlib.sha256(token.encode()).digest(), self._monotonic()
         if (kept := self._tokens.get(key, now)) is not None:
             return kept  # type: ignore[no-any-return]  # what was put there
         spec = {"token": token, "audiences": [self._audience]}
-        body, at = await self._ask(TOKEN_REVIEWS, "authentication.k8s.io/v1", "TokenReview", spec)
+        body, at = await self._ask(TOKEN_REVIEWS, "authentication.k8s.io/v1", "TokenReview", spec, lane)
         status = _read(body, _TokenReview).status
         # An authenticator that does not know audiences names none, and vouches for a token made for something else.
         known = status.authenticated and self._audience in status.audiences
@@ -155,7 +170,9 @@ class Reviewer:
         key = hashlib.sha256(msgspec.json.encode(spec)).digest()
         if (kept := self._rights.get(key, self._monotonic())) is not None:
             return bool(kept)
-        body, _ = await self._ask(ACCESS_REVIEWS, "authorization.k8s.io/v1", "SubjectAccessReview", spec)
+        body, _ = await self._ask(
+            ACCESS_REVIEWS, "authorization.k8s.io/v1", "SubjectAccessReview", spec, Lane.OPERATORS
+        )
         may = _read(body, _AccessReview).status.allowed
         self._rights.put(key, self._monotonic(), may)
         return may
@@ -165,14 +182,16 @@ class Reviewer:
         for each in (*self._retired, *([self._http] if self._http is not None else ())):
             await each.aclose()
 
-    async def _ask(self, path: str, version: str, kind: str, spec: Mapping[str, Any]) -> tuple[bytes, float]:
+    async def _ask(
+        self, path: str, version: str, kind: str, spec: Mapping[str, Any], lane: Lane
+    ) -> tuple[bytes, float]:
         """The body of the answer, and when it was given by the API server's clock."""
-        if self._waiting >= WAITING:
-            raise not_now(f"{WAITING:,} wait for an answer of the API server")
+        if self._waiting[lane] >= sum(lane.value):
+            raise not_now(f"{self._waiting[lane]:,} wait for an answer of the API server")
         content = msgspec.json.encode({"apiVersion": version, "kind": kind, "spec": spec})
-        self._waiting += 1
+        self._waiting[lane] += 1
         try:
-            async with asyncio.timeout(self._pace.answer_s), self._turn:
+            async with asyncio.timeout(self._pace.answer_s), self._turns[lane]:
                 answer = await self._sent(path, content)
         except (TimeoutError, httpx2.TimeoutException):
             raise _unanswered(kind, "no answer in time") from None
@@ -182,7 +201,7 @@ class Reviewer:
             self._print = b""  # it may be our certificates, or theirs
             raise _unanswered(kind, reason_of(error)) from None
         finally:
-            self._waiting -= 1
+            self._waiting[lane] -= 1
         if answer.status_code not in (200, 201) or len(answer.content) > _MAX_ANSWER:
             refused = refusal(answer.status_code, answer.headers, answer.content[:_MAX_ANSWER], self._clock())
             if refused.cause is Cause.UNAUTHORIZED:

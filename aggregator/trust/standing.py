@@ -22,7 +22,9 @@ from aggregator.trust.token import TokenPieces
 GRACE_S = 60.0
 """A token counts for so long after its end: the next one may be on its way."""
 ASK_S = 10.0
-"""A stream has the API server asked this often at most, and again after so long where that did not answer."""
+"""A stream has the API server asked this often at most ..."""
+ASK_AGAIN_S = 60.0
+"""... and where that did not answer, after twice as long each time, up to so long."""
 
 
 class Trust(Protocol):
@@ -85,13 +87,15 @@ class Standing:
             self._asking.cancel()
 
     async def _ask(self, token: bytes) -> None:
+        wait = ASK_S
         while True:
-            await asyncio.sleep(max(0.0, self._asked + ASK_S - self.monotonic()))
+            await asyncio.sleep(max(0.0, self._asked + wait - self.monotonic()))
             self._asked = self.monotonic()
             try:
                 self.caller = await self.trust.admit(self.shown, self.caller.node, token)
             except RefusedError as refused:
                 if refused.code is grpc.StatusCode.UNAVAILABLE:
+                    wait = min(2 * wait, ASK_AGAIN_S)
                     continue
                 self._refused = refused
             return

@@ -282,7 +282,13 @@ def test_a_certificate_that_nobody_renews_is_said_once_a_day(tmp_path: Path, cap
 
 
 def shown(subject: str, **more: bytes) -> dict[str, list[bytes]]:
-    facts = {"ssl_tls_version": b"TLSv1.3", "x509_pem_cert": b"-", "x509_subject": subject.encode(), **more}
+    facts = {
+        "transport_security_type": b"ssl",
+        "ssl_tls_version": b"TLSv1.3",
+        "x509_pem_cert": b"-",
+        "x509_subject": subject.encode(),
+        **more,
+    }
     return {key: [value] for key, value in facts.items()}
 
 
@@ -326,9 +332,11 @@ def test_a_common_name_that_looks_like_a_subject_is_refused(tmp_path: Path) -> N
 def test_an_older_tls_and_a_resumed_session_show_nothing(facts: dict[str, bytes]) -> None:
     with pytest.raises(RefusedError):
         certified(shown("CN=a,O=nodetell:agents") | {key: [value] for key, value in facts.items()})
-    with pytest.raises(RefusedError, match="is plain"):
-        certified({})
+    for plain in ({}, {"ssl_tls_version": [b"TLSv1.3"]}, {"transport_security_type": [b"insecure"]}):
+        with pytest.raises(RefusedError, match="is not encrypted"):
+            certified(plain)
 
 
-def test_no_certificate_is_nobody_s(tmp_path: Path) -> None:  # noqa: ARG001  # as the others
-    assert certified({"ssl_tls_version": [b"TLSv1.3"]}) is None
+def test_no_certificate_is_nobody_s() -> None:
+    assert certified({"transport_security_type": [b"ssl"], "ssl_tls_version": [b"TLSv1.3"]}) is None
+    assert certified({"transport_security_type": [b"ssl"]}) is None

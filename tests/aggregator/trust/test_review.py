@@ -13,7 +13,7 @@ import pytest
 
 from aggregator.trust import review
 from aggregator.trust.caller import RefusedError
-from aggregator.trust.review import ACCESS_REVIEWS, TOKEN_REVIEWS, Reviewer, User
+from aggregator.trust.review import ACCESS_REVIEWS, TOKEN_REVIEWS, Lane, Reviewer, User
 from tests.apiserver import ApiServer, Reply, Request, serving, status
 from tests.entrance import AUDIENCE, Clock, Vouching, jwt, kubeconfig
 
@@ -36,7 +36,7 @@ def asking(folder: Path, scene: Scene, answer: Callable[[Request, Reply], Any], 
 
 async def refusal(reviewer: Reviewer) -> str:
     with pytest.raises(RefusedError) as refused:
-        await reviewer.token(jwt())
+        await reviewer.of_agent(jwt())
     assert refused.value.code is grpc.StatusCode.UNAVAILABLE
     return str(refused.value)
 
@@ -60,7 +60,7 @@ def test_an_answer_that_says_nothing_vouches_for_nobody(tmp_path: Path, body: di
         await reply.whole(201, body)
 
     async def scene(reviewer: Reviewer, _server: ApiServer) -> None:
-        assert (await reviewer.token(jwt())).user is None
+        assert (await reviewer.of_agent(jwt())).user is None
         assert not await reviewer.allowed(User("ada"), "get", "nodetell.dev", "findings")
 
     asking(tmp_path, scene, answer)
@@ -88,21 +88,19 @@ def test_credentials_that_rotate_are_used_at_once(tmp_path: Path) -> None:
             await known.answer(request, reply)
 
     async def scene(reviewer: Reviewer, _server: ApiServer) -> None:
-        assert (await reviewer.token(known.token("a"))).user is not None
+        assert (await reviewer.of_agent(known.token("a"))).user is not None
         accepted[0] = "n3w"
         assert "HTTP 401" in await refusal(reviewer)
         path = tmp_path / "kubeconfig"
         path.write_text(path.read_text().replace("t0ken", "n3w"))
-        assert (await reviewer.token(known.token("a"))).user is not None
+        assert (await reviewer.of_agent(known.token("a"))).user is not None
         path.write_text("{")  # half written
-        assert (await reviewer.token(known.token("a"))).user is not None
+        assert (await reviewer.of_agent(known.token("a"))).user is not None
 
     asking(tmp_path, scene, answer)
 
 
-def test_only_the_two_questions_are_ever_sent_and_only_so_many_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_two_questions_are_ever_sent_and_only_so_many_at_once(tmp_path: Path) -> None:
     known = Vouching()
     known.allowed.add("ada")
     going, most = [0], [0]
@@ -116,18 +114,41 @@ def test_only_the_two_questions_are_ever_sent_and_only_so_many_at_once(
 
     async def scene(reviewer: Reviewer, server: ApiServer) -> None:
         tokens = [known.token(f"n{number}") for number in range(200)]
-        answers = await asyncio.gather(*(reviewer.token(token) for token in tokens))
+        answers = await asyncio.gather(*(reviewer.of_agent(token) for token in tokens))
         assert all(each.user is not None for each in answers)
         assert await reviewer.allowed(User("ada"), "get", "nodetell.dev", "findings")
         assert {(request.method, request.path) for request in server.requests} == {
             ("POST", TOKEN_REVIEWS),
             ("POST", ACCESS_REVIEWS),
         }
-        assert most[0] <= review.AT_ONCE
-        monkeypatch.setattr(review, "WAITING", 0)
-        assert await refusal(reviewer) == "0 wait for an answer of the API server"
+        assert 1 < most[0] <= Lane.AGENTS.value[0]
 
     asking(tmp_path, scene, answer)
+
+
+def test_operators_calls_with_made_up_tokens_keep_no_agent_waiting(tmp_path: Path) -> None:
+    known, going = Vouching(), asyncio.Event()
+    mine = known.token("a")
+
+    async def answer(request: Request, reply: Reply) -> None:
+        if json.loads(request.body)["spec"]["token"] != mine:
+            await going.wait()
+        await known.answer(request, reply)
+
+    async def scene(reviewer: Reviewer, _server: ApiServer) -> None:
+        made_up = [asyncio.create_task(reviewer.of_operator(jwt(number=number))) for number in range(300)]
+        await asyncio.sleep(0)
+        refused = [each for each in made_up if each.done()]
+        assert len(made_up) - len(refused) == sum(Lane.OPERATORS.value)
+        assert "208 wait for an answer of the API server" in str(refused[0].exception())
+        assert all(isinstance(each.exception(), RefusedError) for each in refused)
+        assert (await reviewer.of_agent(mine)).user is not None
+        assert not going.is_set()
+        going.set()
+        answers = await asyncio.gather(*(each for each in made_up if each not in refused))
+        assert all(each.user is None for each in answers)
+
+    asking(tmp_path, scene, answer, answer_s=30.0)
 
 
 def test_no_more_than_so_many_answers_are_kept_and_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,14 +158,14 @@ def test_no_more_than_so_many_answers_are_kept_and_no_token(tmp_path: Path, monk
     async def scene(reviewer: Reviewer, _server: ApiServer) -> None:
         tokens = [known.token(f"n{number}") for number in range(30)]
         for token in tokens:
-            await reviewer.token(token)
+            await reviewer.of_agent(token)
         kept = reviewer._tokens.answers
         assert len(kept) == 10
         assert not any(token in repr(kept) for token in tokens)
-        await reviewer.token(tokens[-1])
+        await reviewer.of_agent(tokens[-1])
         assert len(known.asked) == 30
         clock.ahead_s = review.KEPT_S + 1
-        await reviewer.token(tokens[0])
+        await reviewer.of_agent(tokens[0])
         assert len(kept) == 1
 
     asking(tmp_path, scene, known.answer, monotonic=clock)
@@ -154,7 +175,7 @@ def test_what_is_asked_is_what_the_api_server_knows_by_that_name(tmp_path: Path)
     known = Vouching()
 
     async def scene(reviewer: Reviewer, server: ApiServer) -> None:
-        await reviewer.token(known.token("a"))
+        await reviewer.of_agent(known.token("a"))
         (request,) = server.requests
         document = json.loads(request.body)
         assert (document["apiVersion"], document["kind"]) == ("authentication.k8s.io/v1", "TokenReview")

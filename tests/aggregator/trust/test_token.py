@@ -99,7 +99,7 @@ def test_whatever_pieces_come_no_more_is_held_than_is_allowed(pieces: list[tuple
 @given(st.text(max_size=200))
 def test_any_subject_is_somebody_or_refused(subject: str) -> None:
     shown = {
-        "ssl_tls_version": [b"TLSv1.3"],
+        "transport_security_type": [b"ssl"],
         "x509_pem_cert": [b"-"],
         "x509_subject": [subject.encode("utf-8", "surrogatepass")],
     }
