@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nodetell.v1 import facts_pb2 as pb
 
+from agent import bounds
 from agent.collectors import gaps
 from agent.collectors.base import Opened
 from agent.collectors.blockdevs import serial_of, text, wwid_of
@@ -31,6 +32,7 @@ class DisksCollector:
         self._raw = b""
         self._disks: list[DiskStats] = []
         self._problems: list[str] = []
+        self._left_out = 0
         self._items: dict[str, pb.Item] = {}
         self._gaps: dict[str, pb.Item] = {}
         self._sources: dict[str, str] = {}
@@ -57,6 +59,7 @@ class DisksCollector:
             reading.source("disks", "/proc/diskstats")
         anew = self._parse(raw) or bool(self._events is not None and self._events.looked_at())
         gaps.damage(reading, "disks", "/proc/diskstats", self._problems)
+        bounds.tell(reading, "disks", "disks and partitions", self._left_out, len(self._disks))
         if anew or not 0 <= now - self._read_at < _ATTRIBUTES_S:
             self._attributes(host)
             self._read_at = now
@@ -72,7 +75,8 @@ class DisksCollector:
         if raw == self._raw:
             return False
         before = {disk.dev: disk for disk in self._disks}
-        self._disks, self._problems = parse_diskstats(raw)
+        disks, self._problems = parse_diskstats(raw)
+        self._disks, self._left_out = disks[: bounds.MOST_DISKS], len(disks[bounds.MOST_DISKS :])
         self._raw = raw
         return len(before) != len(self._disks) or any(
             disk.dev not in before or before[disk.dev].name != disk.name or disk.values[0] < before[disk.dev].values[0]

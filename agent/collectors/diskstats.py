@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import dataclass
 
 from agent.collectors import gaps
@@ -77,7 +77,7 @@ def parse_diskstats(raw: bytes) -> tuple[list[DiskStats], list[str]]:
     return [d for dev, d in disks.items() if dev not in idle_loops and not _MEMORY.fullmatch(d.name)], problems
 
 
-def whole_disk_name(name: str, names: Iterable[str]) -> str:
+def whole_disk_name(name: str, names: Container[str]) -> str:
     """The disk among `names` that a partition's name says it is on; empty: none.
 
     The kernel names a partition after its disk and number, with a "p" between where the disk's name ends in a digit
@@ -87,4 +87,4 @@ def whole_disk_name(name: str, names: Iterable[str]) -> str:
     if stem is None:
         return ""
     candidate = stem[1] or stem[2]
-    return candidate if candidate in set(names) else ""
+    return candidate if candidate in names else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from nodetell.v1 import facts_pb2 as pb
 
-from agent import underlay
+from agent import bounds, underlay
 from agent.collectors import gaps
 from agent.collectors.base import NETWORK_LANE
 from agent.host import Failure, Host, Inventory, ReadError
@@ -32,6 +32,8 @@ class LinksCollector:
         self._inventory: Inventory | None = None
         self._links: dict[int, tuple[pb.Link, Underlay | None, pb.Item]] = {}
         """What each item was made of."""
+        self._chosen: frozenset[int] | None = None
+        """Those that are told; None: all."""
         self._items: dict[str, pb.Item] = {}
         self._blocks: dict[int, tuple[Counters, str, Block]] = {}
 
@@ -61,7 +63,8 @@ class LinksCollector:
         known = self._links
         self._links = {}
         gathered = Reading()
-        for index, link in inventory.links.items():
+        self._chosen = bounds.chosen_links(inventory.links, (route.ifindex for route in inventory.routes))
+        for index, link in self._told(inventory):
             below = underlays.get(index)
             entry = known.get(index)
             if entry is None or entry[1] != below or (entry[0] is not link and entry[0] != link):
@@ -69,27 +72,38 @@ class LinksCollector:
             self._links[index] = entry
             gathered.items[entry[2].key] = entry[2]
         _tell_limits(inventory, gathered)
+        left_out = len(inventory.links) - len(self._links)
+        bounds.tell(gathered, "links", "interfaces, pods' ends first,", left_out, len(self._links))
         return gathered.items
+
+    def _told(self, inventory: Inventory) -> Iterable[tuple[int, pb.Link]]:
+        chosen = self._chosen
+        links = inventory.links.items()
+        return links if chosen is None else ((index, link) for index, link in links if index in chosen)
 
     def _make_blocks(self, counters: Mapping[int, Counters], inventory: Inventory) -> dict[str, Block]:
         known = self._blocks
         blocks: dict[str, Block] = {}
+        chosen = self._chosen
         for index, row in counters.items():
+            if chosen is not None and index not in chosen:
+                continue
             entry = known.get(index)
             if entry is None or entry[0] is not row:
                 entry = known[index] = row, f"link/{index}", Block(*row)
             blocks[entry[1]] = entry[2]
         if len(known) != len(blocks):
-            for index in known.keys() - counters.keys():
+            for index in [index for index, entry in known.items() if entry[1] not in blocks]:
                 del known[index]
         if counters.keys() != inventory.links.keys():  # a link came or went between the two readings
             for index in counters.keys() - inventory.links.keys():
-                del blocks[f"link/{index}"]
+                blocks.pop(f"link/{index}", None)
         return blocks
 
 
 def _item(link: pb.Link, below: Underlay | None) -> pb.Item:
     item = pb.Item(key=f"link/{link.ifindex}", link=link)
+    del item.link.addresses[bounds.MOST_ADDRESSES :]
     if below is not None:
         item.link.tunnel.underlay = below.ifindex
         item.link.tunnel.underlay_source = below.source  # type: ignore[assignment]  # protoc's stubs want the enum class
@@ -104,6 +118,10 @@ def _tell_limits(inventory: Inventory, reading: Reading) -> None:
         because = f"addresses of interfaces are not known: beside {inventory.source} there is no source of them"
         remedy = _HOST_NETWORK if inventory.source == "sysfs" else ""
         reading.gap("links", because, detail="addresses", status=pb.COVERAGE_STATUS_DEGRADED, remedy=remedy)
+    many = [link.name for link in inventory.links.values() if len(link.addresses) > bounds.MOST_ADDRESSES]
+    if many:
+        because = f"{', '.join(many[:5])}: of each only {bounds.MOST_ADDRESSES} addresses are reported"
+        reading.gap("links", because, detail="many-addresses", status=pb.COVERAGE_STATUS_DEGRADED)
     tell_problems("links", (p for p in inventory.problems if p.place not in ROUTE_PLACES), reading)
 
 

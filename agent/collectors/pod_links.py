@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nodetell.v1 import facts_pb2 as pb
 
+from agent import bounds
 from agent.collectors import documents, gaps
 from agent.collectors.keep import Kept
 from agent.host import Failure, Host, ReadError
@@ -75,8 +76,8 @@ class PodLinksCollector:
         try:
             if host.live:
                 self._observe(host, now)
-                for link in self._far.values():
-                    reading.add(keyed(link))
+                items = map(keyed, self._far.values())
+                bounds.add_within(reading, items, "pod_links", "interfaces of pods", bounds.MOST_POD_LINKS)
                 reading.source("pod_links", "rtnetlink")
             else:
                 _recorded(reading, host)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from nodetell.redact import without_secrets
 from nodetell.v1 import facts_pb2 as pb
 
+from agent import bounds
 from agent.collectors import blockdevs, gaps
 from agent.collectors.base import Opened
 from agent.collectors.blockdevs import Device, Devices, Uses
@@ -188,9 +189,11 @@ class VolumesCollector:
         """Everything that follows from what was read."""
         built = Reading()
         _find_volumes(parts)
-        for mount in parts.mounts:
-            if mount.is_storage:
-                built.add(_mount_item(mount))
+        mounts = [mount for mount in parts.mounts if mount.is_storage]
+        if len(mounts) > bounds.MOST_MOUNTS:
+            mounts.sort(key=lambda mount: (mount.mount_point != "/", not _of_pods(mount.mount_point)))
+        items = map(_mount_item, mounts)
+        bounds.add_within(built, items, "volumes", "mounts, those of pods' volumes first,", bounds.MOST_MOUNTS)
         for fs in parts.filesystems.values():
             key = f"fs/{fs.fs_type}/{fs.device}"
             built.add(pb.Item(key=key, filesystem=fs))
@@ -375,11 +378,7 @@ def _find_volumes(parts: _Parts) -> None:
 
 def _volumes(reading: Reading, parts: _Parts) -> None:
     kubelet = parts.kubelet
-    for volume in sorted(parts.by_volume.keys() | kubelet.volumes.keys() | parts.raw.keys()):
-        item = _volume_item(volume, parts)
-        if item.key in reading.items:  # the same name under two plugins
-            item.key += f"/{printable(volume.plugin)}"
-        reading.add(item)
+    bounds.add_within(reading, _volume_items(parts), "volumes", "volumes", bounds.MOST_VOLUMES, detail="many")
     if kubelet.volumes or kubelet.error is None:
         reading.source("volume_data", "vol_data.json")
     lacks_some = bool(parts.by_volume) and not kubelet.volumes
@@ -387,6 +386,16 @@ def _volumes(reading: Reading, parts: _Parts) -> None:
         lost = "CSI handles and attachments are not known, and volumes only by the paths of their mounts"
         gaps.add(reading, "volume_data", kubelet.error, lost=lost)
     gaps.damage(reading, "volume_data", "kubelet", kubelet.damaged, detail="damaged")
+
+
+def _volume_items(parts: _Parts) -> Iterator[pb.Item]:
+    known = set()
+    for volume in sorted(parts.by_volume.keys() | parts.kubelet.volumes.keys() | parts.raw.keys()):
+        item = _volume_item(volume, parts)
+        if item.key in known:  # the same name under two plugins
+            item.key += f"/{printable(volume.plugin)}"
+        known.add(item.key)
+        yield item
 
 
 def _volume_item(volume: VolumeId, parts: _Parts) -> pb.Item:
