@@ -14,7 +14,7 @@ from nodetell.v1 import facts_pb2, operator_pb2
 
 from aggregator.findings import Record
 from aggregator.model import Evidence, Finding, Gap, RuledOut, Severity, Stage
-from aggregator.node_state import NodeState
+from aggregator.node_state import MAX_TIME_S, NodeState
 
 _STATUS = {
     "missing": facts_pb2.COVERAGE_STATUS_MISSING,
@@ -33,7 +33,7 @@ _EXACT = 1 << 53
 
 def iso_time(at: float) -> str:
     """Seconds since the epoch as "2026-11-22T10:01:00Z", with milliseconds where there are any."""
-    moment = datetime.fromtimestamp(round(at * 1000) / 1000, UTC)
+    moment = datetime.fromtimestamp(milliseconds(at) / 1000, UTC)
     return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds").replace("+00:00", "Z")
 
 
@@ -257,5 +257,5 @@ def changes(state: NodeState) -> Sequence[operator_pb2.CounterChange]:
 
 
 def milliseconds(at: float) -> int:
-    """Seconds in whole milliseconds."""
-    return round(at * 1000)
+    """Seconds in whole milliseconds. An agent may call anything a time: what is none is the nearest that is one."""
+    return round(min(max(0.0, at), float(MAX_TIME_S)) * 1000)

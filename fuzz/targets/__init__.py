@@ -21,6 +21,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "nodetell.exposition",
     ),
     "events": ("agent.events",),
+    "facts": ("aggregator.signatures", "aggregator.convert", "aggregator.clocks", "aggregator.topology"),
     "host_info": ("agent.collectors.host_info", "agent.collectors.clock", "agent.hosts.bundle_host"),
     "kernel_log": ("agent.events", "agent.collectors.kernel_log"),
     "kernel_tables": ("agent.bpf.btf", "agent.sensor.kernel"),

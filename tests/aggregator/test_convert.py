@@ -103,6 +103,15 @@ def test_times_are_iso_8601_in_utc() -> None:
     assert seconds("2026-11-22T10:01:00Z") == 1_795_341_660
 
 
+@given(st.floats(allow_nan=False, allow_infinity=True))
+def test_what_an_agent_calls_a_time_can_always_be_stored(since: float) -> None:
+    """One that could not would keep the findings of all nodes from being stored."""
+    finding = Finding("i", "a.b", "a", Stage.ACTIVE, Severity.INFO, "x", (), (), "y", since=since)
+    record = Record(finding, "x", since, since)
+    assert record_from_json(record_to_json(record), "x").finding.code == "a.b"
+    assert record_to_message(record).since_unix_ms >= 0
+
+
 def test_words_of_a_newer_aggregator_are_not_taken_lightly() -> None:
     record = record_from_message(operator_pb2.Finding(stage="smouldering", severity="catastrophic"))
     assert (record.finding.stage, record.finding.severity) == (Stage.ACTIVE, Severity.WARNING)
