@@ -35,12 +35,17 @@ class DamagedError(Exception):
 
 
 def connect(
-    path: Path, migrations: Sequence[Sequence[str]], *, pragmas: Sequence[str] = (), tables: Sequence[str] = ("",)
+    path: Path,
+    migrations: Sequence[Sequence[str]],
+    *,
+    log_bytes: int,
+    pragmas: Sequence[str] = (),
+    tables: Sequence[str] = ("",),
 ) -> sqlite3.Connection:
     """The database, checked and at the present schema. Raises StoreError, DamagedError or sqlite3.Error.
 
     `migrations` lead from each version (PRAGMA user_version) to the next. `pragmas` are for a new file, before it is
-    written to. `tables` are checked, all of them by default.
+    written to. `tables` are checked, all of them by default. The log is taken into the file from `log_bytes` on.
     """
     connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
     try:
@@ -51,6 +56,9 @@ def connect(
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         _migrate(connection, migrations)
+        pages = max(20, log_bytes // int(connection.execute("PRAGMA page_size").fetchone()[0]))
+        connection.execute(f"PRAGMA wal_autocheckpoint={pages}")
+        connection.execute(f"PRAGMA journal_size_limit={log_bytes}")
     except BaseException:
         connection.close()
         raise

@@ -72,6 +72,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 rows of the first version have none."""
 
 PRUNE_INTERVAL_S = 600.0
+LOG_BYTES = 4 << 20
+"""The log (WAL) is taken into the file from there on."""
 MAX_WAITING = 10_000
 """Transitions that wait for a disk that refuses; beyond that only the last of each finding is kept."""
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 10.0
@@ -127,7 +129,7 @@ class Store:
         loaded: tuple[list[Record], list[Record]] = [], []
         try:
             self._take_lock(self._directory)
-            self._connection = connect(self._path, MIGRATIONS)
+            self._connection = self._connect()
             loaded = _load(self._connection)
             self._look_for_missing(self._connection)
         except StoreError:
@@ -211,6 +213,9 @@ class Store:
             )
             event(_log, logging.ERROR, "transitions_missing", path=self._path, count=marked - last)
 
+    def _connect(self) -> sqlite3.Connection:
+        return connect(self._path, MIGRATIONS, log_bytes=min(LOG_BYTES, self._max_bytes // 4))
+
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -233,7 +238,7 @@ class Store:
         event(_log, logging.ERROR, "store_damaged", path=self._path, reason=damage, moved_to=aside)
         if self._mark is not None:
             self._mark.write(0)
-        self._connection = connect(self._path, MIGRATIONS)
+        self._connection = self._connect()
         with transaction(self._connection):
             for record in self._standing.values():
                 _put_standing(self._connection, record)
@@ -292,7 +297,7 @@ class Store:
         try:
             if self._connection is None:
                 self._take_lock(self._directory)
-                self._connection = connect(self._path, MIGRATIONS)
+                self._connection = self._connect()
             self._prune_if_due(self._connection)
             with transaction(self._connection):
                 number = 0

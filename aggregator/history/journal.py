@@ -59,6 +59,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 """`journal` has updates (zlib where packed is 1), `bases` a node as it is after row `upto` (no body: it is forgotten),
 `hours` minute values by hour << 24 | node. `flush` is the number of the rows that came with the base."""
 
+LOG_BYTES = 4 << 20
+"""The log is taken into the file from there on."""
 REST_S = 0.1
 """Least time between two transactions."""
 PRUNE_S = 5.0
@@ -66,7 +68,7 @@ RETRY_S = 1.0
 """After a failure the disk is left alone for so long."""
 HANGS_S = 4.0
 """A disk that takes longer than this for a transaction hangs: nothing is queued for it."""
-PACK_BYTES = 1024
+PACK_BYTES = 4096
 """Updates above that are compressed."""
 _CLOSE_S = 2.0
 NEEDS_BASE = "an update before it is missing"
@@ -81,7 +83,7 @@ class Entry:
     at: float
     """When it came, seconds since the epoch by the aggregator's clock."""
     done: Callable[[str], None]
-    """Gets "" once it is on disk, else why it is not; in the writer's thread."""
+    """Gets "" once it is on disk, else why it is not."""
     instance: bytes = b""
     number: int = 0
     clock_us: int | None = None
@@ -131,8 +133,15 @@ class Journal:
     """The file. `put` and `close` are the owner's, everything else the writer's."""
 
     def __init__(
-        self, directory: Path, *, retention_s: float, max_bytes: int, clock: Callable[[], float] = time.time
+        self,
+        directory: Path,
+        *,
+        retention_s: float,
+        max_bytes: int,
+        deliver: Callable[[list[tuple[Entry, str]]], None],
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """`deliver` gets entries with what their `done` is to be called with, in the writer's thread."""
         self.path = directory / DATABASE
         self.problem = ""
         """Why nothing can be stored at present; empty: it can."""
@@ -143,6 +152,7 @@ class Journal:
         self.writing_since: float | None = None
         """Since when the disk has been at it, by the monotonic clock; None: it is not."""
         self._directory, self._retention_s, self._max_bytes, self._clock = directory, retention_s, max_bytes, clock
+        self._deliver = deliver
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._connection: sqlite3.Connection | None = None
@@ -206,11 +216,9 @@ class Journal:
     def _connect(self) -> sqlite3.Connection:
         self._mark.open()
         pragmas = (f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL")
-        connection = connect(self.path, MIGRATIONS, pragmas=pragmas, tables=("nodes", "journal", "bases"))
-        log_pages = max(20, min(1000, self._max_bytes // 16 // PAGE_BYTES))
-        connection.execute(f"PRAGMA wal_autocheckpoint={log_pages}")
-        connection.execute(f"PRAGMA journal_size_limit={log_pages * PAGE_BYTES}")
-        return connection
+        log_bytes = min(LOG_BYTES, self._max_bytes // 16)
+        tables = ("nodes", "journal", "bases")
+        return connect(self.path, MIGRATIONS, log_bytes=log_bytes, pragmas=pragmas, tables=tables)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -302,8 +310,7 @@ class Journal:
             self._written_at = self.writing_since = time.monotonic()
             told = self._write(batch)
             self.writing_since = None
-            for each, reason in told:
-                each.done(reason)
+            self._deliver(told)
             if not more:
                 return
 

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -62,10 +63,11 @@ class History:
     ) -> None:
         self._history_s, self._clock = history_s, clock
         self._journal = (
-            Journal(directory, retention_s=retention_s, max_bytes=max_bytes, clock=clock)
+            Journal(directory, retention_s=retention_s, max_bytes=max_bytes, deliver=self._deliver, clock=clock)
             if directory is not None
             else None
         )
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stored: dict[str, Stored] = {}
         """Nodes that are not rebuilt yet."""
         self._kept: dict[str, Kept] = {}
@@ -203,15 +205,15 @@ class History:
             self._left_out += 1
         return flush, [each.rows for each in unstored]
 
-    def _teller(self, kept: Kept, answer: asyncio.Future[None], flush: int = 0) -> Callable[[str], None]:
-        """What the writer calls, in its own thread."""
-        loop = asyncio.get_running_loop()
-
-        def tell(reason: str) -> None:
+    def _deliver(self, told: list[tuple[Entry, str]]) -> None:
+        """In the writer's thread: have all told in the loop's."""
+        if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(self._told, kept, answer, flush, reason)
+                self._loop.call_soon_threadsafe(_tell, told)
 
-        return tell
+    def _teller(self, kept: Kept, answer: asyncio.Future[None], flush: int = 0) -> Callable[[str], None]:
+        self._loop = asyncio.get_running_loop()
+        return partial(self._told, kept, answer, flush)
 
     def _told(self, kept: Kept, answer: asyncio.Future[None], flush: int, reason: str) -> None:
         name = kept.state.name
@@ -318,6 +320,11 @@ class History:
         if left_out := self._left_out + sum(kept.minutes.left_out for kept in self._kept.values()):
             gaps.append(Gap("", "history", "degraded", f"{left_out} values were left out for want of room"))
         return gaps
+
+
+def _tell(told: list[tuple[Entry, str]]) -> None:
+    for entry, reason in told:
+        entry.done(reason)
 
 
 def _heard(answer: asyncio.Future[None]) -> None:

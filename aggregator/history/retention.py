@@ -22,8 +22,9 @@ STEP = 200
 """Rows that are deleted at once ..."""
 STEPS = 20
 """... so many times in a row at most."""
-HEADROOM = 0.94
-"""The limit is kept to this part of itself: between two looks the files grow."""
+RESERVE, RESERVE_BYTES = 16, 2 << 20
+"""The files are kept below the limit by this part of it, or a quarter but no more than so many bytes: they grow between
+two looks, and a log is as long as what is written at once."""
 _ASIDE = ".damaged-"
 
 
@@ -45,7 +46,7 @@ def prune(connection: sqlite3.Connection, directory: Path, *, now: float, retent
         _delete_hours(connection, too_old)
     _forget_nodes(connection)
     _remove_aside(directory, before=now - retention_s)
-    limit = int(max_bytes * HEADROOM)
+    limit = max_bytes - max(max_bytes // RESERVE, min(max_bytes // 4, RESERVE_BYTES))
     for _ in range(STEPS):
         over = directory_bytes(directory) - limit
         if over <= 0:

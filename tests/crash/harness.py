@@ -59,6 +59,10 @@ asyncio.run(run(settings, asyncio.Event(), lambda address: print(address, flush=
 """
 
 
+START_S = 200.0
+"""On a machine that is busy with other things; then it has not started."""
+
+
 class LostError(AssertionError):
     """Something acknowledged is not there, or is wrong."""
 
@@ -108,12 +112,12 @@ async def _live(program: str, fleet: list[FakeAgent], chance: random.Random, *, 
     """One life of the aggregator, to its kill."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
-    address = (await asyncio.wait_for(process.stdout.readline(), 50)).decode().strip()
+    address = (await asyncio.wait_for(process.stdout.readline(), START_S)).decode().strip()
     assert address, "the aggregator did not start"
     before = {agent.name: agent.acknowledgements for agent in fleet}
     playing = [asyncio.create_task(agent.play(address)) for agent in fleet]
     try:
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(START_S):
             # Some kills come while agents are still coming back; the first only when all have been heard.
             wanted = len(fleet) if first else chance.randrange(len(fleet) + 1)
             while sum(agent.acknowledgements > before[agent.name] for agent in fleet) < wanted:
