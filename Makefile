@@ -15,6 +15,7 @@ pip := $(py) -m pip --disable-pip-version-check --quiet
 made := $(venv)/.made-in
 has_run := $(venv)/.has-run
 has_dev := $(venv)/.has-dev
+has_kustomize := $(venv)/.has-kustomize
 has_fuzz := $(venv)/.has-fuzz
 has_release := $(venv)/.has-release
 protos := $(wildcard proto/nodetell/v1/*.proto)
@@ -88,6 +89,10 @@ bench-rivals: $(has_dev) ## the agent beside node_exporter, netdata and collectd
 crash: $(has_dev) ## the aggregator is killed 200 times under load: is all there that it acknowledged? (ARGS: --kills, --seed)
 	@$(py) -m tests.crash.harness $(ARGS)
 
+.PHONY: storm
+storm: $(has_dev) ## 2,000 agents come back at once to an aggregator that was killed (ARGS: --mtls, --agents, --away)
+	@PYTHONPATH=proto $(py) -m bench.storm $(ARGS)
+
 .PHONY: soak
 soak: $(has_dev) ## days in minutes: does either role grow? (ARGS goes to bench.soak: --hours, --only agent)
 	@PYTHONPATH=proto $(py) -m bench.soak $(ARGS)
@@ -129,6 +134,10 @@ sbom: $(has_release) ## dist/sbom/: what each role is made of, with hashes and l
 .PHONY: licences
 licences: $(has_release) ## docs/licences.md anew from what the locked distributions say of themselves
 	@$(py) -m release.licences
+
+.PHONY: manifests
+manifests: $(has_dev) $(has_kustomize) ## what `nodetell install` prints, anew from manifests/overlays
+	@$(py) -m release.kustomize
 
 .PHONY: image-rootfs
 image-rootfs: $(has_run) ## build/rootfs: the very file tree of the image, made without a container engine
@@ -186,4 +195,13 @@ $(has_fuzz): requirements/fuzz.txt $(has_dev)
 $(has_release): requirements/release.txt $(has_dev)
 	@echo "installing what a release needs (requirements/release.txt)"
 	@$(pip) install --only-binary :all: --require-hashes -r requirements/release.txt
+	@touch $@
+
+# A shared library within a distribution that asks for a newer Python, which nothing here runs. Where it can't be had, what
+# needs it is skipped and says so.
+$(has_kustomize): release/kustomize.txt $(has_run)
+	@rm -rf $(venv)/kustomize && mkdir $(venv)/kustomize
+	@$(pip) download --no-deps --python-version 3.14 --only-binary :all: --require-hashes -r $< -d $(venv)/kustomize \
+		&& $(py) -m zipfile -e $(venv)/kustomize/*.whl $(venv)/kustomize && rm -f $(venv)/kustomize/*.whl \
+		&& rm -rf $(venv)/kustomize/*.data || echo "make: kustomize could not be had; what needs it is left out" >&2
 	@touch $@

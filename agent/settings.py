@@ -103,8 +103,8 @@ class BudgetSettings:
 class StreamSettings:
     """How what was read gets to the aggregator.
 
-    There is no size of a buffer to set: what changes while the aggregator is away is merged into what the agent holds
-    anyway, so that a long absence takes no memory."""
+    There is no size of a buffer to set: while the aggregator is away, how counters moved is kept in at most 1 MiB, the
+    older the coarser, and what else changes is merged into what the agent holds anyway."""
 
     batch_interval_s: float = field(default=5.0, metadata={"min": 0.2, "max": 300.0, "unit": "seconds"})
     """Time between batches of counters. Changes of interfaces, routes, mounts and the first move of an error counter

@@ -1,0 +1,1 @@
+"""All agents of a cluster come back to an aggregator that was killed: `make storm`."""
