@@ -15,6 +15,8 @@ from agent.collectors.netcounters import Blocks, Earlier, add, counter, parse_pa
 from agent.host import Failure, Host, ReadError
 from agent.reading import Reading
 
+_U32 = (1 << 32) - 1
+
 
 def parse_pressure(raw: bytes) -> tuple[dict[str, tuple[int, int]], list[str]]:
     """/proc/pressure/RESOURCE: (avg10 in hundredths of a percent, total in microseconds) of "some" and "full"."""
@@ -149,7 +151,7 @@ def _conntrack(reading: Reading, host: Host) -> None:
         values.append(value)
     count, most = values
     # To 1 % of the maximum: the exact count changes every second and decides nothing.
-    steps = percent_steps(count, most) * most // 10_000
+    steps = min(percent_steps(count, most) * most // 10_000, _U32)  # rounded, it may be more than was counted
     reading.source("conntrack", "/proc/sys/net/netfilter")
     reading.add(pb.Item(key="conntrack", conntrack=pb.Conntrack(count=steps, max=most)))
 

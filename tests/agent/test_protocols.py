@@ -186,6 +186,13 @@ def test_a_cpu_that_comes_online_does_not_look_like_a_burst(tmp_path: Path) -> N
     assert three.blocks["protocol/softnet"].values == (200, 20, 0)
 
 
+def test_a_count_that_is_rounded_up_is_still_one(tmp_path: Path) -> None:
+    files = {"proc/sys/net/netfilter/nf_conntrack_count": b"4294967295\n"}
+    files["proc/sys/net/netfilter/nf_conntrack_max"] = b"262144\n"
+    found = ProtocolsCollector().collect(host_of(tmp_path, files), 0).items["conntrack"].conntrack
+    assert (found.count, found.max) == ((1 << 32) - 1, 262144)
+
+
 def test_without_pressure_and_conntrack_it_says_so_once(tmp_path: Path) -> None:
     files = {path: raw for path, raw in whole_host().items() if path.startswith("proc/net/")}
     reading = ProtocolsCollector().collect(host_of(tmp_path, files), 0)
