@@ -9,7 +9,7 @@ from typing import cast
 from cli.access import Access  # isort: skip  # sets what gRPC logs, before it is imported
 
 import grpc
-from nodetell.handshake import why_unavailable
+from nodetell.handshake import Shown, why_unavailable
 from nodetell.v1 import operator_pb2, operator_pb2_grpc
 
 from cli.exits import NOT_FOUND, NOT_PERMITTED, UNAVAILABLE, CliError
@@ -63,6 +63,11 @@ _HINTS = {
     "its certificate is of no authority in our file of them": "is it the one you mean, and --ca its authority?",
     "its certificate is not for this name": "--server-name says which name it has to have",
 }
+_WHEN_CLOSED = {
+    Shown.NOTHING: "--ca FILE is for one with TLS",
+    Shown.NO_CERTIFICATE: "--certificate FILE and --key FILE show one",
+    Shown.CERTIFICATE: "is it of an authority that the aggregator takes (tls.client_ca)?",
+}
 _WHO = "show a token (--token-file) or a client certificate (--certificate, --key)"
 
 
@@ -80,7 +85,6 @@ def as_cli_error(error: grpc.RpcError, access: Access) -> CliError:
         late = code == grpc.StatusCode.DEADLINE_EXCEEDED
         reason = "no answer in time" if late else why_unavailable(details, access.shown)
         hint = _HINTS.get(reason, "is it running, and is this its address? (--aggregator, NODETELL_AGGREGATOR)")
-        if reason.startswith("it closed the connection"):
-            hint = "--ca FILE is for one with TLS" if access.credentials is None else _WHO
+        hint = _WHEN_CLOSED[access.shown] if reason.startswith("it closed the connection") else hint
         return CliError(UNAVAILABLE, f"{where}: {clean(reason)}; {hint}")
     return CliError(UNAVAILABLE, f"{where}: {code.name}: {clean(details)}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AGENTS, OPERATORS = "nodetell:agents", "nodetell:operators"
 _HOUR = 3600.0
@@ -50,6 +50,8 @@ class Authority:
         """A certificate, valid from and until so many seconds from now; `names`: DNS names and IP addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
         more: list[x509.ExtensionType] = [x509.BasicConstraints(ca=False, path_length=None)]
+        if organisation in (AGENTS, OPERATORS):
+            more.append(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]))
         if names:
             more.append(x509.SubjectAlternativeName([_alternative(each) for each in names]))
         return self._signed(key, _name(organisation, common), more, (begins_s, ends_s), file or common)

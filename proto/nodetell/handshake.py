@@ -18,6 +18,7 @@ class Shown(Enum):
 _MEANINGS = (
     ("certificate has expired", "its certificate has expired, by this host's clock"),
     ("certificate is not yet valid", "its certificate is not valid yet, by this host's clock"),
+    ("unsupported certificate purpose", "its certificate is not one for a server"),
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is of no authority in our file of them"),
     ("Hostname Verification Check failed", "its certificate is not for this name"),
     ("WRONG_VERSION_NUMBER", "it does not speak TLS"),

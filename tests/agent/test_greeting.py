@@ -23,7 +23,7 @@ from agent.credentials import read_token
 from agent.greeting import token_pieces
 from agent.settings import StreamSettings, TlsSettings
 from agent.stream import Identity, Stream
-from tests.trust import Authority
+from tests.trust import Authority, Files
 from tests.wire import Source, host_with, until
 
 TOKEN = "t" * 1_300
@@ -75,18 +75,20 @@ class Listener(agent_pb2_grpc.AgentServiceServicer):
             await context.write(answer)
 
 
-def server_credentials(ca: Authority, demand: bool) -> grpc.ServerCredentials:
-    own = ca.server()
+def server_credentials(ca: Authority, demand: bool, own: Files | None = None) -> grpc.ServerCredentials:
+    own = own or ca.server()
     pair = (Path(own.key).read_bytes(), Path(own.certificate).read_bytes())
     return grpc.ssl_server_credentials([pair], Path(ca.file).read_bytes() if demand else None, demand)
 
 
 @contextlib.asynccontextmanager
-async def listening(service: Listener, ca: Authority, *, demand: bool = False) -> AsyncIterator[str]:
+async def listening(
+    service: Listener, ca: Authority, *, demand: bool = False, own: Files | None = None
+) -> AsyncIterator[str]:
     """A server with TLS around it; its address."""
     server = grpc.aio.server()
     agent_pb2_grpc.add_AgentServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
-    port = server.add_secure_port("127.0.0.1:0", server_credentials(ca, demand))
+    port = server.add_secure_port("127.0.0.1:0", server_credentials(ca, demand, own))
     await server.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -264,6 +266,22 @@ def test_an_aggregator_of_an_unknown_authority_or_another_name(
     caplog.clear()
     asyncio.run(scenario(lambda address: Peer(address, None)))
     assert "it closed the connection at once, as one does that wants TLS" in caplog.text
+
+
+def test_the_certificate_of_an_agent_does_not_pass_for_the_aggregators(
+    ca: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even where its node is called as the aggregator's host: gRPC takes a common name for want of others."""
+
+    async def scenario() -> None:
+        async with listening(Listener(), ca, own=ca.agent("localhost")) as address:
+            there = "localhost:" + address.rpartition(":")[2]
+            async with streaming(Peer(there, TlsSettings(ca=ca.file))):
+                await until(lambda: caplog.records)
+
+    caplog.set_level(logging.WARNING, "nodetell")
+    asyncio.run(scenario())
+    assert "its certificate is not one for a server" in caplog.text
 
 
 def test_a_server_that_does_not_ask_for_a_certificate_of_ours_is_no_reason_to_fail(ca: Authority) -> None:

@@ -86,7 +86,7 @@ def test_a_certificate_is_shown_by_flag_or_by_environment(run: Run, ca: Authorit
         assert done.returncode == 69
         assert done.stderr == (
             f"nodetell: aggregator {address}: it closed the connection at once, as one does that wants a client "
-            "certificate; show a token (--token-file) or a client certificate (--certificate, --key)\n"
+            "certificate; --certificate FILE and --key FILE show one\n"
         )
 
 
@@ -153,3 +153,12 @@ def test_a_command_line_that_proves_nothing(run: Run, ca: Authority, tmp_path: P
     assert (done.returncode, done.stderr) == (78, f"nodetell: {token}: is no token\n")
     done = run("nodes", "--ca", tmp_path / "none")
     assert (done.returncode, done.stderr) == (78, f"nodetell: {tmp_path / 'none'}: no such file or directory\n")
+
+
+def test_a_client_certificate_of_another_authority(run: Run, ca: Authority, tmp_path: Path) -> None:
+    own = Authority(tmp_path, "other").issued("mallory", OPERATORS)
+    with served(Operators(), ca, demand=True) as address:
+        shows = ("--certificate", own.certificate, "--key", own.key)
+        done = run("nodes", "--aggregator", address, "--ca", ca.file, *shows)
+    assert done.returncode == 69
+    assert "as one does that does not take our client certificate; is it of an authority that the agg" in done.stderr
