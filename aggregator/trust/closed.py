@@ -16,13 +16,17 @@ import grpc
 import grpc.aio
 from nodetell.logs import event
 
-from aggregator.trust.caller import RefusedError
+from aggregator.trust.caller import Caller, RefusedError
 from aggregator.trust.operators import OperatorTrust
 
 _log = logging.getLogger("nodetell.aggregator")
 AGENTS_OWN = frozenset({"/nodetell.v1.AgentService/Connect", "/nodetell.v1.AgentService/ProvePath"})
 """Calls that decide for themselves. ProvePath is for whoever can connect at all: it gives back what came, 16 KiB at
 most, and has to work before an agent has proved who it is, for it proves the path that a token would take."""
+
+RECHECK_S = 30.0
+"""Who watches is asked about again so often."""
+_END = object()
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
@@ -57,25 +61,46 @@ class Closed(grpc.aio.ServerInterceptor):
 
     def _stream(self, inner: Callable[[Any, Any], AsyncIterator[Any]], method: str) -> Any:
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-            left = await self._admitted(context, method)
+            caller = await self._admitted(context, method)
+            checked = time.monotonic()
+            answers = aiter(inner(request, context))
+            coming = asyncio.ensure_future(anext(answers, _END))
             try:
-                async with asyncio.timeout(left) as limit:
-                    async for each in inner(request, context):
-                        yield each
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "who watches has to be proved anew")
+                while True:
+                    await asyncio.wait({coming}, timeout=max(0.0, checked + RECHECK_S - time.monotonic()))
+                    if time.monotonic() >= checked + RECHECK_S:
+                        await self._still(caller, context, method)
+                        checked = time.monotonic()
+                    if coming.done():
+                        if (answer := coming.result()) is _END:
+                            return
+                        yield answer
+                        coming = asyncio.ensure_future(anext(answers, _END))
+            finally:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
 
         return stream
 
-    async def _admitted(self, context: Any, method: str) -> float | None:
-        """How long the caller may go on, in seconds. The call ends here where it may not."""
+    async def _still(self, caller: Caller, context: Any, method: str) -> None:
+        """Whoever was admitted still would be: a token may have been taken out of the file, a right taken away."""
+        if caller.until is not None and time.monotonic() >= caller.until:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "who watches has to be proved anew")
         try:
-            caller = await self._trust.admit(context.auth_context(), context.invocation_metadata() or ())
+            await self._trust.admit(context.auth_context(), context.invocation_metadata() or ())
         except RefusedError as refused:
-            peer = unquote(context.peer())
-            event(_log, logging.WARNING, "operator_refused", peer=peer, call=method, reason=refused)
-            await context.abort(refused.code, str(refused))
+            if refused.code is not grpc.StatusCode.UNAVAILABLE:  # the API server is away: what it said last goes on
+                await self._refuse(refused, context, method)
+
+    async def _admitted(self, context: Any, method: str) -> Caller:
+        """Whoever calls. The call ends here where they may not."""
+        try:
+            return await self._trust.admit(context.auth_context(), context.invocation_metadata() or ())
+        except RefusedError as refused:
+            await self._refuse(refused, context, method)
             raise
-        return None if caller.until is None else max(0.0, caller.until - time.monotonic())
+
+    @staticmethod
+    async def _refuse(refused: RefusedError, context: Any, method: str) -> None:
+        event(_log, logging.WARNING, "operator_refused", peer=unquote(context.peer()), call=method, reason=refused)
+        await context.abort(refused.code, str(refused))

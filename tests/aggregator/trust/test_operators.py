@@ -13,7 +13,7 @@ import grpc.aio
 import pytest
 from nodetell.v1 import operator_pb2, operator_pb2_grpc
 
-from aggregator.trust import operators
+from aggregator.trust import closed, operators
 from aggregator.trust.closed import AGENTS_OWN, Closed
 from aggregator.trust.operator_tokens import OperatorTokens, TokensFileError
 from aggregator.trust.operators import OperatorTrust
@@ -153,6 +153,7 @@ def test_while_the_api_server_is_away_tokens_of_the_file_still_count(tmp_path: P
 
 def test_a_watch_ends_when_its_token_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operators, "HOLDS_S", 0.3)
+    monkeypatch.setattr(closed, "RECHECK_S", 0.05)
     file = tmp_path / "tokens"
     file.write_text(lines(("ada", T_ADA)))
 
@@ -166,6 +167,46 @@ def test_a_watch_ends_when_its_token_does(tmp_path: Path, monkeypatch: pytest.Mo
                     pass
             assert await watch.code() is grpc.StatusCode.UNAUTHENTICATED
             assert await watch.details() == "who watches has to be proved anew"
+
+    through(tmp_path, scene, api=True, operator_tokens_file=str(file))
+
+
+async def watching(stub: Any, token: str) -> Any:
+    """A watch that stands."""
+    headers = (("authorization", f"Bearer {token}"),)
+    watch = stub.WatchFindings(operator_pb2.WatchFindingsRequest(), metadata=headers)
+    assert (await asyncio.wait_for(watch.read(), 20)).kind == operator_pb2.FindingEvent.KIND_SYNCED
+    return watch
+
+
+async def how_it_ends(watch: Any) -> str:
+    with contextlib.suppress(grpc.aio.AioRpcError):
+        while await asyncio.wait_for(watch.read(), 20) is not grpc.aio.EOF:
+            pass
+    return f"{(await watch.code()).name}: {await watch.details()}"
+
+
+def test_a_watch_ends_when_the_right_to_it_does_and_not_because_the_api_server_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closed, "RECHECK_S", 0.05)
+    file = tmp_path / "tokens"
+    file.write_text(lines(("ada", T_ADA)))
+
+    async def scene(at: Entrance) -> None:
+        at.api.allowed.add(ADA)
+        async with at.channel() as channel:
+            stub = operator_pb2_grpc.OperatorServiceStub(channel)  # type: ignore[no-untyped-call]
+            by_file = await watching(stub, T_ADA)
+            by_rbac = await watching(stub, at.api.token(user=ADA))
+            file.write_text(lines(("bob", T_ADA[::-1])))
+            assert await how_it_ends(by_file) == "UNAUTHENTICATED: the token is of no operator"
+            await at.server.stop()
+            at.clock.ahead_s = 31  # what it said is not kept for longer
+            await asyncio.sleep(0.3)
+            at.api.allowed.clear()
+            await at.server.start()
+            assert (await how_it_ends(by_rbac)).startswith(f'PERMISSION_DENIED: "{ADA}" may not "get" "findings"')
 
     through(tmp_path, scene, api=True, operator_tokens_file=str(file))
 
