@@ -22,27 +22,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.soak import agent, aggregator, wire
 from bench.soak.meter import Sample, problems, spread
 
 
 def _child(words: Sequence[str]) -> None:
-    """A measured process: prints its samples, a JSON object per line."""
+    """A measured process, which loads no more than it needs: prints its samples, a JSON object per line."""
     logging.disable(logging.CRITICAL)
     if words[0] == "wire-agents":
-        asyncio.run(wire.agents(words[1]))
+        from bench.soak.agents_of_streams import live
+
+        asyncio.run(live(words[1]))
     elif words[0] == "wire-aggregator":
-        asyncio.run(wire.aggregator())
+        from bench.soak.aggregator_of_streams import live as serve
+
+        asyncio.run(serve())
+    elif words[0] == "agent":
+        from bench.soak import agent
+
+        for each in agent.soak(int(words[1]), traced=words[2] == "traced"):
+            _tell(each)
     else:
-        hours, traced = int(words[1]), words[2] == "traced"
-        if words[0] == "agent":
-            for each in agent.soak(hours, traced=traced):
-                _tell(each)
-        else:
-            asyncio.run(_aggregator(hours, traced))
+        asyncio.run(_aggregator(int(words[1]), traced=words[2] == "traced"))
 
 
-async def _aggregator(hours: int, traced: bool) -> None:
+async def _aggregator(hours: int, *, traced: bool) -> None:
+    from bench.soak import aggregator
+
     with tempfile.TemporaryDirectory() as folder:
         async for each in aggregator.soak(hours, Path(folder), traced=traced):
             _tell(each)
@@ -63,14 +68,14 @@ def lines(name: str, samples: Sequence[Sample], warm_up: int, took_s: float) -> 
     """What to say of a process, and what of it is wrong."""
     kept = samples[warm_up:]
     if kept:
-        last = kept[-1]
-        parts = [f"RSS {last.rss_bytes / 1e6:.1f} MB (within {spread([each.rss_bytes for each in kept]):.1%})"]
+        first, last = kept[0], kept[-1]
+        of_what = [("RSS, MB", [each.rss_bytes / 1e6 for each in kept])]
         if last.traced_bytes:
-            share = spread([each.traced_bytes for each in kept])
-            parts = [f"allocated {last.traced_bytes / 1e6:.2f} MB (within {share:.1%})"]
-        share = spread([each.objects for each in kept])
-        parts += [f"{last.objects:,} objects (within {share:.1%})", f"{last.descriptors} open files"]
-        yield f"{name}: {len(kept)} samples after {warm_up} of warm-up, {took_s:.0f} s: {', '.join(parts)}"
+            of_what = [("allocated, MB", [each.traced_bytes / 1e6 for each in kept])]
+        of_what.append(("thousand objects", [each.objects / 1e3 for each in kept]))
+        told = [f"{what} {values[0]:.2f} to {values[-1]:.2f} (within {spread(values):.1%})" for what, values in of_what]
+        told.append(f"{first.descriptors} to {last.descriptors} open files")
+        yield f"{name}: {len(kept)} samples after {warm_up} of warm-up, {took_s:.0f} s: {', '.join(told)}"
     for problem in problems(kept):
         yield f"{name}: NOT FLAT: {problem}"
 
@@ -107,10 +112,12 @@ def main() -> int:
                 took_s = time.monotonic() - begun
                 good &= _judged(f"{role}, {how}, {hours} h", samples, options.warm_up, took_s, how == "traced")
     if options.only in (None, "streams"):
+        from bench.soak import wire
+
         begun = time.monotonic()
         outcome = asyncio.run(wire.soak(options.cuts // wire.CUTS_A_SAMPLE))
         took_s = time.monotonic() - begun
-        sys.stdout.write(f"streams: {outcome.cuts} cuts of {wire.AGENTS}, {outcome.acknowledged:,} updates taken\n")
+        sys.stdout.write(f"streams: {outcome.cuts} cuts of all, {outcome.acknowledged:,} updates taken\n")
         for name, samples in wire.series(outcome):
             good &= _judged(name, samples, len(samples) // 2, took_s, traced=False)
     return 0 if good else 1

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.host import ClockState, Failure, Inventory, ReadError
-from bench.hosts import LINK_COUNTERS
+from agent.netlink.stats import COUNTER_NAMES
 from tests.lab.host import LabHost
 from tests.lab.store import Store
 
@@ -92,7 +92,7 @@ class Links:
     def _add(self, name: str, mtu: int = 1500, **fields: object) -> None:
         link = pb.Link(ifindex=self._next, name=name, mtu=mtu, up=True, arp_type=1, **fields)  # type: ignore[arg-type]  # fields of Link
         self._inventory.links[self._next] = link
-        self._rows[self._next] = LINK_COUNTERS, (0,) * len(LINK_COUNTERS)
+        self._rows[self._next] = COUNTER_NAMES, (0,) * len(COUNTER_NAMES)
         self._next += 1
 
 

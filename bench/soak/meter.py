@@ -44,7 +44,7 @@ def sample(hours: float) -> Sample:
     )
 
 
-def spread(values: Sequence[int]) -> float:
+def spread(values: Sequence[float]) -> float:
     """By which share of the least the greatest is more."""
     return max(values) / min(values) - 1 if values and min(values) else 0.0
 
