@@ -1,11 +1,13 @@
 """One line per event on standard error, "key=value" throughout (logfmt), the same for both roles.
 
-Values are quoted where they need it, so that nothing a host or a peer says can break a line or forge another.
-On request each line is a JSON object with the same keys instead.
+Values are quoted where they need it, so that nothing a host or a peer says can break a line or forge another; what
+libraries have to say becomes a line of the same form, and not too many of them. On request each line is a JSON object
+with the same keys instead.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -16,8 +18,12 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from nodetell.bucket import Bucket
+
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@%+,\[\]-]+")
 _MAX_VALUE = 1_000
+OTHERS_PER_S, OTHERS_AT_ONCE = 0.2, 100.0
+"""Lines of libraries, in the long run and at once."""
 
 
 _form: Callable[[], logging.Formatter]
@@ -40,6 +46,12 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(level.upper())
+    root = logging.getLogger()
+    root.handlers[:] = [each for each in root.handlers if not isinstance(each, _Handler)]
+    others = _Handler(stream or sys.stderr)
+    others.setFormatter(_form())
+    others.addFilter(_Others())
+    root.addHandler(others)
 
 
 def event(logger: logging.Logger, level: int, what: str, **fields: object) -> None:
@@ -81,6 +93,19 @@ class _Handler(logging.StreamHandler[TextIO]):
         self._dropped += 1
 
 
+class _Others(logging.Filter):
+    """What libraries log, warnings and worse, at a pace: a peer may be what makes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bucket = Bucket(OTHERS_PER_S, OTHERS_AT_ONCE)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+            return False  # gRPC logs a traceback for each call whose client has gone
+        return record.levelno >= logging.WARNING and self._bucket.take(time.monotonic())
+
+
 def _would_block(stream: TextIO) -> bool:
     """A pipe or terminal behind the stream is full."""
     try:
@@ -91,10 +116,15 @@ def _would_block(stream: TextIO) -> bool:
         return False
 
 
+def _is_own(record: logging.LogRecord) -> bool:
+    return record.name.startswith("nodetell")
+
+
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         role = record.name.removeprefix("nodetell.")
-        line = f"at={_at(record)} level={record.levelname.lower()} role={role} {record.getMessage()}"
+        said = record.getMessage() if _is_own(record) else f"event=library message={_value(record.getMessage())}"
+        line = f"at={_at(record)} level={record.levelname.lower()} role={_value(role)} {said}"
         if record.exc_info:
             line += f" exception={_value(self.formatException(record.exc_info))}"
         return line
@@ -104,7 +134,10 @@ class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         role = record.name.removeprefix("nodetell.")
         line: dict[str, object] = {"at": _at(record), "level": record.levelname.lower(), "role": role}
-        keys: dict[str, object] = getattr(record, "keys", {"event": record.getMessage()})
+        otherwise = (
+            {"event": record.getMessage()} if _is_own(record) else {"event": "library", "message": record.getMessage()}
+        )
+        keys: dict[str, object] = getattr(record, "keys", otherwise)
         line |= {key: value for key, value in keys.items() if value is not None and value != ""}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
