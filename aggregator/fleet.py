@@ -266,7 +266,10 @@ class Fleet:
     def _rebuild(self, name: str) -> None:
         """A node as it was when its last update was acknowledged, if that is stored and not done yet."""
         kept = self._history.rebuilt(name)
-        if kept is None or name in self.nodes or len(self.nodes) >= self._settings.max_nodes:
+        if kept is None:
+            return
+        if name in self.nodes or len(self.nodes) >= self._settings.max_nodes:
+            self._history.forget(name)
             return
         ago = max(0.0, self._clock() - kept.received)
         heard = kept.received, self._monotonic() - ago

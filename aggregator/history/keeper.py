@@ -81,6 +81,8 @@ class History:
         """Number of the last rows given away, by node."""
         self._unstored: dict[str, list[Live]] = {}
         """Rows given away that are not known to be on disk."""
+        self._leaving: set[str] = set()
+        """Nodes to be forgotten by the file."""
         self._lost: dict[str, int] = {}
         self._left_out = 0
 
@@ -111,6 +113,7 @@ class History:
             self._gaps.add(name)
             kept.number = 0
         if not kept.state.at:
+            self._leaving.add(name)
             return None
         self._kept[name] = kept
         if stored.rows:
@@ -156,6 +159,7 @@ class History:
         kept.minutes.take(update, now, started=instance != kept.instance, clock_us=clock_us)
         kept.instance, kept.number, kept.received = instance, number, now
         self._kept[name] = kept
+        self._leaving.discard(name)
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(_heard)
         if name in self._gaps:
@@ -218,12 +222,7 @@ class History:
     def _told(self, kept: Kept, answer: asyncio.Future[None], flush: int, reason: str) -> None:
         name = kept.state.name
         if not reason:
-            if flush and name in self._unstored:
-                left = [each for each in self._unstored[name] if each.flush > flush]
-                if left:
-                    self._unstored[name] = left
-                else:
-                    del self._unstored[name]
+            self._settled(name, flush)
             if not answer.done():
                 answer.set_result(None)
             return
@@ -235,6 +234,12 @@ class History:
         else:
             answer.set_exception(NotStoredError(reason))
 
+    def _settled(self, name: str, flush: int) -> None:
+        """Rows up to that number are on disk."""
+        left = [each for each in self._unstored.pop(name, ()) if each.flush > flush]
+        if left:
+            self._unstored[name] = left
+
     # -- from time to time -------------------------------------------------------------------------------------------
 
     def step(self) -> None:
@@ -242,6 +247,8 @@ class History:
         if self._journal is None:
             return
         now, begun = self._clock(), time.monotonic()
+        for gone in list(self._leaving) if not self._journal.refuses() else ():
+            self._leave(gone)
         while not self._journal.refuses() and (name := self._due(now)):
             kept = self._kept.get(name)
             if kept is None:
@@ -265,14 +272,23 @@ class History:
         self._tails.pop(name, None)
         self._gaps.discard(name)
         self._lost.pop(name, None)
-        if kept is None or self._journal is None:
-            return
-        flush, rows = self._give(kept)
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(_heard)
-        done = self._teller(kept, answer, flush)
-        if not self._journal.refuses():
-            self._journal.put(Entry(name, self._clock(), done, forgotten=True, flush=flush, rows=rows))
+        if kept is not None and self._journal is not None:
+            self._give(kept)
+            self._leaving.add(name)
+
+    def _leave(self, name: str) -> None:
+        assert self._journal is not None  # noqa: S101  # without a directory nothing is put
+        self._loop = asyncio.get_running_loop()
+        flush, rows = self._flush.get(name, 0), [each.rows for each in self._unstored.get(name, ())]
+
+        def left(reason: str) -> None:
+            if not reason:
+                self._settled(name, flush)
+            elif name not in self._kept:
+                self._leaving.add(name)
+
+        self._leaving.discard(name)
+        self._journal.put(Entry(name, self._clock(), left, forgotten=True, flush=flush, rows=rows))
 
     def missing(self, name: str, count: int) -> None:
         """An agent says that so many more updates were acknowledged to it than are known here."""
