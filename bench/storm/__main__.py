@@ -242,7 +242,8 @@ async def storm(wanted: argparse.Namespace, directory: str) -> int:
         async with working(wanted, address, certificates) as workers:
             news = asyncio.Event()
             identity = Identity(CANARY, os.urandom(16), "storm")
-            stream = Stream(peer_of(address, certificates, CANARY), StreamSettings(), identity, canary, news)
+            at_once = StreamSettings(reconnect_max_s=1.0)  # what it waits for is diagnosis, not its own turn
+            stream = Stream(peer_of(address, certificates, CANARY), at_once, identity, canary, news)
             tasks.append(asyncio.create_task(stream.run(stop)))
             began = time.monotonic()
             first = await workers.until_back(wanted.agents)
