@@ -202,6 +202,10 @@ class AgentSettings:
 
 def start_problem(settings: AgentSettings) -> str:
     """Why an agent with these settings does not start, beside what never makes sense; empty: it does."""
-    if settings.tls.ca or settings.insecure:
+    if settings.insecure:
         return ""
-    return "tls.ca is not set; to an aggregator on loopback, insecure = true does without"
+    if not settings.tls.ca:
+        return "tls.ca is not set; to an aggregator on loopback, insecure = true does without"
+    if not (settings.tls.certificate or settings.token_file):
+        return "neither token_file nor tls.certificate is set, and the aggregator has to be shown one of them"
+    return ""

@@ -82,3 +82,18 @@ def test_a_collector_that_is_switched_off_is_missed() -> None:
             await task
 
     asyncio.run(scenario())
+
+
+def test_nothing_starts_without_tls_but_by_an_explicit_word_which_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    async def scenario() -> None:
+        assert await run(AgentSettings(node="this", aggregator="127.0.0.1:1"), asyncio.Event()) == 2
+        assert 'event=settings_refused reason="tls.ca is not set' in capfd.readouterr().err
+        for _ in range(2):
+            stop = asyncio.Event()
+            stop.set()
+            assert await run(AgentSettings(node="this", aggregator="127.0.0.1:1", insecure=True), stop) == 0
+            (line,) = [each for each in capfd.readouterr().err.splitlines() if "event=insecure" in each]
+            assert "level=warning" in line
+            assert "nothing is encrypted, and whatever listens there is taken for the aggregator" in line
+
+    asyncio.run(scenario())
