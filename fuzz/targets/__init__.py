@@ -11,7 +11,7 @@ _NODE_STATE = ("aggregator.node_state", "aggregator.reassembly")
 MODULES: Mapping[str, tuple[str, ...]] = {
     "api_metrics": ("aggregator.cluster.api_metrics", "aggregator.cluster.metric_families", "nodetell.exposition"),
     "bundle": ("agent.hosts", "tarfile"),
-    "delta": (*_NODE_STATE, "agent.delta", "agent.pieces"),
+    "delta": (*_NODE_STATE, "aggregator.backlog", "aggregator.node_items", "agent.delta", "agent.pieces"),
     "diskstats": ("agent.collectors.diskstats", "agent.collectors.disks", "agent.collectors.blockdevs"),
     "documents": ("agent.collectors",),
     "etcd": (
@@ -34,10 +34,12 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     ),
     "mountinfo": ("agent.collectors.mountinfo", "agent.collectors.kubelet"),
     "netlink": ("agent.netlink", "agent.network"),
+    "plan": ("agent.pathmtu.plan", "nodetell.names"),
     "protocols": ("agent.collectors.netcounters", "agent.collectors.protocols"),
     "responder": ("agent.pathmtu",),
     "sensor": ("agent.sensor.client", "agent.collectors"),
     "sysfs_links": ("agent.network",),
+    "token": ("aggregator.trust.token", "aggregator.trust.certificate"),
     "volumes": ("agent.collectors",),
     "watch": ("aggregator.cluster",),
 }

@@ -167,6 +167,7 @@ def _seeds() -> Iterable[bytes]:
     yield records.packed([(FEW, b""), *whole])
     yield records.packed([whole[0], (TIME, (at + 90_000).to_bytes(8, "little")), *whole[1:2]])
     yield records.packed([*whole[:2], (UPDATE, updates[0].SerializeToString())])
+    yield records.packed([whole[0], (UPDATE, _after_an_outage(one, at).SerializeToString())])
     for update in updates[:2]:
         yield records.packed((CHUNK, chunk.SerializeToString()) for chunk in pieces(1, update))
     squeezed = zlib.compress(whole[0][1])
@@ -177,6 +178,16 @@ def _seeds() -> Iterable[bytes]:
     bomb = zlib.compress(bytes(_MOST_BYTES * 2))
     chunk = agent_pb2.Chunk(update=1, data=bomb, last=True, total_bytes=len(bomb), encoding=agent_pb2.ENCODING_ZLIB)
     yield records.packed([(CHUNK, chunk.SerializeToString())])
+
+
+def _after_an_outage(reading: Reading, at: int) -> agent_pb2.Update:
+    """Everything, and how counters moved while nothing could be told."""
+    update = DeltaEncoder().full(reading, at + 120_000)
+    update.backlog.schemas.add(id=1, names=["rx_packets", "rx_dropped"])
+    update.backlog.blocks.add(first_slot=1, schema=1, subject="link/2", values=[9, 3])
+    update.backlog.samples.add(at_offset_ms=-60_000, span_ms=60_000, slot_gaps=[1], increments=[2])
+    update.backlog.samples.add(at_offset_ms=0, span_ms=60_000, slot_gaps=[1, 1], increments=[2, 3])
+    return update
 
 
 def mutate(case: bytes, most: int, chance: random.Random, mutate_bytes: MutateBytes) -> bytes:
