@@ -89,9 +89,13 @@ def test_nothing_starts_without_tls_but_by_an_explicit_word_which_is_said(capfd:
         assert await run(AgentSettings(node="this", aggregator="127.0.0.1:1"), asyncio.Event()) == 2
         assert 'event=settings_refused reason="tls.ca is not set' in capfd.readouterr().err
         for _ in range(2):
-            stop = asyncio.Event()
-            stop.set()
-            assert await run(AgentSettings(node="this", aggregator="127.0.0.1:1", insecure=True), stop) == 0
+            sink, stop = MemorySink(), asyncio.Event()
+            async with serving(sink) as target:
+                settings = AgentSettings(node="this", aggregator=target, insecure=True, log_level="warning")
+                task = asyncio.create_task(run(settings, stop))
+                await until(lambda: sink.taken)  # noqa: B023  # called at once
+                stop.set()
+                assert await task == 0
             (line,) = [each for each in capfd.readouterr().err.splitlines() if "event=insecure" in each]
             assert "level=warning" in line
             assert "nothing is encrypted, and whatever listens there is taken for the aggregator" in line
