@@ -41,9 +41,10 @@ def test_it_is_a_suspicion_by_itself() -> None:
     finding = found(crashing())["crash.identity"]
     assert finding.severity is Severity.WARNING
     assert "the end of its log tells of a password or user that was refused" in finding.summary
-    assert ("n1", "log.pattern", "password", "/var/log/pods") in {
-        (each.node, each.signal, each.value, each.source) for each in finding.evidence
+    assert ("n1", "log.pattern", f"{POD}/app", "password", "", "/var/log/pods") in {
+        (each.node, each.signal, each.subject, each.value, each.unit, each.source) for each in finding.evidence
     }
+    assert "identity.phrase" in {each.signal for each in finding.evidence}
 
 
 @pytest.mark.parametrize("run", [6, 7])

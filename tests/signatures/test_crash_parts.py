@@ -245,3 +245,39 @@ def test_a_job_that_is_none_hides_no_other() -> None:
     job(state, "loop", [3000.0, 3030.0, 3060.0])
     told = [(pod.name, loop.tries) for pod, loop in loops_of_jobs(troubled(state), state, 3070.0, Thresholds())]
     assert told == [("loop-2", 3)]
+
+
+# -- what waits ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (NOT_THERE, "crash.config_missing"),
+        ("the gremlins have it", "crash.config_missing"),
+        ("failed to sync secret cache: timed out waiting for the condition", None),
+    ],
+)
+def test_a_configuration_that_nobody_answered_for_is_not_missing(message: str, code: str | None) -> None:
+    cause = cause_of_waiting(waiting("CreateContainerConfigError", message), ())
+    assert (cause.code if cause is not None else None) == code
+    if cause is not None:
+        said = classify(Message("Pod", "CreateContainerConfigError", None, message))
+        assert cause.also == said.also
+        assert cause.also is not None
+
+
+def test_what_is_in_trouble_is_kept_and_begun_anew_where_changes_are_too_many() -> None:
+    state = ClusterState()
+    pod = Pod("shop", "web", PodSpec(), containers=(waiting("ErrImagePull", "x"),))
+    state.keep("pods", "shop/web", pod)
+    kept = troubled(state)
+    assert kept.pods == {"shop/web": pod}
+    state.keep("pods", "shop/web", None)
+    assert troubled(state) is kept
+    assert kept.pods == {}
+    state.keep("pods", "shop/web", pod)
+    state.clear("pods")
+    anew = troubled(state)
+    assert anew is not kept
+    assert anew.pods == {}

@@ -140,6 +140,21 @@ def test_a_refused_pull_is_not_explained_by_what_was_good_then_or_for_another(ex
     assert "before it began to fail" not in finding.summary
 
 
+def test_a_login_that_expired_within_the_slack_of_clocks_counts() -> None:
+    lab = cluster()
+    waits(lab, "ImagePullBackOff", REFUSED, patch=WITH_LOGIN, image=IMAGE)
+    lab.event("Pod", POD, "Failed", REFUSED, first=-900, last=-60)
+    for left, counts in ((-840, True), (-839, False)):
+        said = found(lab, regcred=login(left))["image.unauthorized"].summary
+        assert ("expired 0 s before it began to fail" in said) is counts
+
+
+def test_the_last_second_is_one_before_it_expires() -> None:
+    lab = healthy(WITH_LOGIN)
+    assert "expires in 1 s" in found(lab, regcred=login(1))["image.unauthorized"].summary
+    assert "expired 0 s ago" in found(lab, regcred=login(0))["image.unauthorized"].summary
+
+
 def test_a_warning_makes_nothing_critical() -> None:
     lab = cluster()
     waits(lab, "ImagePullBackOff", REFUSED, patch=WITH_LOGIN, image=IMAGE)
