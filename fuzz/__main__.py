@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from fuzz import corpus
@@ -47,7 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.targets if name not in NAMES]:
         parser.error(f"no target {', '.join(unknown)}")
-    work = given.work or Path(tempfile.mkdtemp(prefix="nodetell-fuzz-"))
+    if find_spec("atheris") is None:
+        parser.error("atheris is not there: `make fuzz` installs it (requirements/fuzz.txt), where it has a wheel")
+    work: Path = given.work or Path(tempfile.mkdtemp(prefix="nodetell-fuzz-"))
     found = False
     for name in given.targets or NAMES:
         result = run(name, work / name, runs=given.runs, seconds=given.seconds)
