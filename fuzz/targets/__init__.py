@@ -28,10 +28,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "links_json": ("agent.network", "agent.underlay", "agent.collectors"),
     "lists": ("aggregator.cluster",),
     "logs": ("agent.collectors.log_patterns",),
-    "messages": (
-        *(f"aggregator.messages.{area}" for area in ("scheduling", "said", "logs", "pending", "images", "refusals")),
-        *(f"aggregator.messages.{area}" for area in ("containers", "attaching", "mounting", "provisioning", "nodes")),
-    ),
+    "messages": tuple(f"aggregator.messages.{area}" for area in ("scheduling", "said", "logs", "pending", "images")),
     "mountinfo": ("agent.collectors.mountinfo", "agent.collectors.kubelet"),
     "netlink": ("agent.netlink", "agent.network"),
     "plan": ("agent.pathmtu.plan", "nodetell.names"),

@@ -90,7 +90,7 @@ def mutate(case: bytes, most: int, chance: random.Random, mutate_bytes: MutateBy
         phrase = chance.choice(_phrases()).encode()
         return case[:at] + chance.choice((b" ", b"", b": ", b"\n")) + phrase + case[at:]
     piece = case[at : at + chance.randrange(1, 30)]
-    return case[:at] + piece * chance.choice((2, 10, 200)) + case[at:]
+    return case[:at] + piece * chance.choice((2, 2, 10, 60)) + case[at:]
 
 
-TARGET = Target(check, _seeds, mutate=mutate, max_bytes=600)
+TARGET = Target(check, _seeds, mutate=mutate, max_bytes=280)
