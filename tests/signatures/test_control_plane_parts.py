@@ -7,12 +7,14 @@ from collections.abc import Mapping
 import pytest
 from nodetell.v1 import agent_pb2
 
-from aggregator.cluster.api_metrics import Sample
+from aggregator.cluster.api_metrics import Histogram, Sample
 from aggregator.cluster.metric_families import (
     APF_REJECTED,
     APF_SEATS,
     APF_SEATS_LIMIT,
+    REQUEST_SECONDS,
     REQUESTS,
+    SYSTEM_CLIENTS,
     WEBHOOK_SECONDS,
     Labels,
 )
@@ -28,8 +30,9 @@ from aggregator.signatures.control_plane.climb import Api, Climb, Traffic
 from aggregator.signatures.control_plane.facts import fact, latencies, traffic
 from aggregator.signatures.control_plane.fairness import throttled
 from aggregator.signatures.control_plane.late_leases import PREFIX
-from aggregator.signatures.control_plane.past import Window
-from aggregator.signatures.control_plane.requests import Grown, clients, failing, grown
+from aggregator.signatures.control_plane.past import Comparison, Window, _Good
+from aggregator.signatures.control_plane.pieces import waited_us
+from aggregator.signatures.control_plane.requests import Grown, clients, failing, grown, surge
 from aggregator.signatures.control_plane.slowness import EtcdSeen, cases
 from aggregator.signatures.control_plane.webhooks import slow
 from aggregator.signatures.thresholds import Thresholds
@@ -141,6 +144,30 @@ def test_one_in_a_hundred_may_fail_and_four_of_any_number() -> None:
     assert errors(5, 494)
     assert errors(50, 451)[0].severity is None
     assert errors(50, 450)[0].severity is Severity.CRITICAL
+
+
+def test_a_surge_names_what_grew_and_who_asks() -> None:
+    listed, client = ("LIST", "secrets", "200"), ("kube-controller-manager",)
+    counts = ((-1200, 0.0, 0.0), (-60, 114.0, 0.0), (0, 189.4, 33.3))
+    samples = (sample(at, {REQUESTS: {listed: lists}, SYSTEM_CLIENTS: {client: asks}}) for at, lists, asks in counts)
+    load = Traffic(20.0, 5.0, climbed=True)
+    of = Api(Window(NOW - 60, NOW, {}, {}), (climb(),), traffic=load, since=NOW - 90)
+    case = surge(view_of(history(*samples)), of, LIMITS)
+    assert case is not None
+    assert case.statement == (
+        "The 99th percentile of LIST is 500 ms, usually 50 ms, and requests have grown with it (20.0 requests/s, 300 % "
+        "more than usual), most of all LIST secrets: 1.3/s, before 0.1/s; of the control plane's own clients "
+        "kube-controller-manager (0.0/s to 0.6/s) grew"
+    )
+    assert case.evidence[-2:] == (
+        fact("counter.request_rate", "LIST secrets", 1.3, "requests/s", NOW),
+        fact("counter.client_rate", "kube-controller-manager", 0.6, "requests/s", NOW),
+    )
+    assert case.since == NOW - 90
+    nobody = surge(VIEW, of, LIMITS)
+    assert nobody is not None
+    assert nobody.statement.endswith("(20.0 requests/s, 300 % more than usual)")
+    assert surge(VIEW, api(), LIMITS) is None
 
 
 # -- priority and fairness ---------------------------------------------------------------------------------------------
@@ -334,3 +361,21 @@ def test_those_that_are_older_than_a_lease_lasts_are_critical_and_five_are_named
     assert case.statement.endswith("n6, n5, n4, n3, n2 and 2 more")
     assert case.severity is None
     assert only(late_nodes(7, 30, age=34.5)).severity is Severity.CRITICAL
+
+
+# -- the past ----------------------------------------------------------------------------------------------------------
+
+
+def test_where_windows_tell_too_little_the_time_before_the_first_sample_is_one_more() -> None:
+    key = (REQUEST_SECONDS, ("GET",))
+    first = Sample(NOW - 60, NOW - 3660, {}, {}, {REQUEST_SECONDS: {("GET",): Histogram((1.0,), (100.0, 0.0), 30.0)}})
+    good = _Good(NOW - 120, NOW - 60, {key: 0.5}, {key: 0.1}, {key: 2.0})
+    short = Comparison([good], 60.0, 600.0, history(first))
+    assert short.mean(key) == pytest.approx(0.2)
+    assert Comparison([good], 600.0, 600.0, history(first)).mean(key) == 0.1
+    assert Comparison([], 600.0, 600.0, history(first)).mean(key) == pytest.approx(0.3)
+    assert Comparison([], 600.0, 600.0, MetricsHistory()).mean(key) is None
+
+
+def test_calls_wait_for_the_middle_of_their_bucket_and_those_beyond_for_the_last_bound() -> None:
+    assert waited_us([1, 1, 1], [100, 300]) == 50 + 200 + 300
