@@ -55,6 +55,11 @@ class Ledger:
         """Samples whose own time was lost."""
         return self._merged_samples + self.backlog.merged
 
+    @property
+    def seen(self) -> Reading:
+        """The reading that was looked at last."""
+        return self._seen
+
     def next(self, reading: Reading, at_unix_ms: int, at: float) -> tuple[int, agent_pb2.Update] | None:
         """The next update and its number; None: nothing to tell. Only when none is under way.
 

@@ -34,6 +34,7 @@ from agent.connection import Peer, Proof, prove_path
 from agent.ended import StreamEndedError, ended_by, no_acknowledgement
 from agent.greeting import greet, token_pieces
 from agent.ledger import Ledger
+from agent.link_events import LinkEvents
 from agent.pieces import UpdateTooLargeError, pieces
 from agent.reading import Reading
 from agent.settings import StreamSettings
@@ -147,6 +148,7 @@ class Stream:
         self._batch_interval_s = settings.batch_interval_s
         self._own = Reading()
         """What the stream itself has to say."""
+        self._link_events = LinkEvents()
         self._due = False
         self._wake = news
         self._signal = asyncio.Event()
@@ -302,7 +304,9 @@ class Stream:
                 self._due = True
                 self._signal.set()
             elif self._link is None:
-                self.ledger.away(self._reading(), last)
+                reading = self._reading()
+                self._link_events.note(self.ledger.seen.items, reading.items, self._now_unix_ms())
+                self.ledger.away(reading, last)
             else:
                 self.ledger.missed(self._reading(), last)
 
@@ -395,6 +399,7 @@ class Stream:
     def _reading(self) -> Reading:
         reading = self._source.reading()
         reading.items.update(self._own.items)
+        reading.items.update((item.key, item) for item in self._link_events.items)
         return reading
 
     def _now_unix_ms(self) -> int:

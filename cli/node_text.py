@@ -12,6 +12,7 @@ from aggregator.histogram import quantile
 from aggregator.model import Gap
 from cli.clock_text import offset_sentence, offset_words
 from cli.facts import Change, HostFacts
+from cli.link_events_text import link_events
 from cli.render import coverage_text
 from cli.report import iso
 from cli.storage_text import kernel_log, timeline, unused_disks
@@ -83,6 +84,7 @@ def node_text(facts: HostFacts, look: Look) -> str:
     sections = [
         ("interfaces", _links(facts, look)),
         ("drops and errors", _drops(facts, look)),
+        ("interfaces while the aggregator was away", link_events(facts, look)),
         ("disks", _disks(facts, look)),
         ("fsync latency", _latency(facts, look)),
         ("volumes", _volumes(facts, look)),

@@ -35,6 +35,7 @@ WHY: dict[str, str] = {
     "Item": "one fact under its key",
     "HostInfo": "a reboot is told from a counter that was reset; what the kernel can tell",
     "Link": "MTUs that do not fit, interfaces that are down, whose pods suffer",
+    "LinkEvent": "flaps and MTUs that were set back while the aggregator was away",
     "Tunnel": "what a tunnel needs, and what carries it",
     "Route": "MTUs that routes give, and which way tunnels go",
     "Disk": "which disk is slow, full of errors or read-only, and which volume it is",

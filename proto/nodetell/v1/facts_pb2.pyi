@@ -126,7 +126,7 @@ COVERAGE_STATUS_DAMAGED: CoverageStatus
 COVERAGE_STATUS_DENIED: CoverageStatus
 
 class Item(_message.Message):
-    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link", "probe_endpoint", "drop_reason", "retransmits", "kernel_event", "attach_event", "attached_device", "signal_source", "agent", "etcd", "log_pattern")
+    __slots__ = ("key", "host", "link", "route", "disk", "mount", "volume", "latency", "conntrack", "pressure", "usage", "clock", "filesystem", "path_mtu", "coverage", "collector", "pod_link", "probe_endpoint", "drop_reason", "retransmits", "kernel_event", "attach_event", "attached_device", "signal_source", "agent", "etcd", "log_pattern", "link_event")
     KEY_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +154,7 @@ class Item(_message.Message):
     AGENT_FIELD_NUMBER: _ClassVar[int]
     ETCD_FIELD_NUMBER: _ClassVar[int]
     LOG_PATTERN_FIELD_NUMBER: _ClassVar[int]
+    LINK_EVENT_FIELD_NUMBER: _ClassVar[int]
     key: str
     host: HostInfo
     link: Link
@@ -181,7 +182,8 @@ class Item(_message.Message):
     agent: AgentStatus
     etcd: Etcd
     log_pattern: LogPattern
-    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ..., probe_endpoint: _Optional[_Union[ProbeEndpoint, _Mapping]] = ..., drop_reason: _Optional[_Union[DropReason, _Mapping]] = ..., retransmits: _Optional[_Union[Retransmits, _Mapping]] = ..., kernel_event: _Optional[_Union[KernelEvent, _Mapping]] = ..., attach_event: _Optional[_Union[AttachEvent, _Mapping]] = ..., attached_device: _Optional[_Union[AttachedDevice, _Mapping]] = ..., signal_source: _Optional[_Union[SignalSource, _Mapping]] = ..., agent: _Optional[_Union[AgentStatus, _Mapping]] = ..., etcd: _Optional[_Union[Etcd, _Mapping]] = ..., log_pattern: _Optional[_Union[LogPattern, _Mapping]] = ...) -> None: ...
+    link_event: LinkEvent
+    def __init__(self, key: _Optional[str] = ..., host: _Optional[_Union[HostInfo, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., disk: _Optional[_Union[Disk, _Mapping]] = ..., mount: _Optional[_Union[Mount, _Mapping]] = ..., volume: _Optional[_Union[Volume, _Mapping]] = ..., latency: _Optional[_Union[LatencySource, _Mapping]] = ..., conntrack: _Optional[_Union[Conntrack, _Mapping]] = ..., pressure: _Optional[_Union[Pressure, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., path_mtu: _Optional[_Union[PathMtu, _Mapping]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., collector: _Optional[_Union[CollectorStatus, _Mapping]] = ..., pod_link: _Optional[_Union[PodLink, _Mapping]] = ..., probe_endpoint: _Optional[_Union[ProbeEndpoint, _Mapping]] = ..., drop_reason: _Optional[_Union[DropReason, _Mapping]] = ..., retransmits: _Optional[_Union[Retransmits, _Mapping]] = ..., kernel_event: _Optional[_Union[KernelEvent, _Mapping]] = ..., attach_event: _Optional[_Union[AttachEvent, _Mapping]] = ..., attached_device: _Optional[_Union[AttachedDevice, _Mapping]] = ..., signal_source: _Optional[_Union[SignalSource, _Mapping]] = ..., agent: _Optional[_Union[AgentStatus, _Mapping]] = ..., etcd: _Optional[_Union[Etcd, _Mapping]] = ..., log_pattern: _Optional[_Union[LogPattern, _Mapping]] = ..., link_event: _Optional[_Union[LinkEvent, _Mapping]] = ...) -> None: ...
 
 class HostInfo(_message.Message):
     __slots__ = ("boot_time_unix_ms", "boot_id", "kernel_release", "machine", "cpus", "recorded")
@@ -234,6 +236,28 @@ class Link(_message.Message):
     vlan_id: int
     loopback: bool
     def __init__(self, ifindex: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., mtu: _Optional[int] = ..., up: _Optional[bool] = ..., operstate: _Optional[_Union[OperState, str]] = ..., master: _Optional[int] = ..., lower: _Optional[int] = ..., peer_ifindex: _Optional[int] = ..., peer_netnsid: _Optional[int] = ..., tunnel: _Optional[_Union[Tunnel, _Mapping]] = ..., addresses: _Optional[_Iterable[str]] = ..., arp_type: _Optional[int] = ..., hardware: _Optional[bool] = ..., vlan_id: _Optional[int] = ..., loopback: _Optional[bool] = ...) -> None: ...
+
+class LinkEvent(_message.Message):
+    __slots__ = ("at_unix_ms", "ifindex", "name", "mtu_before", "mtu", "up_before", "up", "operstate_before", "operstate")
+    AT_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    IFINDEX_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MTU_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    MTU_FIELD_NUMBER: _ClassVar[int]
+    UP_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    UP_FIELD_NUMBER: _ClassVar[int]
+    OPERSTATE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    OPERSTATE_FIELD_NUMBER: _ClassVar[int]
+    at_unix_ms: int
+    ifindex: int
+    name: str
+    mtu_before: int
+    mtu: int
+    up_before: bool
+    up: bool
+    operstate_before: OperState
+    operstate: OperState
+    def __init__(self, at_unix_ms: _Optional[int] = ..., ifindex: _Optional[int] = ..., name: _Optional[str] = ..., mtu_before: _Optional[int] = ..., mtu: _Optional[int] = ..., up_before: _Optional[bool] = ..., up: _Optional[bool] = ..., operstate_before: _Optional[_Union[OperState, str]] = ..., operstate: _Optional[_Union[OperState, str]] = ...) -> None: ...
 
 class Tunnel(_message.Message):
     __slots__ = ("id", "local", "remote", "port", "external", "underlay", "underlay_source", "df", "outer_ipv6", "gre_flags", "encap_type")
