@@ -35,7 +35,13 @@ SUITES = {
         "tests/aggregator/test_story.py",
         "tests/signatures/test_cause_timelines.py",
     ),
+    "aggregator/signatures/case.py": ("tests/signatures/test_case.py",),
     "aggregator/signatures/clock.py": ("tests/signatures/test_clock*.py",),
+    "aggregator/signatures/node_health.py": ("tests/signatures/test_node_health_timelines.py",),
+    "aggregator/signatures/slow_fsync.py": (
+        "tests/signatures/test_slow_fsync*.py",
+        "tests/signatures/test_control_plane_timelines.py",
+    ),
     "aggregator/signatures/crash_loop.py": ("tests/signatures/test_cr*.py", "tests/signatures/test_red_crash.py"),
     "aggregator/signatures/crash/*": ("tests/signatures/test_cr*.py", "tests/signatures/test_red_crash.py"),
     "aggregator/signatures/scheduler_stuck.py": ("tests/signatures/test_scheduler_*.py",),

@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from bench.mutation import OTHERWISE, ROOT, SUITES, configuration, outcome, results, suites, table
+from bench.mutation import (
+    OTHERWISE,
+    ROOT,
+    SUITES,
+    configuration,
+    estimate,
+    estimates,
+    outcome,
+    results,
+    sampled,
+    suites,
+    table,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +86,53 @@ def test_the_configuration_is_valid_and_quotes_what_it_is_given() -> None:
     made = tomllib.loads(configuration(['a "b".py'], ["tests/x.py"]))["tool"]["mutmut"]
     assert made["only_mutate"] == ['a "b".py']
     assert made["pytest_add_cli_args_test_selection"] == ["tests/x.py"]
+
+
+def test_a_sample_is_of_each_module_and_the_same_for_the_same_seed() -> None:
+    names = {"a.py": [f"a{number}" for number in range(50)], "b.py": ["b0", "b1"]}
+    first = sampled(names, 5, seed=1)
+    assert len(set(first)) == 7
+    assert {"b0", "b1"} < set(first)
+    assert first == sampled({"b.py": ["b1", "b0"], "a.py": names["a.py"][::-1]}, 5, seed=1)
+    assert first != sampled(names, 5, seed=2)
+    assert sampled({}, 5, seed=1) == []
+
+
+def checked(killed: int, survived: int, unchecked: int) -> dict[str, str]:
+    outcomes = ["killed"] * killed + ["survived"] * survived + ["not checked"] * unchecked
+    return {str(number): each for number, each in enumerate(outcomes)}
+
+
+def test_a_module_counts_by_all_its_mutants() -> None:
+    share, off = estimate([checked(10, 0, 90), checked(5, 5, 890)])
+    assert share == pytest.approx((100 * 1.0 + 900 * 0.5) / 1000)
+    assert 0.2 < off < 0.35
+
+
+def test_all_of_them_are_certain_and_a_sample_without_survivors_is_not() -> None:
+    assert estimate([checked(7, 3, 0)]) == (0.7, 0.0)
+    assert estimate([checked(1, 0, 0)]) == (1.0, 0.0)
+    share, off = estimate([checked(10, 0, 990)])
+    assert share == 1.0
+    assert 0.1 < off < 0.25
+    assert estimate([checked(100, 0, 900)])[1] < off / 3
+
+
+def test_a_module_of_which_nothing_was_checked_says_nothing() -> None:
+    assert estimate([checked(1, 1, 0), checked(0, 0, 50)]) == (0.5, 0.0)
+
+
+def test_scores_are_told_by_directory() -> None:
+    found = {"x/a.py": checked(9, 1, 90), "x/b.py": checked(8, 2, 0), "y/c.py": checked(0, 0, 5)}
+    (line,) = estimates(found).splitlines()
+    assert line.startswith("x: 20 of 110 mutants checked, score 89.1 % (95 % confidence: ")
+    assert line.endswith(" to 100.0 %)")
+
+
+def test_every_package_of_signatures_has_a_suite_of_its_own() -> None:
+    folder = ROOT / "aggregator" / "signatures"
+    modules = [path.relative_to(ROOT).as_posix() for path in folder.glob("*/*.py")]
+    assert OTHERWISE not in suites(modules)
+    assert SUITES["aggregator/signatures/*.py"] == OTHERWISE
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    assert {pattern.split("/")[2] for pattern in SUITES if pattern.endswith("/*")} == packages

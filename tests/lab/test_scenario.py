@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import words
 from tests.lab.__main__ import main
 from tests.lab.cluster import Lab
 from tests.lab.scenario import SCENARIOS, Scenario, Want, judge, lacking, scenario, write
@@ -65,6 +66,24 @@ def test_a_forbidden_code_fails_even_where_it_is_allowed() -> None:
 def test_a_recovery_that_comes_late_fails() -> None:
     with pytest.raises(AssertionError, match="the table is full"):
         judge(replace(full(262_144), at_each=[[FULL], []]))
+
+
+def test_words_that_are_others_fail_and_say_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "FOLDER", tmp_path)
+    case = replace(full(), name="net_conntrack_full__positive_of_a_test")
+    said = words.told(case.lab.findings(), case.lab.now)
+    assert said[0] == f"{FULL} (active, critical)"
+    file = tmp_path / "net_conntrack_full.txt"
+    file.write_text("\n".join(["== net_conntrack_full__positive", "other", f"== {case.name}", *said]))
+    judge(case, by_word=True)
+    judge(replace(case, name="net_conntrack_full__positive_of_nobody"))
+    for name, line in (
+        ("net_conntrack_full__positive", "-other"),
+        ("net_conntrack_full__positive_of_nobody", f"+{said[0]}"),
+    ):
+        with pytest.raises(AssertionError, match=r"python -m tests\.lab\.words") as raised:
+            judge(replace(case, name=name), by_word=True)
+        assert line in str(raised.value).splitlines()
 
 
 def test_what_is_not_diagnosed_yet_is_not_expected() -> None:
