@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aggregator.causes import EDGES, Edge, link
 from aggregator.cluster.objects import NodeObject
+from aggregator.limits import NODE
 from aggregator.model import Finding, Gap, Verdict, report_order
 from aggregator.node_state import NodeState
 from aggregator.signatures import (
@@ -26,6 +27,7 @@ from aggregator.signatures import (
     slow_fsync,
     storage_gravity,
 )
+from aggregator.signatures.case import API
 from aggregator.signatures.storage import host_storage
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
@@ -84,8 +86,9 @@ def judge(
     thresholds: Thresholds,
     signatures: tuple[tuple[str, Signature], ...] = SIGNATURES,
     edges: Iterable[Edge] = EDGES,
+    most_findings: int = NODE.findings,
 ) -> Judgement:
-    """The same, with the origin of each finding."""
+    """The same, with the origin of each finding. `most_findings`: of what one node's agent alone says."""
     judgement = Judgement()
     found: dict[str, Finding] = {}
     for name, signature in signatures:
@@ -101,6 +104,7 @@ def judge(
         judgement.verdict.gaps.extend(verdict.gaps)
         judgement.verdict.pending |= verdict.pending
         _add(verdict.findings, name, found, judgement)
+    judgement.verdict.gaps += _within_limit(found, most_findings)
     linked = link(found.values(), edges)
     judgement.verdict.gaps += linked.gaps
     judgement.verdict.findings = report_order(clock.suffered(linked.findings))
@@ -173,6 +177,30 @@ def _add(findings: list[Finding], origin: str, found: dict[str, Finding], judgem
                 continue
         found[finding.id] = finding
         origins[finding.id] = origin
+
+
+def _within_limit(found: dict[str, Finding], most: int) -> list[Gap]:
+    """Take out what is too much of one node: an agent can say anything, and as much of it as it likes.
+
+    Findings that the API server has a part in, or another node, are none of that: they are not the agent's doing.
+    """
+    if len(found) <= most:
+        return []
+    own: dict[str, list[Finding]] = {}
+    for finding in found.values():
+        if len(finding.nodes) == 1 and not any(fact.source.startswith(API) for fact in finding.evidence):
+            own.setdefault(finding.nodes[0], []).append(finding)
+    gaps = []
+    for node, findings in own.items():
+        if len(findings) > most:
+            findings.sort(key=lambda finding: (-finding.severity, finding.id))
+            for finding in findings[most:]:
+                del found[finding.id]
+            because = (
+                f"{len(findings) - most:,} findings of this node are left out, the least severe: its limit findings is"
+            )
+            gaps.append(Gap(node, "diagnosis/limit", "degraded", f"{because} {most:,}"))
+    return gaps
 
 
 def _reason(error: Exception) -> str:

@@ -30,6 +30,7 @@ def main() -> int:
     """All floods, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, default=199)
+    parser.add_argument("--only", choices=tuple(FLOODS), action="append", help="this flood; may be given again")
     parser.add_argument("--role", choices=("all", "behaved", "flood"), default="all", help=argparse.SUPPRESS)
     parser.add_argument("--target", default="", help=argparse.SUPPRESS)
     parser.add_argument("--kind", default="", help=argparse.SUPPRESS)
@@ -41,7 +42,7 @@ def main() -> int:
         largest_update(1), largest_update(2)
         asyncio.run(flood(args.kind, args.target, "flooder"))
         return 0
-    return _all(args.agents)
+    return _all(args.agents, args.only or list(FLOODS))
 
 
 async def _behaved(target: str, agents: int) -> list[float]:
@@ -54,11 +55,11 @@ async def _behaved(target: str, agents: int) -> list[float]:
     return [waited for each in behaved for waited in each.waited_s[1:]]
 
 
-def _all(agents: int) -> int:
+def _all(agents: int, floods: list[str]) -> int:
     failed = False
     base = 0.0
     print(f"{'flood':<16}{'median':>10}{'99 %':>10}{'longest':>10}   aggregator's CPU")
-    for kind in ("", *FLOODS):
+    for kind in ("", *floods):
         waited, cpu = _measured(agents, kind)
         waited.sort()
         median, high, longest = statistics.median(waited), waited[int(0.99 * len(waited))], waited[-1]

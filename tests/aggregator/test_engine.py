@@ -81,7 +81,7 @@ def counting(bad: set[str], calls: list[int]) -> Signature:
 def test_a_few_bad_hosts_among_thousands_are_found_in_a_few_dozen_evaluations() -> None:
     view = ClusterView("c", {f"n{i}": NodeState(f"n{i}") for i in range(5_000)})
     calls: list[int] = []
-    judgement = judge(view, THRESHOLDS, (("picky", counting({"n17", "n4999"}, calls)),))
+    judgement = judge(view, THRESHOLDS, (("picky", counting({"n17", "n4999"}, calls)),), most_findings=10_000)
     assert sorted(judgement.left_out["picky"]) == ["n17", "n4999"]
     assert len(judgement.verdict.findings) == 4_998
     assert len(calls) < 60

@@ -12,10 +12,15 @@ from nodetell.v1 import facts_pb2 as pb
 
 from agent.delta import DeltaEncoder
 from agent.reading import Block, Reading
-from aggregator import limits
+from aggregator import engine, limits
+from aggregator.cluster.metrics_history import MetricsHistory
+from aggregator.cluster.state import ClusterState
 from aggregator.limits import NodeLimits
+from aggregator.model import Evidence, Finding, Severity, Stage, Verdict
 from aggregator.node_items import UpdateError
 from aggregator.node_state import NodeState
+from aggregator.signatures.thresholds import Thresholds
+from aggregator.view import ClusterView
 
 EPOCH_MS = 1_800_000_000_000
 SMALL = NodeLimits(
@@ -222,6 +227,32 @@ def test_a_host_of_a_thousand_pods_is_far_from_every_limit() -> None:
     state.apply(DeltaEncoder().full(reading, EPOCH_MS))
     assert state.reached == {}
     assert len(state.items) == 3_600
+
+
+def test_findings_that_one_agent_makes_up_by_the_thousand_are_bounded_and_those_of_others_stay() -> None:
+    def made_up(view: ClusterView, _thresholds: Thresholds) -> Verdict:
+        verdict = Verdict()
+        for name in view.hosts:
+            for number in range(9 if name == "hostile" else 2):
+                severity = Severity.CRITICAL if number == 8 else Severity.WARNING
+                verdict.findings.append(_finding(f"{name}-{number}", severity, name))
+        verdict.findings += [_finding(f"api-{n}", Severity.INFO, "hostile", "kube/pods") for n in range(5)]
+        return verdict
+
+    hosts = {name: NodeState(name) for name in ("hostile", "a", "b")}
+    view = ClusterView("c", hosts, ClusterState(), 1.0, MetricsHistory(), None)
+    judged = engine.judge(view, Thresholds(), (("made_up", made_up),), (), most_findings=3)
+    of_hostile = [each.id for each in judged.verdict.findings if each.id.startswith("hostile")]
+    assert sorted(of_hostile) == ["hostile-0", "hostile-1", "hostile-8"]
+    assert sum(each.id.startswith(("a-", "b-")) for each in judged.verdict.findings) == 4
+    assert sum(each.id.startswith("api-") for each in judged.verdict.findings) == 5
+    (gap,) = [each for each in judged.verdict.gaps if each.signal == "diagnosis/limit"]
+    assert (gap.node, gap.because.startswith("6 findings")) == ("hostile", True)
+
+
+def _finding(key: str, severity: Severity, node: str, source: str = "rtnetlink") -> Finding:
+    evidence = (Evidence(node, "link.mtu", "x", 1, "bytes", source, 1.0),)
+    return Finding(key, "x.y", "x", Stage.RISK, severity, "x", (node,), evidence, "never")
 
 
 def test_every_limit_is_documented_where_it_stands() -> None:
