@@ -69,8 +69,8 @@ SUITES = {
 """What is checked where nothing else is asked for, and by which tests: those of the very signature."""
 OTHERWISE = ("tests/signatures/test_*.py",)
 """Tests for any other module. What takes a file system, a socket or a minute is not among them."""
-SLOW = "not (sequences or any_sequence or from_scratch)"
-"""Tests of incremental evaluation run for seconds and notice nothing that others do not."""
+SLOW = "not (sequences or any_sequence)"
+"""Tests of all incremental evaluation together run for seconds and notice nothing that those of each do not."""
 TIMEOUT_TIMES, TIMEOUT_S = 12.0, 5.0
 """A mutant is killed by time after so many times as long as its tests took, and so much longer: a survivor that a busy
 machine keeps waiting must not pass for one that loops."""
