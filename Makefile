@@ -40,7 +40,7 @@ run: $(has_run) ## an aggregator and an agent of this very host, on loopback; AR
 	@$(venv)/bin/nodetell up --own-terminal $(ARGS)
 
 .PHONY: test
-test: $(has_dev) lint proto-check ## all checks, then all tests; PYTEST_ARGS goes to pytest
+test: $(has_dev) $(has_kustomize) lint proto-check ## all checks, then all tests; PYTEST_ARGS goes to pytest
 	@$(py) -m pytest $(PYTEST_ARGS)
 
 .PHONY: dev

@@ -49,6 +49,7 @@ READ_BY_HAND = {
     "atheris": "Apache-2.0",
     "colorama": "BSD-3-Clause",
     "httpx2-jsfetch": "BSD-3-Clause",
+    "kubernetes-validate": "Apache-2.0",
     "pyyaml-ft": "MIT",
     "win-inet-pton": "LicenseRef-Public-Domain",
 }

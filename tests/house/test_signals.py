@@ -90,7 +90,7 @@ def test_every_line_is_one_of_a_manifest_or_a_setting(need: signals.Need) -> Non
 
 
 def test_what_tier_1_needs_is_in_the_manifest_of_tier_1() -> None:
-    lines = {line.strip() for line in (ROOT / "manifests/base/agent.yaml").read_text().splitlines()}
+    lines = {line.strip() for line in (ROOT / "manifests/agent/daemonset.yaml").read_text().splitlines()}
     for need in (signals.HOST_PROC, signals.HOST_SYS):
         assert {line.strip() for added in need.lines.values() for line in added} <= lines
 
