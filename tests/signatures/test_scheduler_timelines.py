@@ -834,6 +834,20 @@ def sched_unbound_pvc__positive_the_class_is_missing() -> Scenario:
 
 
 @scenario
+def sched_unbound_pvc__positive_a_volume_that_is_being_made_for_a_node_that_is_chosen() -> Scenario:
+    lab = workers("0")
+    lab.claim("shop/data", storage_class="gp3", selected_node="w1")
+    says = 'running PreBind plugin "VolumeBinding": binding volumes: context deadline exceeded'
+    stuck(lab, says, claims={"data": "data"})
+    return Scenario(
+        lab,
+        why="the scheduler has done its part; the provisioner has not",
+        expect=found("sched.unbound_pvc", "PersistentVolumeClaim/shop/data", says=["is chosen"]),
+        allow=["storage.provision_failed_quota_or_cloud"],
+    )
+
+
+@scenario
 def sched_unbound_pvc__near_miss_the_claim_waits_for_its_pod_and_that_for_cpu() -> Scenario:
     lab = unbound(workers("4", "4"), class_="gp3")
     return Scenario(
