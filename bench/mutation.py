@@ -29,6 +29,11 @@ from typing import IO
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ("agent", "aggregator", "cli", "proto", "tests", "docs")
 """What the tests need of the tree."""
+_CRASH = (
+    "tests/signatures/test_cr*.py",
+    "tests/signatures/test_red_crash.py",
+    "tests/signatures/test_cause_*.py",
+)
 SUITES = {
     "aggregator/causes.py": (
         "tests/aggregator/test_causes.py",
@@ -42,8 +47,8 @@ SUITES = {
         "tests/signatures/test_slow_fsync*.py",
         "tests/signatures/test_control_plane_timelines.py",
     ),
-    "aggregator/signatures/crash_loop.py": ("tests/signatures/test_cr*.py", "tests/signatures/test_red_crash.py"),
-    "aggregator/signatures/crash/*": ("tests/signatures/test_cr*.py", "tests/signatures/test_red_crash.py"),
+    "aggregator/signatures/crash_loop.py": _CRASH,
+    "aggregator/signatures/crash/*": _CRASH,
     "aggregator/signatures/scheduler_stuck.py": ("tests/signatures/test_scheduler_*.py",),
     "aggregator/signatures/scheduler/*": ("tests/signatures/test_scheduler_*.py",),
     "aggregator/signatures/storage_gravity.py": (
