@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -14,6 +15,8 @@ from nodetell.v1 import facts_pb2 as pb
 from agent.collectors.registry import collectors
 from agent.delta import DeltaEncoder
 from agent.reading import Block, Reading, merged
+from aggregator.cluster.decode import Decoder
+from aggregator.cluster.state import RESOURCES, ClusterState
 from aggregator.convert import gap_to_json, node_facts, record_from_json, record_to_json, record_to_message
 from aggregator.engine import judge, prepare
 from aggregator.findings import Record
@@ -21,32 +24,53 @@ from aggregator.node_items import UpdateError
 from aggregator.node_state import NodeState
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
-from fuzz import mutators, records
+from fuzz import kube, mutators, records
 from fuzz.captures import HOSTS
-from fuzz.hosts import NOW, host_of
+from fuzz.hosts import host_of
 from fuzz.target import MutateBytes, Target
+from tests.aggregator.cluster.samples import CREATED_S
 
 _THRESHOLDS = Thresholds()
+_NODES = ("node-a", "node-b")
+_AT = CREATED_S + 600
 _LEFT_OUT = ("usage",)
 """Collectors that read files themselves."""
 
 
+@cache
+def _objects() -> ClusterState:
+    """What the API server has: an object of each kind, some of them of the first node."""
+    state, decoder = ClusterState(), Decoder()
+    for number, thing in kube.objects():
+        decoded = decoder.decode(kube.resource_of(number), kube.text(thing))
+        state.keep(kube.resource_of(number), decoded.key, decoded.thing)
+    for resource in RESOURCES:
+        state.set_known(resource, True)
+    return state
+
+
+def kind_of(case: bytes) -> int:
+    """Whether the API server is read, by the first record."""
+    return case[0] >> 1 & 1 if case else 0
+
+
 def check(case: bytes) -> None:
     """Each signature can be evaluated with whatever facts there are, and what it finds can be told and stored."""
-    hosts = {"node-1": NodeState("node-1"), "node-2": NodeState("node-2")}
+    hosts = {name: NodeState(name) for name in _NODES}
     for kind, data in records.unpacked(case):
-        state = hosts[f"node-{1 + kind % 2}"]
+        state = hosts[_NODES[kind % 2]]
         try:
             state.apply(agent_pb2.Update.FromString(data))
         except (UpdateError, DecodeError):
             continue
-        prepare(state, None)
+        prepare(state, _objects().nodes.get(state.name))
     heard = {name: state for name, state in hosts.items() if state.at}
-    judgement = judge(ClusterView("c", heard, now=max([NOW, *(state.at for state in heard.values())])), _THRESHOLDS)
+    objects = _objects() if kind_of(case) else ClusterState()
+    judgement = judge(ClusterView("c", heard, objects, now=_AT), _THRESHOLDS)
     assert judgement.failed == {}
     assert judgement.left_out == {}
     for finding in judgement.verdict.findings:
-        record = Record(finding, "x", NOW, NOW)
+        record = Record(finding, "x", _AT, _AT)
         text = json.dumps(record_to_json(record))
         assert record_from_json(json.loads(text), "x").finding.code == finding.code
         record_to_message(record).SerializeToString()
@@ -72,7 +96,7 @@ def _seeds() -> Iterable[bytes]:
                 place = situation / f"t{moment}/nodes" / node.name
                 if not place.is_dir():
                     continue
-                host, at = host_of(_files(place)), NOW + 60 * moment
+                host, at = host_of(_files(place)), _AT + 60 * moment
                 reading = merged({each.name: each.collect(host, at) for each in running})
                 for key in [key for key, item in reading.items.items() if item.HasField("coverage")]:
                     del reading.items[key]
@@ -89,7 +113,7 @@ def _seeds() -> Iterable[bytes]:
 def _one_of_each() -> Iterable[bytes]:
     """Updates with a few facts of each kind, whose fields say anything."""
     for field in pb.Item.DESCRIPTOR.oneofs_by_name["fact"].fields:
-        chance, update = random.Random(field.name), agent_pb2.Update(full=True, at_unix_ms=round(NOW * 1000))
+        chance, update = random.Random(field.name), agent_pb2.Update(full=True, at_unix_ms=round(_AT * 1000))
         for number in range(3):
             item = update.items.add(key=f"{field.name}/{number}")
             getattr(item, field.name).SetInParent()
@@ -100,7 +124,7 @@ def _one_of_each() -> Iterable[bytes]:
 
 def _trouble() -> Iterable[bytes]:
     """A node whose disk, volume, clock, etcd and network card are in trouble."""
-    at, ago = round(NOW * 1000), round(NOW * 1000) - 60_000
+    at, ago = round(_AT * 1000), round(_AT * 1000) - 60_000
     items = [
         pb.Item(key="host", host=pb.HostInfo(boot_id="b", boot_time_unix_ms=ago, cpus=2)),
         pb.Item(key="clock", clock=pb.Clock(synchronized=False, offset_us=5_000_000, max_error_us=1)),
@@ -139,7 +163,8 @@ def _trouble() -> Iterable[bytes]:
     after.blocks = {"latency/x": Block(("le_1000us", "le_100000us", "gt_100000us"), (5, 5, 5_000))}
     encoder = DeltaEncoder()
     updates = [encoder.full(before, at), encoder.delta(after, at + 300_000)]
-    yield records.packed((0, update.SerializeToString()) for update in updates if update is not None)
+    for kind in (0, 2):
+        yield records.packed((kind, update.SerializeToString()) for update in updates if update is not None)
 
 
 def mutate(case: bytes, most: int, chance: random.Random, mutate_bytes: MutateBytes) -> bytes:
@@ -152,7 +177,7 @@ def mutate(case: bytes, most: int, chance: random.Random, mutate_bytes: MutateBy
     if step == 0:
         del found[at]
     elif step == 1:
-        found.insert(chance.randrange(len(found) + 1), (chance.randrange(2), data))
+        found.insert(chance.randrange(len(found) + 1), (chance.randrange(4), data))
     else:
         update = agent_pb2.Update()
         try:
