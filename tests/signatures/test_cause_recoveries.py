@@ -3,6 +3,7 @@ itself while it lasts, and is over when it is; and a cause that came later, or i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from aggregator.model import Finding
@@ -106,6 +107,25 @@ def test_identity_a_path_and_a_dependency_are_told_apart_in_all_directions() -> 
     lab = shop("dial tcp 10.244.3.9:5432: connect: connection refused")
     probes(lab, BETWEEN_1_AND_3)
     assert links(lab, DEPENDENCY, "crash.identity") == {DEPENDENCY: set()}, "somebody was there, and small"
+
+
+def test_connections_that_time_out_are_shown_with_their_source_and_only_of_whom_they_are() -> None:
+    lab = shop(HANDSHAKE)
+    rows = [
+        {"pod_uid": uid, "peer": peer, "large": 2, "small": 0, "consecutive_timeouts": 0}
+        for uid, peer in (
+            (lab.store.uid("Pod", WEB), "10.244.3.7"),
+            (lab.store.uid("Pod", "platform/vault-0"), "10.9.9.9"),
+        )
+    ]
+    lab.host("n1").file("retransmits.json", json.dumps(rows))
+    lab.tick(60)
+    later = [row | {"large": 40, "consecutive_timeouts": 6} for row in rows]
+    lab.host("n1").file("retransmits.json", json.dumps(later))
+    told = [each for each in lab.codes()[DEPENDENCY].evidence if each.signal == "tcp.timeouts_in_a_row"]
+    assert [(each.node, each.subject, each.value, each.unit, each.source, each.at) for each in told] == [
+        ("n1", "10.244.3.7", 6, "time-outs", "sensor", lab.now)
+    ]
 
 
 # -- a control plane ---------------------------------------------------------------------------------------------------

@@ -52,22 +52,23 @@ def test_one_that_is_as_new_as_its_workload_is_an_installation(workload: float, 
 # -- how it ended ------------------------------------------------------------------------------------------------------
 
 
-def kernel_of(*lines: str) -> NodeState:
-    """A node whose kernel said so as the container ended."""
+def kernel_of(*lines: str, before: float = 0.0) -> NodeState:
+    """A node whose kernel said so as the container ended, or so many seconds before."""
     lab = Lab("crash")
     lab.node("n1")
     for number, line in enumerate(lines):
-        lab.host("n1").kernel(line, at=-61 + 0.5 * number)
+        lab.host("n1").kernel(line, at=-61 + 0.5 * number - before)
     return lab.view().hosts["n1"]
 
 
-def oom_kill() -> NodeState:
+def oom_kill(before: float = 0.0) -> NodeState:
     pods = "/kubepods.slice/kubepods-burstable.slice"
     scope = f"{pods}/kubepods-burstable-pod{UID.replace('-', '_')}.slice/cri-containerd-0f.scope"
     where = f"oom_memcg={scope},task_memcg={scope},task=app,pid=4711,uid=0"
     return kernel_of(
         f"oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,{where}",
         "Memory cgroup out of memory: Killed process 4711 (app) total-vm:4096kB",
+        before=before,
     )
 
 
@@ -95,6 +96,11 @@ def test_a_kill_for_want_of_memory_is_the_other_containers_where_that_says_so_an
     assert code_of(137, host, proxy("OOMKilled")) == "crash.oom"
     assert code_of(137, host, proxy("Error"), ContainerStatus("init"), probed=True) == "crash.oom"
     assert code_of(137, host, proxy("OOMKilled"), probed=True) == "crash.liveness_probe"
+
+
+def test_a_kill_of_some_time_ago_is_of_another_end() -> None:
+    assert code_of(137, oom_kill(before=50)) == "crash.oom"
+    assert code_of(137, oom_kill(before=600)) == "crash.app_error"
 
 
 def test_an_other_that_has_not_been_started_again_counts_as_it_is() -> None:

@@ -171,8 +171,9 @@ def test_a_signal_is_told_of_by_its_code_where_there_is_one() -> None:
 
 @pytest.mark.parametrize("code", [126, 127])
 def test_a_shell_that_finds_no_command(code: int) -> None:
-    end = end_of(Loop(ContainerStatus("app"), ended(code), backing_off=True), Pod("shop", "web", PodSpec()), (), None)
-    assert cause_of_end(end).code == "crash.command_not_found"
+    for message in ("", "the gremlins have it"):
+        loop = Loop(ContainerStatus("app"), ended(code, message=message), backing_off=True)
+        assert cause_of_end(end_of(loop, Pod("shop", "web", PodSpec()), (), None)).code == "crash.command_not_found"
 
 
 def test_words_and_what_else_they_may_mean_go_with_the_cause() -> None:
