@@ -32,34 +32,44 @@ class Items:
     def take(self, update: agent_pb2.Update, at_most: NodeLimits, left_out: Counter[str]) -> None:
         """Take in an update's items, and count in `left_out` which limits kept how many out. Raises UpdateError.
 
-        An item that has grown too long goes: what it said before is not true any more.
+        An item that has grown too long goes: what it said before is not true any more. What is left out is taken out of
+        the update, too, so that nobody after this one has to do with it.
         """
         for key in update.removed_items:
             self._remove(key)
         looked_at = 2 * at_most.facts
+        left_out["facts"] += max(0, len(update.items) - looked_at)
+        taken, gone = [], list[str]()
         for item in islice(update.items, looked_at):
             if not item.key:
                 raise UpdateError("an item has no key")
-            self._remove(item.key)
+            known = self._remove(item.key)
             kind = _kind(item)
             if not kind:
                 continue
             size = item.ByteSize()
             if limit := self._over(item.key, kind, size, at_most):
                 left_out[limit] += 1
+                gone += [item.key] if known else []
                 continue
             own = facts_pb2.Item()  # a reference into the update would keep all of it in memory
             own.CopyFrom(item)
+            taken.append(own)
             self.items[item.key] = own
             self.size += size
             self.of_kind[kind] += 1
-        left_out["facts"] += max(0, len(update.items) - looked_at)
+        if left_out.total():
+            del update.items[:]
+            update.items.extend(taken)
+            update.removed_items.extend(gone)
 
-    def _remove(self, key: str) -> None:
+    def _remove(self, key: str) -> bool:
+        """Take an item out; whether it was there."""
         gone = self.items.pop(key, None)
         if gone is not None:
             self.size -= gone.ByteSize()
             self.of_kind[_kind(gone)] -= 1
+        return gone is not None
 
     def _over(self, key: str, kind: str, size: int, at_most: NodeLimits) -> str:
         """Name of the limit that keeps an item out; empty: it is taken."""

@@ -218,7 +218,7 @@ class NodeState:
         """Take in an update. Raises UpdateError and changes nothing if it does not fit or is not sane.
 
         Items of a kind that this software does not know, from a newer agent, are left out, and so is what is over a
-        limit. Samples count on top of the update's own blocks.
+        limit: of that, items are taken out of the update itself. Samples count on top of the update's own blocks.
         """
         if not update.full and not self.at:
             raise UpdateError("the first update is not a full one")
