@@ -93,6 +93,10 @@ crash: $(has_dev) ## the aggregator is killed 200 times under load: is all there
 storm: $(has_dev) ## 2,000 agents come back at once to an aggregator that was killed (ARGS: --mtls, --agents, --away)
 	@PYTHONPATH=proto $(py) -m bench.storm $(ARGS)
 
+.PHONY: flood
+flood: $(has_dev) ## what 199 agents wait for while one floods (ARGS goes to bench.flood: --agents, --only)
+	@PYTHONPATH=proto $(py) -m bench.flood $(ARGS)
+
 .PHONY: soak
 soak: $(has_dev) ## days in minutes: does either role grow? (ARGS goes to bench.soak: --hours, --only agent)
 	@PYTHONPATH=proto $(py) -m bench.soak $(ARGS)
