@@ -26,6 +26,7 @@ from nodetell.limits import (
     PROVEN_WINDOW_BYTES,
 )
 from nodetell.logs import event
+from nodetell.paced_log import PacedLog
 from nodetell.pem import PemError
 from nodetell.v1 import agent_pb2, agent_pb2_grpc
 from nodetell.v1 import facts_pb2 as pb
@@ -143,6 +144,8 @@ class Stream:
         self._uniform = uniform
         self._prove = prove
         self._take_plan = take_plan
+        self._paced_log = PacedLog(_log)
+        """For what the aggregator can cause at will."""
         self.ledger = Ledger()
         self._link: _Link | None = None
         self._batch_interval_s = settings.batch_interval_s
@@ -431,7 +434,8 @@ class Stream:
     def _take_instruction(self, link: _Link, instruction: agent_pb2.Instruction) -> None:
         body = instruction.WhichOneof("body")
         if body == "resync":
-            event(_log, logging.WARNING, "resync", aggregator=self._target, reason=instruction.resync.reason)
+            reason = instruction.resync.reason
+            self._paced_log.event(logging.WARNING, "resync", self._target, aggregator=self._target, reason=reason)
             link.outgoing.clear()
             link.last_of_update = None
             link.acknowledged(link.seq)
@@ -445,7 +449,7 @@ class Stream:
                 self._batch_interval_s = wanted / 1000
                 self._wake.set()
             level = logging.INFO if fits else logging.WARNING
-            event(_log, level, "pace" if fits else "pace_refused", batch_interval_ms=wanted)
+            self._paced_log.event(level, "pace" if fits else "pace_refused", self._target, batch_interval_ms=wanted)
         elif body == "probe_plan" and self._take_plan is not None:
             self._take_plan(instruction.probe_plan)
 
