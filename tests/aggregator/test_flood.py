@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable, Coroutine
 
 import grpc.aio
 import pytest
@@ -17,7 +18,7 @@ from nodetell.v1 import facts_pb2 as pb
 
 from agent.delta import DeltaEncoder
 from agent.reading import Reading
-from aggregator import engine
+from aggregator import engine, ingest
 from aggregator.findings import FindingBook
 from aggregator.fleet import GATHER_S, Fleet
 from aggregator.ingest import add_agent_service, server_options
@@ -28,8 +29,8 @@ from aggregator.signatures.thresholds import Thresholds
 from aggregator.store import Store
 from aggregator.trust.standing import Anybody
 from aggregator.view import ClusterView
-from bench.floods import FLOODS, Behaved, flood, largest_update, talking
-from tests.wire import until
+from bench.floods import FLOODS, Behaved, Talker, flood, largest_update, talking
+from tests.wire import MemorySink, until
 
 AT_MOST = PeerLimits(
     messages_per_s=20.0,
@@ -138,8 +139,86 @@ def test_a_flood_gets_no_more_done_than_its_pace_and_touches_nobody_else(kind: s
     asyncio.run(run())
 
 
-def test_an_address_that_opens_stream_upon_stream_is_told_to_come_again() -> None:
+def test_peers_are_told_apart_by_address_and_this_hosts_own_is_nobodys() -> None:
     assert address_of("ipv4:10.0.0.5:4711") == "10.0.0.5"
     assert address_of("ipv6:[fd00::5]:4711") == "fd00::5"
     for own in ("ipv4:127.0.0.1:4711", "ipv6:[::1]:4711", "unix:", "unix:/run/x"):
         assert address_of(own) == ""
+
+
+def against(paces: Paces, scene: Callable[[str], Coroutine[None, None, None]]) -> None:
+    """A real server with these paces."""
+
+    async def run() -> None:
+        server = grpc.aio.server(options=server_options())
+        add_agent_service(server, MemorySink(), Anybody(), time.time, paces)
+        target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        await server.start()
+        try:
+            await scene(target)
+        finally:
+            await server.stop(0)
+
+    asyncio.run(run())
+
+
+async def refusal(target: str, node: str) -> str:
+    """How the aggregator answers Hello, if not with Welcome."""
+    one = Talker(target, node)
+    try:
+        await one.hello()
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError, EOFError):
+        return f"{(await one.call.code()).name}: {await one.call.details()}"
+    finally:
+        await one.close()
+    return ""
+
+
+def test_an_address_that_opens_stream_upon_stream_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "address_of", lambda _peer: "10.0.0.5")
+    paces = Paces(PeerLimits(streams_per_address=3))
+
+    async def scene(target: str) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            for number in range(3):
+                await stack.enter_async_context(talking(target, f"node-{number}"))
+            said = await refusal(target, "one-more")
+            assert said.startswith("RESOURCE_EXHAUSTED: 3 streams from 10.0.0.5 are open already")
+        await until(lambda: paces.reached("", time.monotonic())["streams_per_address"].total == 1)
+
+        for attempt in range(400):  # a stream that has ended makes room
+            if not await refusal(target, f"another-{attempt}"):
+                return
+            await asyncio.sleep(0.05)
+        pytest.fail("no room is made")
+
+    against(paces, scene)
+
+
+def test_a_node_that_opens_streams_too_often_is_told_to_come_again_and_no_other_is() -> None:
+    paces = Paces(PeerLimits(streams_per_s=0.001, streams_at_once=2.0))
+
+    async def scene(target: str) -> None:
+        assert [bool(await refusal(target, "a")) for _ in range(4)] == [False, False, True, True]
+        assert await refusal(target, "b") == ""
+        assert paces.reached("a", time.monotonic())["streams_per_s"].now == 2
+
+    against(paces, scene)
+
+
+def test_a_message_that_is_too_long_ends_its_stream_and_is_counted() -> None:
+    paces = Paces()
+
+    async def scene(target: str) -> None:
+        one = Talker(target, "a")
+        await one.hello()
+        chunk = agent_pb2.Chunk(update=1, data=bytes(2_000), total_bytes=2_000, last=True)
+        await one.send(chunk=chunk)
+        with pytest.raises((grpc.aio.AioRpcError, EOFError)):
+            await one.read()
+        assert (await one.call.code()).name == "INVALID_ARGUMENT"
+        assert "at most 1,000 are allowed" in await one.call.details()
+        await one.close()
+        assert paces.reached("a", time.monotonic())["message_bytes"].total == 1
+
+    against(paces, scene)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+import grpc
 import pytest
-from nodetell.v1 import agent_pb2
+from nodetell.v1 import agent_pb2, operator_pb2
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.delta import DeltaEncoder
@@ -15,11 +17,15 @@ from agent.reading import Block, Reading
 from aggregator import engine, limits
 from aggregator.cluster.metrics_history import MetricsHistory
 from aggregator.cluster.state import ClusterState
+from aggregator.findings import FindingBook
+from aggregator.fleet import Fleet
 from aggregator.limits import NodeLimits
 from aggregator.model import Evidence, Finding, Severity, Stage, Verdict
 from aggregator.node_items import UpdateError
 from aggregator.node_state import NodeState
+from aggregator.query import OperatorService
 from aggregator.signatures.thresholds import Thresholds
+from aggregator.store import Store
 from aggregator.view import ClusterView
 
 EPOCH_MS = 1_800_000_000_000
@@ -253,6 +259,29 @@ def test_findings_that_one_agent_makes_up_by_the_thousand_are_bounded_and_those_
 def _finding(key: str, severity: Severity, node: str, source: str = "rtnetlink") -> Finding:
     evidence = (Evidence(node, "link.mtu", "x", 1, "bytes", source, 1.0),)
     return Finding(key, "x.y", "x", Stage.RISK, severity, "x", (node,), evidence, "never")
+
+
+def test_questions_beyond_those_being_worked_on_are_refused_and_the_refusal_is_told() -> None:
+    async def run() -> None:
+        fleet = Fleet(Store(None), FindingBook())
+        service = OperatorService(fleet, lambda: 1.0)
+        service._questions = limits.OPERATOR.questions
+        with pytest.raises(Refusal, match="RESOURCE_EXHAUSTED"):
+            await service.WhatIf(operator_pb2.WhatIfRequest(), Context())
+        assert [gap.node for gap in fleet.gaps() if "limit questions" in gap.because] == [""]
+
+    asyncio.run(run())
+
+
+class Refusal(Exception):  # noqa: N818  # what gRPC raises has no name of its own
+    """The call was ended."""
+
+
+class Context:
+    """As much of gRPC's as a refusal needs."""
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        raise Refusal(f"{code.name}: {details}")
 
 
 def test_every_limit_is_documented_where_it_stands() -> None:
