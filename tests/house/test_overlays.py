@@ -135,12 +135,12 @@ def beyond_restricted(pod: Object) -> set[str]:
 TIER_1 = {"hostPath /proc", "hostPath /sys"}
 TIER_2 = TIER_1 | {"hostNetwork"}
 TIER_3 = TIER_2 | {"hostPath /sys/kernel/tracing", "root in sensor", "BPF in sensor", "PERFMON in sensor"}
-BEYOND = {"tier-0": set[str](), "tier-1": TIER_1, "tier-2": TIER_2, "tier-3": TIER_3, "control-plane": TIER_2}
+BEYOND = {"tier-0": set[str](), "tier-1": TIER_1, "tier-2": TIER_2, "tier-3": TIER_3}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_tier_has_no_more_than_its_own(overlay: str) -> None:
-    expected = BEYOND[overlay.removesuffix("-cert-manager")]
+    expected = BEYOND[overlay[: len("tier-0")]]
     found = pods(overlay)
     aggregator = beyond_restricted(found.pop("nodetell-aggregator"))
     assert aggregator == ({"hostNetwork"} if "hostNetwork" in expected else set())
@@ -217,7 +217,7 @@ def test_what_is_named_is_made(overlay: str) -> None:
 
 def test_each_node_has_one_agent_where_the_control_plane_has_its_own() -> None:
     """One set asks for the label that keeps the other one away."""
-    found = pods("control-plane")
+    found = pods("tier-2-control-plane")
     label = "node-role.kubernetes.io/control-plane"
     terms = {
         name: pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
