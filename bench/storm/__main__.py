@@ -103,6 +103,12 @@ class Aggregator:
             self._process.send_signal(signal.SIGKILL)
             await self._process.wait()
 
+    def cpu_s(self) -> float:
+        """User and system time of the process. Source: /proc/PID/stat."""
+        assert self._process is not None  # it is asked after start
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory_mib(self, what: str) -> float:
         """VmRSS or VmHWM (the most so far) of /proc/PID/status."""
         assert self._process is not None  # it is asked after start
@@ -293,8 +299,9 @@ def show(what: str, began: float, reports: list[Report], aggregator: Aggregator,
     half = back[len(back) // 2] if back else float("inf")
     print(
         f"{what + ':':<11}{len(back):,} agents, half of them {half:.1f} s and the last {last:.1f} s after the start; "
-        f"told to come again later {sum(r.deferred for r in reports):,} "
-        f"times, refused {sum(r.refused for r in reports):,}; most memory {aggregator.memory_mib('VmHWM'):.0f} MiB"
+        f"told to come again later {sum(r.deferred for r in reports):,} times, "
+        f"refused {sum(r.refused for r in reports):,}; the aggregator has taken {aggregator.cpu_s():.1f} s of CPU time "
+        f"in {time.monotonic() - began:.1f} s, and {aggregator.memory_mib('VmHWM'):.0f} MiB at most"
         + (f", longest wait {longest(asked)}" if asked.waits_s else "")
     )
     for report in reports:
