@@ -140,14 +140,17 @@ class FakeAgent:
 
     def _reading(self) -> Reading:
         reading = Reading()
-        tunnel = pb.Tunnel(id=1, local="10.0.0.11", port=8472, underlay=2, underlay_source=pb.UNDERLAY_SOURCE_LINK)
+        own = int(self.name[1:])  # an overlay of its own: findings about several nodes wait for all of them
+        tunnel = pb.Tunnel(
+            id=1 + own, local="10.0.0.11", port=8472, underlay=2, underlay_source=pb.UNDERLAY_SOURCE_LINK
+        )
         for index, subject in enumerate(SUBJECTS, 2):
             link = pb.Link(ifindex=index, name=f"if{index}", mtu=GOOD, up=True, operstate=pb.OPER_STATE_UP)
             if index == 2:
                 link.mtu, link.hardware = self.mtu, True
                 link.addresses.append("10.0.0.11/24")
             elif index == 3:
-                link.mtu, link.kind, link.lower = 1450, "vxlan", 2
+                link.mtu, link.kind, link.lower, link.name = 1450, "vxlan", 2, f"vxlan{own}"
                 link.tunnel.CopyFrom(tunnel)
             reading.add(pb.Item(key=subject, link=link))
             reading.blocks[subject] = Block(COUNTERS, tuple(self.counters[subject]))

@@ -47,7 +47,7 @@ from tests.crash.agents import BAD, COUNTERS, FakeAgent, Told
 ROOT = Path(__file__).resolve().parents[2]
 CODE = "mtu.overlay_exceeds_underlay"
 SERVER = """
-import asyncio, sys
+import asyncio, os, sys
 sys.path[:0] = [{root!r}, {root!r} + "/proto"]
 from aggregator.history import journal, keeper
 from aggregator.main import run
@@ -55,8 +55,15 @@ from aggregator.settings import AggregatorSettings
 keeper.BASE_AFTER_S, journal.PRUNE_S, keeper.AT_ONCE_S = 0.3, 0.2, 0.002
 {sabotage}
 settings = AggregatorSettings(listen="127.0.0.1:0", insecure=True, state_directory={state!r}, log_level="error")
-asyncio.run(run(settings, asyncio.Event(), lambda address: print(address, flush=True)))
+for _ in sys.stdin:
+    life = os.fork()
+    if not life:
+        asyncio.run(run(settings, asyncio.Event(), lambda address: print(os.getpid(), address, flush=True)))
+        os._exit(1)
+    os.waitpid(life, 0)
+    print("gone", flush=True)
 """
+"""Loads the aggregator once; each line on standard input is a life of it, in a process of its own."""
 
 
 START_S = 200.0
@@ -92,14 +99,14 @@ async def killed_again_and_again(
     fleet = [FakeAgent(f"n{number}", random.Random(seed * 1000 + number)) for number in range(agents)]  # noqa: S311
     outcome, begun = Outcome(), time.monotonic()
     state, copy = directory / "state", directory / "copy"
-    for kill in range(kills):
-        await _live(SERVER.format(root=str(ROOT), state=str(state), sabotage=sabotage), fleet, chance, first=not kill)
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(state, copy)
-        outcome.kills += 1
-        await _look(copy, fleet, outcome)
-        if verbose and (kill + 1) % 10 == 0:
-            print(f"{kill + 1} kills, {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
+    program = SERVER.format(root=str(ROOT), state=str(state), sabotage=sabotage)
+    pipe = asyncio.subprocess.PIPE
+    cradle = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdin=pipe, stdout=pipe)
+    try:
+        await _lives(cradle, fleet, chance, outcome, kills=kills, state=state, copy=copy, verbose=verbose)
+    finally:
+        cradle.kill()
+        await cradle.wait()
     outcome.seconds = time.monotonic() - begun
     outcome.acknowledged = sum(agent.acknowledgements for agent in fleet)
     outcome.resumed = sum(agent.resumed for agent in fleet)
@@ -108,12 +115,38 @@ async def killed_again_and_again(
     return outcome
 
 
-async def _live(program: str, fleet: list[FakeAgent], chance: random.Random, *, first: bool) -> None:
+async def _lives(
+    cradle: asyncio.subprocess.Process,
+    fleet: list[FakeAgent],
+    chance: random.Random,
+    outcome: Outcome,
+    *,
+    kills: int,
+    state: Path,
+    copy: Path,
+    verbose: bool,
+) -> None:
+    begun = time.monotonic()
+    for kill in range(kills):
+        await _live(cradle, fleet, chance, first=not kill)
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(state, copy)
+        outcome.kills += 1
+        await _look(copy, fleet, outcome)
+        if verbose and (kill + 1) % 10 == 0:
+            print(f"{kill + 1} kills, {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
+
+
+async def _live(
+    cradle: asyncio.subprocess.Process, fleet: list[FakeAgent], chance: random.Random, *, first: bool
+) -> None:
     """One life of the aggregator, to its kill."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    address = (await asyncio.wait_for(process.stdout.readline(), START_S)).decode().strip()
-    assert address, "the aggregator did not start"
+    assert cradle.stdin is not None
+    assert cradle.stdout is not None
+    cradle.stdin.write(b"\n")
+    said = (await asyncio.wait_for(cradle.stdout.readline(), START_S)).decode().split()
+    assert len(said) == 2, "the aggregator did not start"
+    pid, address = int(said[0]), said[1]
     before = {agent.name: agent.acknowledgements for agent in fleet}
     playing = [asyncio.create_task(agent.play(address)) for agent in fleet]
     try:
@@ -126,8 +159,8 @@ async def _live(program: str, fleet: list[FakeAgent], chance: random.Random, *, 
         await asyncio.sleep(chance.uniform(0.0, 0.8))
         await _failed(playing)
     finally:
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        os.kill(pid, signal.SIGKILL)
+        assert await cradle.stdout.readline() == b"gone\n"
         await asyncio.sleep(0.05)  # acknowledgements that are on their way count
         for each in playing:
             each.cancel()
@@ -188,7 +221,7 @@ async def _look_at(history: History, agent: FakeAgent, outcome: Outcome) -> Told
 
 
 def _findings_of(copy: Path, agent: FakeAgent, there: Told) -> None:
-    """A finding may be of several nodes: it is the node's while it names it."""
+    """Of the node, and of no other: one that is of several goes on while one of them is silent."""
     with closing(sqlite3.connect(copy / store_module.DATABASE)) as connection:
         rows = connection.execute("SELECT id, kind, body FROM transitions ORDER BY seq").fetchall()
         standing = [json.loads(body) for (body,) in connection.execute("SELECT body FROM findings")]
@@ -210,7 +243,7 @@ def _findings_of(copy: Path, agent: FakeAgent, there: Told) -> None:
 
 
 def _is_of(body: dict[str, Any], node: str) -> bool:
-    return body["code"] == CODE and node in body["nodes"]
+    return body["code"] == CODE and body["nodes"] == [node]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
