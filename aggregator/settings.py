@@ -31,12 +31,14 @@ class FleetSettings:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """How long the life of findings is kept. Findings that stand are kept as long as they do."""
+    """How long the past is kept: the life of findings, and nodes' minute values. Findings that stand are kept as long as
+    they do, and so is what nodes are rebuilt from after a start."""
 
     retention_days: float = field(default=7.0, metadata={"min": 0.1, "max": 3650.0, "unit": "days"})
-    """Findings that are over are forgotten after so long."""
+    """Findings that are over, minute values and damaged files that were moved aside are forgotten after so long."""
     max_mib: int = field(default=2048, metadata={"min": 8, "max": 1_048_576, "unit": "MiB"})
-    """... or earlier, the oldest first, where the database would take more."""
+    """... or earlier, the oldest first, where all files of state_directory together would take more. Findings take a
+    quarter of it at most."""
 
 
 @dataclass(frozen=True, slots=True)
