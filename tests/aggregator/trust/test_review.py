@@ -54,7 +54,16 @@ def test_an_answer_that_is_none_is_an_api_server_away(tmp_path: Path, body: byte
     asking(tmp_path, scene, answer)
 
 
-@pytest.mark.parametrize("body", [{}, {"status": {}}, {"status": {"user": {"username": "system:admin"}}}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"status": {}},
+        {"status": {"user": {"username": "system:admin"}}},
+        {"status": {"authenticated": False, "audiences": [AUDIENCE], "user": {"username": "system:admin"}}},
+        {"status": {"authenticated": True, "audiences": ["x"], "user": {"username": "system:admin"}}},
+    ],
+)
 def test_an_answer_that_says_nothing_vouches_for_nobody(tmp_path: Path, body: dict[str, Any]) -> None:
     async def answer(_request: Request, reply: Reply) -> None:
         await reply.whole(201, body)
