@@ -41,7 +41,7 @@ class NodeLimits:
     """What the kernel's log told, by class and subject: an agent tells at most 153."""
     facts_of_a_kind: int = field(default=600, metadata={"signal": _ROW, "what": "facts of one kind"})
     """Facts of any other kind: attached devices, probed paths, drops by reason, ..."""
-    facts: int = field(default=20_000, metadata={"signal": _ROW, "what": "facts"})
+    facts: int = field(default=15_000, metadata={"signal": _ROW, "what": "facts"})
     """All facts of a node."""
     fact_bytes: int = field(default=65_536, metadata={"signal": _ROW, "what": "facts that are too long"})
     """One fact as it travels, bytes."""

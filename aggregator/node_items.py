@@ -37,7 +37,7 @@ class Items:
         """
         for key in update.removed_items:
             self._remove(key)
-        looked_at = 2 * at_most.facts
+        looked_at = at_most.facts + at_most.interfaces  # too many of one kind keep no other out
         left_out["facts"] += max(0, len(update.items) - looked_at)
         taken, gone = [], list[str]()
         for item in islice(update.items, looked_at):

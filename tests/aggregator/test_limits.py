@@ -136,7 +136,7 @@ def test_what_is_over_a_limit_is_left_out_counted_and_said_and_the_rest_is_taken
 
 def test_one_limit_keeps_nothing_else_out() -> None:
     state = NodeState("a", at_most=SMALL)
-    state.apply(update(*(link(n) for n in range(9)), pb.Item(key="disk/1", disk=pb.Disk(name="sda"))))
+    state.apply(update(*(link(n) for n in range(8)), pb.Item(key="disk/1", disk=pb.Disk(name="sda"))))
     assert set(state.items) == {"link/0", "link/1", "link/2", "disk/1"}
     state.apply(update(link(2, "new"), link(9), at=1, full=False))
     assert state.items["link/2"].link.name == "new"
