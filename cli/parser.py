@@ -13,6 +13,7 @@ from nodetell import __version__
 
 from cli import certs_flags
 from cli.exits import HELP, USAGE
+from cli.install import flags as install_flags
 from cli.terminal import complain, emit
 
 DEFAULT_AGGREGATOR = "127.0.0.1:7443"
@@ -35,6 +36,7 @@ _MODULES = {
     "signatures": "cli.signatures",
     "whatif": "cli.whatif",
     "certs": "cli.certs",
+    "install": "cli.install.command",
     "version": "cli.version",
 }
 
@@ -81,7 +83,7 @@ def _build(wanted: str) -> argparse.ArgumentParser:
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     roles, questions = (_up, _agent, _aggregator, _sensor), (_nodes, _node, _findings, _explain, _whatif)
-    for add in (*roles, *questions, _diagnose, _collect, _classify, _signatures, _certs, _version):
+    for add in (*roles, *questions, _diagnose, _collect, _classify, _signatures, _certs, _install, _version):
         add(commands, wanted)
     return parser
 
@@ -426,8 +428,12 @@ def _signatures(commands: Any, _wanted: str) -> None:
 
 
 def _certs(commands: Any, _wanted: str) -> None:
-    certs_flags.add(
-        _add(commands, "certs", certs_flags.SUMMARY, certs_flags.DESCRIPTION, certs_flags.EXAMPLES), _new
+    certs_flags.add(_add(commands, "certs", certs_flags.SUMMARY, certs_flags.DESCRIPTION, certs_flags.EXAMPLES), _new)
+
+
+def _install(commands: Any, _wanted: str) -> None:
+    install_flags.add(
+        _add(commands, "install", install_flags.SUMMARY, install_flags.DESCRIPTION, install_flags.EXAMPLES)
     )
 
 

@@ -1,0 +1,1 @@
+"""What an operator applies, printed by `nodetell install` from what kustomize made (rendered/, `make manifests`)."""
