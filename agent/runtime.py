@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from nodetell.logs import event
+from nodetell.redact import without_secrets
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.budget import DEFAULT_PERCENT, WINDOW_S, Budget, Pace
@@ -443,7 +444,7 @@ class Runtime:
 
 
 def _one_line(error: BaseException | None) -> str:
-    text = " ".join(str(error).split())
+    text = without_secrets(" ".join(str(error).split())[:2_000])
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
 
 
