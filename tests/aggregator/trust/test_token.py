@@ -96,6 +96,14 @@ def test_whatever_pieces_come_no_more_is_held_than_is_allowed(pieces: list[tuple
         pass
 
 
+def test_a_token_that_follows_is_held_to_the_same_length() -> None:
+    held = TokenPieces()  # how long it will be is not announced
+    for _ in range(MAX_TOKEN_BYTES // 850):
+        assert held.take(agent_pb2.Credential(data=b"x" * 850)) is None
+    with pytest.raises(ProtocolError, match="more than 16,384 bytes"):
+        held.take(agent_pb2.Credential(data=b"x" * 850))
+
+
 @given(st.text(max_size=200))
 def test_any_subject_is_somebody_or_refused(subject: str) -> None:
     shown = {
