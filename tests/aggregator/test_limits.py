@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from nodetell import signals
 from nodetell.v1 import agent_pb2, operator_pb2
 from nodetell.v1 import facts_pb2 as pb
 
@@ -19,7 +20,7 @@ from aggregator.cluster.metrics_history import MetricsHistory
 from aggregator.cluster.state import ClusterState
 from aggregator.findings import FindingBook
 from aggregator.fleet import Fleet
-from aggregator.limits import NodeLimits
+from aggregator.limits import NodeLimits, Reached
 from aggregator.model import Evidence, Finding, Severity, Stage, Verdict
 from aggregator.node_items import UpdateError
 from aggregator.node_state import NodeState
@@ -259,6 +260,19 @@ def test_findings_that_one_agent_makes_up_by_the_thousand_are_bounded_and_those_
 def _finding(key: str, severity: Severity, node: str, source: str = "rtnetlink") -> Finding:
     evidence = (Evidence(node, "link.mtu", "x", 1, "bytes", source, 1.0),)
     return Finding(key, "x.y", "x", Stage.RISK, severity, "x", (node,), evidence, "never")
+
+
+def test_what_a_limit_keeps_out_is_shown_under_a_signal_that_operators_know() -> None:
+    nodes = {each.name: Reached(1, 2) for each in fields(limits.NodeLimits)}
+    paces = {name: Reached(1, 2) for name in ("messages_per_s", "work_share", "streams_per_s", "message_bytes")}
+    items = [*limits.limit_items(nodes), *limits.pace_items(paces)]
+    assert len({item.key for item in items}) == len(nodes) + len(paces)
+    for item in items:
+        (signal,) = signals.of_gap(item.key)
+        assert signal.name == item.coverage.signal
+        assert item.coverage.status == pb.COVERAGE_STATUS_DEGRADED
+    told = {each.limit: (each.now, each.total) for each in limits.limits_reached(nodes | paces)}
+    assert told == dict.fromkeys((*nodes, *paces), (1, 2))
 
 
 def test_questions_beyond_those_being_worked_on_are_refused_and_the_refusal_is_told() -> None:
