@@ -14,8 +14,9 @@ from agent.backlog import Backlog
 from agent.delta import DeltaEncoder
 from agent.reading import Reading
 
-PART_GAP_S = 5.0
-"""Least time between two parts of what was kept, and between the first of them and the state itself."""
+PART_GAP_S = 30.0
+"""Least time between two parts of what was kept, and between the first of them and the state itself: an aggregator
+takes 6 ms for one, and all of its agents come back together."""
 MAX_SPAN_MS = (1 << 32) - 1
 
 

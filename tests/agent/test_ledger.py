@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodetell.v1 import facts_pb2 as pb
 
+from agent import ledger as ledger_module
 from agent.ledger import Ledger
 from agent.reading import Block, Reading
 from aggregator.node_state import Delta, NodeState
 from tests.wire import host_with
+
+
+@pytest.fixture(autouse=True)
+def _told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "PART_GAP_S", 5.0)
+
 
 small = st.integers(0, 3)
 states = st.builds(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from nodetell.v1 import agent_pb2
 
+from agent import ledger as ledger_module
 from agent.ledger import Ledger
 from agent.reading import Block, Reading
 from aggregator.node_items import UpdateError
@@ -16,6 +17,11 @@ EPOCH = 1_760_000_000
 NAMES = ("rx_packets", "tx_dropped")
 Rise = Callable[[float], tuple[int, int]]
 """(rx_packets, tx_dropped) at a moment."""
+
+
+@pytest.fixture(autouse=True)
+def _told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "PART_GAP_S", 5.0)
 
 
 def reading(values: tuple[int, int]) -> Reading:
