@@ -189,6 +189,7 @@ class Stream:
                 failures += 1
                 delay = self._delay(failures, ended)
                 self._log_end(ended, delay)
+                del ended, session  # its traceback holds the call, and that the connection
                 await asyncio.wait({stopping, ticker}, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (ticker, stopping):
