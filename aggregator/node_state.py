@@ -188,6 +188,8 @@ class NodeState:
         """None: not measured, or not lately."""
         self.coalesced_updates = 0
         self.dropped_samples = 0
+        self.rolled_up: Sequence[RollUp] = ()
+        """What the last update told of a time in which nothing could be told."""
         self.reached: dict[str, Reached] = {}
         """What was left out, by name of the limit: since the last full update, and ever."""
         self._at_most = at_most
@@ -266,6 +268,7 @@ class NodeState:
             self._sort_in(update, taken.items)
             self._all, self.items = taken, taken.items
             self.items_revision += 1
+        self.rolled_up = missed
         self._recollect(missed)
         self._note_left_out(update, left_out)
         self.coalesced_updates = update.coalesced_updates

@@ -19,8 +19,7 @@ from operator import sub
 
 from nodetell.v1 import agent_pb2, facts_pb2, history_pb2
 
-from aggregator import limits
-from aggregator.backlog import RollUp, roll_ups
+from aggregator.backlog import RollUp
 from aggregator.history.gauges import AGENT_STARTED, CLOCK_OFFSET, gauges_of, label_of
 from aggregator.node_state import NodeState
 
@@ -117,7 +116,7 @@ class Minutes:
         if any(sample.at_offset_ms < 0 for sample in update.samples):
             self._put_back(update.samples, received)
         if update.HasField("backlog"):
-            self._place(roll_ups(update, limits.NODE), received - update.at_unix_ms / 1000)
+            self._place(state.rolled_up, received - update.at_unix_ms / 1000)
         self._note_gauges(update.items, started=started, clock_us=clock_us)
 
     def _adopt(self) -> None:
