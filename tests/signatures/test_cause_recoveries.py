@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from aggregator.model import Finding
+from aggregator.causes import shared
+from aggregator.model import Finding, Severity, Stage
 from tests.lab.cluster import Lab
 from tests.lab.control_plane import ControlPlane, Syncs, Work
 from tests.signatures.crash_worlds import End, crashes
@@ -126,6 +127,17 @@ def test_connections_that_time_out_are_shown_with_their_source_and_only_of_whom_
     assert [(each.node, each.subject, each.value, each.unit, each.source, each.at) for each in told] == [
         ("n1", "10.244.3.7", 6, "time-outs", "sensor", lab.now)
     ]
+
+
+def test_what_a_cause_and_its_effect_share_is_the_path_or_where_none_is_named_all_paths_of_the_node() -> None:
+    def of(code: str, *objects: str, nodes: tuple[str, ...] = ()) -> Finding:
+        return Finding(code, code, "i", Stage.ACTIVE, Severity.WARNING, "", nodes, (), "", objects=objects)
+
+    effect = of(DEPENDENCY, "Pod/shop/web-0", "Path/n1/n3", "Path/n1", "Path/n3")
+    assert shared(of("mtu.drop_fingerprint", nodes=("n1", "n9")), effect) == ("Path/n1",)
+    assert shared(of("mtu.drop_fingerprint", "Path/n1/n3", nodes=("n1",)), effect) == ("Path/n1/n3",)
+    assert shared(of("mtu.drop_fingerprint", nodes=("n1",)), of(DEPENDENCY, nodes=("n1",))) == ()
+    assert shared(of("mtu.nobody", nodes=("n1",)), effect) == ()
 
 
 # -- a control plane ---------------------------------------------------------------------------------------------------
