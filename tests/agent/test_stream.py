@@ -244,6 +244,9 @@ async def scripted(script: list[str]) -> AsyncIterator[tuple[str, list[agent_pb2
             for line in script:
                 word, _space, rest = line.partition(" ")
                 message = agent_pb2.AggregatorMessage()
+                if word == "read":
+                    await context.read()
+                    continue
                 if word == "welcome":
                     message.welcome.protocol = int(rest or 1)
                 elif word == "pace":
@@ -491,6 +494,19 @@ def test_a_refusal_is_told_once_and_not_asked_again_soon(
     told = [record.getMessage() for record in caplog.records if "stream_refused" in record.getMessage()]
     assert len(told) == 1
     assert f"{answer}: the test says no" in told[0]
+
+
+def test_of_an_attempt_that_was_refused_no_connection_stays() -> None:
+    async def scenario() -> None:
+        async with scripted(["read", "abort RESOURCE_EXHAUSTED"]) as (target, _):
+            proxy = Proxy(target)
+            async with proxy.running() as front:
+                stream = new_stream(front, Source(), StreamSettings(), uniform=lambda *_: 60.0, prove=proof_passes)
+                async with running(stream):
+                    await until(lambda: proxy.connections and proxy.connections[0].down)
+                    await until(lambda: proxy.connections[0].writers[-1].is_closing())
+
+    asyncio.run(scenario())
 
 
 def test_delays_grow_up_to_the_bound_and_are_random() -> None:
