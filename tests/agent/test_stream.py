@@ -504,7 +504,7 @@ def test_of_an_attempt_that_was_refused_no_connection_stays() -> None:
                 stream = new_stream(front, Source(), StreamSettings(), uniform=lambda *_: 60.0, prove=proof_passes)
                 async with running(stream):
                     await until(lambda: proxy.connections and proxy.connections[0].down)
-                    await until(lambda: proxy.connections[0].writers[-1].is_closing())
+                    await until(proxy.connections[0].writers[-1].is_closing)
 
     asyncio.run(scenario())
 
