@@ -65,7 +65,7 @@ async def _child(*words: str) -> asyncio.subprocess.Process:
 
 async def _line(child: asyncio.subprocess.Process) -> bytes:
     assert child.stdout is not None
-    return await asyncio.wait_for(child.stdout.readline(), 120)
+    return await asyncio.wait_for(child.stdout.readline(), 600)
 
 
 def series(outcome: Outcome) -> Iterator[tuple[str, list[Sample]]]:
