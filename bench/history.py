@@ -18,11 +18,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -102,7 +103,7 @@ class Load:
 async def measure_journal(nodes: int, seconds: float, directory: Path) -> list[str]:
     """Lines to print."""
     load = Load(nodes)
-    shares: dict[str, list[float]] = {"with": [], "without": []}
+    costs: dict[str, list[float]] = {"with": [], "without": []}
     longest, lines = 0.0, []
     histories = {"with": History(directory), "without": History(None)}
     kept: dict[str, list[Kept]] = {}
@@ -125,13 +126,17 @@ async def measure_journal(nodes: int, seconds: float, directory: Path) -> list[s
     for _ in range(2):
         for name, history in histories.items():
             cpu, slowest, count = await load.run(history, kept[name], seconds)
-            shares[name].append(cpu / seconds)
+            costs[name].append(cpu / count * 1e6)
             longest = max(longest, slowest)
     written = _written() - written
-    cost = [have - lack for have, lack in zip(shares["with"], shares["without"], strict=True)]
-    lines.append(f"{nodes:,} nodes, an update of each every {INTERVAL_S:g} s ({count / seconds:.0f}/s)")
-    for name, each in (*shares.items(), ("of it the", cost)):
-        lines.append(f"  {name} history: {' '.join(f'{share:.2%}' for share in each)} of a core")
+    cost = [have - lack for have, lack in zip(costs["with"], costs["without"], strict=True)]
+    lines.append(f"{nodes:,} nodes, CPU time of an update in microseconds (last round: {count / seconds:.0f}/s)")
+    for name, each in (*costs.items(), ("of it the", cost)):
+        shares = " and ".join(f"{one * nodes / INTERVAL_S / 1e6:.1%}" for one in each)
+        lines.append(
+            f"  {name} history: {' and '.join(f'{one:.0f}' for one in each)}: at an update of each node every "
+            f"{INTERVAL_S:g} s {shares} of a core"
+        )
     rate, files = written / seconds / 2 / 1000, directory_bytes(directory) / 1e6
     lines.append(f"  slowest answer {longest:.2f} s; written to disk: {rate:,.0f} kB/s; files {files:.1f} MB")
     lines.append(f"  an update is {sum(map(len, load.deltas)) / nodes:,.0f} bytes")
@@ -225,6 +230,8 @@ async def measure_week(nodes: int, days: float, directory: Path) -> list[str]:
                 clock.now += 60
             cpu[name] = time.process_time() - begun
         size = directory_bytes(directory)
+        with closing(sqlite3.connect(directory / journal.DATABASE)) as connection:
+            stored, hours = connection.execute("SELECT sum(length(body)), count(*) FROM hours").fetchone()
         begun_wall = time.monotonic()
         points = await history.read("n0000", "link/1/rx_bytes", START, clock.now)
         read_s = time.monotonic() - begun_wall
@@ -232,7 +239,10 @@ async def measure_week(nodes: int, days: float, directory: Path) -> list[str]:
     share = (cpu["with"] - cpu["without"]) / (minutes * 60) * 1000 / nodes
     return [
         f"{nodes} nodes, 100 series each, {days:g} days by the minute: {size / 1e6:.1f} MB",
-        f"  that is {size * scale / 1e9:.3f} GB for 1,000 nodes in 7 days, and {share:.3%} of a core for 1,000 nodes",
+        (
+            f"  of it {stored / 1e6:.1f} MB in {hours:,} hours of a node, {stored / hours:,.0f} bytes each: "
+            f"{stored * scale / 1e9:.3f} GB for 1,000 nodes in 7 days; {share:.3%} of a core for 1,000 nodes"
+        ),
         f"  one series of one node over all of it: {len(points):,} points in {read_s:.2f} s",
     ]
 
