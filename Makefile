@@ -143,6 +143,10 @@ licences: $(has_release) ## docs/licences.md anew from what the locked distribut
 manifests: $(has_dev) $(has_kustomize) ## what `nodetell install` prints, anew from manifests/overlays
 	@$(py) -m release.kustomize
 
+.PHONY: chart
+chart: $(has_run) ## dist/nodetell-VERSION.tgz: the Helm chart, the same each time
+	@$(py) -m release.chart
+
 .PHONY: image-rootfs
 image-rootfs: $(has_run) ## build/rootfs: the very file tree of the image, made without a container engine
 	@rm -rf build/packages build/rootfs && mkdir -p build
