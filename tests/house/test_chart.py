@@ -37,7 +37,7 @@ EVERYTHING: Values = {
     "createNamespace": True,
     "image": {"digest": DIGEST, "tag": "1.0", "pullPolicy": "Always", "pullSecrets": ["one", "two"]},
     "persistence": {"keep": True},
-    "credentialExpiry": {"enabled": True, "namespaces": ["shop"], "everywhere": True},
+    "credentialExpiry": {"enabled": True, "namespaces": ["no"], "everywhere": True},
     "secretMetadata": {"enabled": True},
     "agent": {
         "resources": {"requests": {"cpu": "20m", "memory": None}, "limits": {"cpu": 1}},
@@ -53,7 +53,7 @@ EVERYTHING: Values = {
     "aggregator": {
         "nodeSelector": {"infra": ""},
         "tolerations": [{"key": "infra", "operator": "Equal", "value": "yes", "tolerationSeconds": 30}],
-        "priorityClassName": "system-cluster-critical",
+        "priorityClassName": "1000",
     },
     "sensor": {"env": {"NODETELL_SENSOR_LOG_LEVEL": "debug"}, "resources": {"limits": {"memory": "1Gi"}}},
 }
@@ -121,19 +121,19 @@ CHOICES: list[tuple[Values, Choice]] = [
     (
         {
             **of_overlay("tier-3-control-plane-cert-manager"),
-            "image": {"repository": "registry.example.org:5000/tools/nodetell", "tag": "1.0", "pullSecrets": ["pull"]},
+            "image": {"repository": "registry.example.org:5000/tools/nodetell", "tag": "1.0", "pullSecrets": ["1e3"]},
             "cluster": "prod-a",
-            "persistence": {"storageClass": "fast", "size": "10Gi"},
+            "persistence": {"storageClass": "true", "size": "10Gi"},
         },
         Choice(
             tier=3,
             control_plane=True,
             cert_manager=True,
-            namespace="nodetell-2",
+            namespace="10",  # what YAML would take for something else
             image="registry.example.org:5000/tools/nodetell:1.0",
-            pull_secret="pull",  # noqa: S106  # a name
+            pull_secret="1e3",  # noqa: S106  # a name
             cluster="prod-a",
-            storage_class="fast",
+            storage_class="true",
             storage="10Gi",
         ),
     ),
@@ -189,7 +189,7 @@ def test_what_is_chosen_is_in_its_place() -> None:
     assert etcd == ["http://127.0.0.1:2382/metrics"]
     assert aggregator["nodeSelector"] == {"kubernetes.io/os": "linux", "infra": ""}
     assert aggregator["tolerations"] == EVERYTHING["aggregator"]["tolerations"]
-    assert aggregator["priorityClassName"] == "system-cluster-critical"
+    assert aggregator["priorityClassName"] == "1000"
     assert "PriorityClass" not in {kind for kind, _, _ in items}
     claim = items["PersistentVolumeClaim", "nodetell", "nodetell-aggregator"]
     assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
@@ -200,7 +200,7 @@ def test_secrets_are_granted_where_that_is_asked_for_and_nowhere_else() -> None:
     less = by_name(objects(of_overlay("tier-3-control-plane"), "ops"))
     grants = {name for name in {*more} - {*less} if name[0].endswith("Binding")}
     assert grants == {
-        ("RoleBinding", "shop", "nodetell-ops-credential-expiry"),
+        ("RoleBinding", "no", "nodetell-ops-credential-expiry"),
         ("ClusterRoleBinding", "", "nodetell-ops-credential-expiry"),
         ("ClusterRoleBinding", "", "nodetell-ops-secret-metadata"),
     }

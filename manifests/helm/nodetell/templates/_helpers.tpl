@@ -43,14 +43,14 @@ dnsPolicy: ClusterFirstWithHostNet
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with $values.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-priorityClassName: {{ $values.priorityClassName | default (include "nodetell.wide" (dict "root" .root "name" .role)) }}
+priorityClassName: {{ $values.priorityClassName | default (include "nodetell.wide" (dict "root" .root "name" .role)) | quote }}
 terminationGracePeriodSeconds: {{ .grace }}
 {{- end }}
 
@@ -91,5 +91,5 @@ roleRef:
 subjects:
   - kind: ServiceAccount
     name: nodetell-aggregator
-    namespace: {{ .root.Release.Namespace }}
+    namespace: {{ .root.Release.Namespace | quote }}
 {{- end }}
