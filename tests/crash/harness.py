@@ -243,7 +243,7 @@ def _findings_of(copy: Path, agent: FakeAgent, there: Told) -> None:
 
 
 def _is_of(body: dict[str, Any], node: str) -> bool:
-    return body["code"] == CODE and body["nodes"] == [node]
+    return bool(body["code"] == CODE and body["nodes"] == [node])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
