@@ -31,8 +31,9 @@ class FleetSettings:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """How long the past is kept: the life of findings, and nodes' minute values. Findings that stand are kept until they
-    do not, and so is what nodes are rebuilt from after a start."""
+    """How long the past is kept: the life of findings, and nodes' minute values.
+
+    What stands is kept as long as it does, and so is what nodes are rebuilt from after a start."""
 
     retention_days: float = field(default=7.0, metadata={"min": 0.1, "max": 3650.0, "unit": "days"})
     """Findings that are over, minute values and damaged files that were moved aside are forgotten after so long."""
