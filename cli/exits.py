@@ -32,8 +32,8 @@ HELP = """\
 exit status:
   0    done; for findings, diagnose and explain: nothing above info
   1    a finding of severity warning stands (findings, diagnose, explain); a part ended by itself (up); something could
-       not come back (whatif)
-  2    a critical finding stands (findings, diagnose, explain)
+       not come back (whatif); something is wrong (doctor)
+  2    a critical finding stands (findings, diagnose, explain); something keeps the installation from working (doctor)
   3    the input could not be read at all (diagnose, explain, classify, whatif, certs)
   64   the command line is wrong
   66   no such node, zone or finding

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from nodetell import __version__
 
 from cli import certs_flags
+from cli.doctor import flags as doctor_flags
 from cli.exits import HELP, USAGE
 from cli.install import flags as install_flags
 from cli.terminal import complain, emit
@@ -37,6 +38,7 @@ _MODULES = {
     "whatif": "cli.whatif",
     "certs": "cli.certs",
     "install": "cli.install.command",
+    "doctor": "cli.doctor.command",
     "version": "cli.version",
 }
 
@@ -83,7 +85,7 @@ def _build(wanted: str) -> argparse.ArgumentParser:
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     roles, questions = (_up, _agent, _aggregator, _sensor), (_nodes, _node, _findings, _explain, _whatif)
-    for add in (*roles, *questions, _diagnose, _collect, _classify, _signatures, _certs, _install, _version):
+    for add in (*roles, *questions, _diagnose, _collect, _classify, _signatures, _certs, _install, _doctor, _version):
         add(commands, wanted)
     return parser
 
@@ -435,6 +437,12 @@ def _install(commands: Any, _wanted: str) -> None:
     install_flags.add(
         _add(commands, "install", install_flags.SUMMARY, install_flags.DESCRIPTION, install_flags.EXAMPLES)
     )
+
+
+def _doctor(commands: Any, _wanted: str) -> None:
+    parser = _add(commands, "doctor", doctor_flags.SUMMARY, doctor_flags.DESCRIPTION, doctor_flags.EXAMPLES)
+    doctor_flags.add(parser)
+    _client(parser)
 
 
 def _version(commands: Any, _wanted: str) -> None:

@@ -1,0 +1,163 @@
+"""What only a real API server can tell: that it takes every overlay, and that accounts may do no more than the code.
+
+    tests/cluster/check.py --kubeconfig FILE [--apply]
+
+Needs kubectl. Objects are sent with --dry-run=server. What accounts may do is asked by `kubectl auth can-i`, so the
+rights must be there: those of an installation, or with --apply the ones of the manifests, which are taken away again at
+the end. Exit status: 0 all is as it should be, 1 something is not, 2 it could not be checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+TOP = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(TOP), str(TOP / "proto")]
+
+from cli.doctor.calls import Call, calls  # noqa: E402  # it may be run without being installed
+from cli.install.objects import rendered  # noqa: E402
+
+OVERLAYS = TOP / "manifests" / "overlays"
+NAMESPACE = "nodetell"
+AGGREGATOR, OTHERS = "nodetell-aggregator", ("nodetell-agent", "default")
+RIGHTS = ("Namespace", "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
+NOT_MADE = (
+    *(Call(verb, "", "secrets") for verb in ("get", "list", "watch")),
+    *(Call(verb, "", "pods") for verb in ("create", "delete", "patch")),
+    Call("create", "", "pods/exec"),
+    Call("get", "", "pods/log"),
+    *(Call(verb, "", "nodes") for verb in ("patch", "update", "delete")),
+    Call("get", "", "nodes/proxy"),
+    Call("list", "", "configmaps"),
+    Call("list", "coordination.k8s.io", "leases"),
+    Call("update", "coordination.k8s.io", "leases", "kube-system"),
+    Call("create", "", "serviceaccounts/token"),
+    Call("create", "rbac.authorization.k8s.io", "clusterrolebindings"),
+    Call("impersonate", "", "users"),
+)
+"""Calls that the aggregator does not make, and that would be worth most to whoever takes it over."""
+
+
+class NotCheckedError(Exception):
+    """Why it could not be checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """kubectl with a kubeconfig."""
+
+    path: str
+    kubeconfig: Path
+
+    def run(self, *words: str, given: str | None = None) -> tuple[int, str]:
+        """Exit status, and all that it said."""
+        command = [self.path, "--kubeconfig", str(self.kubeconfig), *words]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, (done.stdout + done.stderr).strip()
+
+    def may(self, account: str, call: Call) -> bool:
+        """Whether an account of the namespace may make a call. Raises NotCheckedError where that is not told."""
+        who = f"--as=system:serviceaccount:{NAMESPACE}:{account}"
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated")
+        where = () if call.path else (("-n", call.namespace) if call.namespace else ("--all-namespaces",))
+        what = call.path or (f"{call.resource}.{call.group}" if call.group else call.resource)
+        if "/" in what and not call.path:
+            resource, _, part = call.resource.partition("/")
+            what, where = (f"{resource}.{call.group}" if call.group else resource), (f"--subresource={part}", *where)
+        groups_asked = [f"--as-group={group}" for group in groups]
+        code, said = self.run("auth", "can-i", call.verb, what, *where, who, *groups_asked)
+        answer = said.splitlines()[-1].split(" ")[0] if said else ""
+        if answer not in ("yes", "no"):
+            raise NotCheckedError(f"kubectl auth can-i {call.shown}: {code}: {said}")
+        return answer == "yes"
+
+
+def overlay_problems(kubectl: Kubectl) -> Iterator[str]:
+    """Overlays that the server does not take. Without cert-manager it cannot take those that need it: that is said."""
+    has_cert_manager = kubectl.run("get", "customresourcedefinition", "certificates.cert-manager.io")[0] == 0
+    for overlay in sorted(each for each in OVERLAYS.iterdir() if each.is_dir()):
+        if overlay.name.endswith("cert-manager") and not has_cert_manager:
+            _say(f"skipped: {overlay.name}: the cluster has no cert-manager")
+            continue
+        code, said = kubectl.run("apply", "--dry-run=server", "-k", str(overlay))
+        if code:
+            yield f"{overlay.name}: {said}"
+        else:
+            _say(f"taken: {overlay.name}")
+
+
+def right_problems(kubectl: Kubectl) -> Iterator[str]:
+    """Calls that the aggregator may not make, and such as it, or another account of the namespace, should not."""
+    for call in calls():
+        if not kubectl.may(AGGREGATOR, call):
+            yield f"{AGGREGATOR} may not: {call.shown}"
+        for other in OTHERS:
+            if kubectl.may(other, call):
+                yield f"{other} may: {call.shown}"
+    for call in NOT_MADE:
+        for account in (AGGREGATOR, *OTHERS):
+            if kubectl.may(account, call):
+                yield f"{account} may: {call.shown}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check, and say each thing that is not as it should be."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--apply", action="store_true", help="make the rights of the manifests, and take them away")
+    arguments = parser.parse_args(argv)
+    try:
+        problems = _problems(arguments.kubeconfig, apply=arguments.apply)
+    except NotCheckedError as error:
+        _say(f"not checked: {error}", sys.stderr)
+        return 2
+    for problem in problems:
+        _say(f"wrong: {problem}")
+    _say(f"{len(calls())} calls of the aggregator, {len(NOT_MADE)} that it does not make: {len(problems)} problems")
+    return 1 if problems else 0
+
+
+def _problems(kubeconfig: Path, *, apply: bool) -> list[str]:
+    """What is not as it should be. Raises NotCheckedError."""
+    path = shutil.which("kubectl")
+    if path is None:
+        raise NotCheckedError("there is no kubectl")
+    kubectl = Kubectl(path, kubeconfig)
+    code, said = kubectl.run("get", "namespace", NAMESPACE)
+    if code and "NotFound" not in said:
+        raise NotCheckedError(said)
+    if (code == 0) == apply:
+        how = "without --apply its rights are checked" if apply else "--apply makes it for as long as this takes"
+        raise NotCheckedError(f"namespace {NAMESPACE} is {'' if apply else 'not '}there; {how}")
+    if not apply:
+        return [*overlay_problems(kubectl), *right_problems(kubectl)]
+    made = json.dumps({"apiVersion": "v1", "kind": "List", "items": _rights()})
+    if left := kubectl.run("get", "--ignore-not-found", "-o", "name", "-f", "-", given=made)[1]:
+        raise NotCheckedError(f"of another installation there is {' '.join(left.split())}")
+    try:
+        code, said = kubectl.run("apply", "-f", "-", given=made)
+        if code:
+            raise NotCheckedError(said)
+        return [*overlay_problems(kubectl), *right_problems(kubectl)]
+    finally:
+        kubectl.run("delete", "--ignore-not-found", "--wait=false", "-f", "-", given=made)
+
+
+def _say(text: str, to: TextIO | None = None) -> None:
+    (to or sys.stdout).write(text + "\n")
+
+
+def _rights() -> list[dict[str, object]]:
+    return [item for item in rendered("tier-1") if item["kind"] in RIGHTS]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

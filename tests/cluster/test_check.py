@@ -1,0 +1,123 @@
+"""The check against a real API server, where NODETELL_TEST_KUBECONFIG names one; and the check itself, with a kubectl
+that answers as RBAC would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cli.doctor.calls import Call, calls
+from tests.cluster import check
+from tests.cluster.check import AGGREGATOR, NOT_MADE, OVERLAYS
+
+
+@dataclass
+class Server:
+    """What kubectl is told, and what it is asked."""
+
+    is_there: bool = True
+    has_cert_manager: bool = True
+    refused: str = ""
+    """Name of an overlay that is not taken."""
+    left: str = ""
+    """What of the rights is there already."""
+    allowed: set[tuple[str, ...]] = field(default_factory=lambda: {asked(AGGREGATOR, call) for call in calls()})
+    words: list[tuple[str, ...]] = field(default_factory=list)
+
+    def run(self, *words: str, given: str | None = None) -> tuple[int, str]:
+        """As Kubectl.run."""
+        self.words.append(words)
+        if words[:2] == ("get", "namespace"):
+            return (0, "nodetell") if self.is_there else (1, 'Error (NotFound): namespaces "nodetell" not found')
+        if words[0] == "get" and given is not None:
+            return 0, self.left
+        if words[0] == "get":
+            return (0 if self.has_cert_manager else 1), ""
+        if words[0] in ("apply", "delete"):
+            assert (given is None) == ("-k" in words)
+            return (1, "error: no matches for kind") if Path(words[-1]).name == self.refused else (0, "created")
+        may = tuple(each for each in words if not each.startswith("--as-group=")) in self.allowed
+        return (0, "yes") if may else (1, "no - no RBAC policy matched")
+
+
+def asked(account: str, call: Call) -> tuple[str, ...]:
+    """How kubectl is asked of a call, but for the groups."""
+    what, _, where = call.shown.partition(" ")[2].partition(" ")
+    scope = tuple(where.split()) if where else ()
+    if not call.path and not scope:
+        scope = ("--all-namespaces",)
+    return ("auth", "can-i", call.verb, what, *scope, f"--as=system:serviceaccount:nodetell:{account}")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    def run(server: Server, *more: str) -> int:
+        monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/kubectl")
+        monkeypatch.setattr(check.Kubectl, "run", lambda _self, *words, **given: server.run(*words, **given))
+        return check.main(["--kubeconfig", "any", *more])
+
+    return run
+
+
+def test_as_it_should_be(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    server = Server()
+    assert run(server) == 0
+    applied = {Path(words[-1]).name for words in server.words if words[0] == "apply"}
+    assert applied == {each.name for each in OVERLAYS.iterdir() if each.is_dir()}
+    assert all("--dry-run=server" in words for words in server.words if words[0] == "apply")
+    assert "0 problems" in capsys.readouterr().out
+
+
+def test_a_right_that_is_missing_and_one_too_many(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    server = Server()
+    first = calls()[0]
+    server.allowed.remove(asked(AGGREGATOR, first))
+    server.allowed |= {asked("default", first), asked(AGGREGATOR, NOT_MADE[0])}
+    assert run(server) == 1
+    wrong = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wrong: ")]
+    assert wrong == [
+        f"wrong: {AGGREGATOR} may not: {first.shown}",
+        f"wrong: default may: {first.shown}",
+        f"wrong: {AGGREGATOR} may: {NOT_MADE[0].shown}",
+    ]
+
+
+def test_an_overlay_that_is_refused(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(Server(refused="tier-1")) == 1
+    assert "wrong: tier-1: error: no matches for kind" in capsys.readouterr().out
+
+
+def test_without_cert_manager_what_needs_it_is_said_to_be_skipped(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(Server(has_cert_manager=False)) == 0
+    assert "skipped: tier-1-cert-manager" in capsys.readouterr().out
+
+
+def test_rights_that_are_made_are_taken_away_and_those_that_are_there_left(run: Callable[..., int]) -> None:
+    assert run(Server(is_there=True), "--apply") == 2
+    assert run(Server(is_there=False)) == 2
+    server = Server(is_there=False, left="clusterrole.rbac.authorization.k8s.io/nodetell-viewer")
+    assert run(server, "--apply") == 2
+    assert not {"apply", "delete"} & {words[0] for words in server.words}
+    server = Server(is_there=False)
+    assert run(server, "--apply") == 0
+    assert server.words[-1][0] == "delete"
+
+
+@pytest.mark.skipif(
+    "NODETELL_TEST_KUBECONFIG" not in os.environ,
+    reason="needs an API server: NODETELL_TEST_KUBECONFIG names a kubeconfig",
+)
+@pytest.mark.timeout(600)
+def test_a_real_api_server_takes_the_manifests_and_their_rights_are_those_of_the_calls() -> None:
+    path = str(Path(check.__file__))
+    words = [sys.executable, path, "--kubeconfig", os.environ["NODETELL_TEST_KUBECONFIG"], "--apply"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
