@@ -15,6 +15,10 @@ from nodetell.v1 import agent_pb2
 
 from agent.ended import StreamEndedError
 
+CONNECTING_TIMES = 3.0
+"""The first answer may take so many times as long as the others: before it come the connection and TLS, for which an
+aggregator that all its agents come back to needs its time. Whoever gives up meanwhile makes it do that work again."""
+
 
 def token_pieces(token: bytes) -> list[agent_pb2.Credential]:
     """A token as it travels; none for an empty one."""
@@ -27,19 +31,21 @@ def token_pieces(token: bytes) -> list[agent_pb2.Credential]:
 async def greet(call: Any, hello: agent_pb2.Hello, token: bytes, timeout_s: float) -> tuple[agent_pb2.Welcome, int]:
     """Say Hello and who we are, and wait for Welcome before anything else goes out: both HTTP/2 preambles need room.
 
-    Returns it, and the seq that it acknowledges. `timeout_s`: for each answer. Raises StreamEndedError.
+    Returns it, and the seq that it acknowledges. `timeout_s`: for each answer but the first, which has CONNECTING_TIMES
+    as long. Raises StreamEndedError.
     """
     hello.credential_bytes = len(token)
     messages = [agent_pb2.AgentMessage(seq=1, hello=hello)]
     for seq, piece in enumerate(token_pieces(token), 2):
         messages.append(agent_pb2.AgentMessage(seq=seq, credential=piece))
     for message in messages:
+        within_s = timeout_s * CONNECTING_TIMES if message is messages[0] else timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(within_s):
                 await call.write(message)
                 welcome = await _answer(call, message.seq, last=message is messages[-1])
         except TimeoutError:
-            raise StreamEndedError(f"no answer within {timeout_s:g} s") from None
+            raise StreamEndedError(f"no answer within {within_s:g} s") from None
         if welcome is not None:
             if 0 < welcome.protocol <= PROTOCOL:
                 return welcome, message.seq

@@ -47,7 +47,10 @@ FLUSH_GAP_S = 0.2
 STABLE_S = 60.0
 """A stream that stood so long clears the count of failures."""
 PROOF_SPREAD_S = 1.0
-"""The first proof comes any time within this: when all agents come back at once, their streams go first."""
+"""The first proof of a process comes any time within this."""
+PROOF_SPREAD_AGAIN_S = 30.0
+"""So do those of later streams: when all agents come back at once, their streams go first. A proof is a connection of
+its own, and a second TLS handshake with the aggregator."""
 PROOF_RETRY_S = 60.0
 PROOF_RETRY_MAX_S = 900.0
 DISTRUST_S = 60.0
@@ -148,6 +151,8 @@ class Stream:
         """For what the aggregator can cause at will."""
         self.ledger = Ledger()
         self._link: _Link | None = None
+        self._streams = 0
+        """That were opened so far."""
         self._batch_interval_s = settings.batch_interval_s
         self._own = Reading()
         """What the stream itself has to say."""
@@ -233,6 +238,7 @@ class Stream:
             try:
                 welcome, seq = await self._greet(call, token)
                 now = loop.time()
+                self._streams += 1
                 link = self._link = _Link(now, now, seq, answered_at=now)
                 self._due = True
                 self._signal.set()
@@ -459,7 +465,8 @@ class Stream:
     async def _prove_path(self, link: _Link) -> None:
         """Open the window once full-size packets have been seen to pass; say so while they do not. Runs to success."""
         distrusted_s = self._distrust_until - asyncio.get_running_loop().time()
-        await asyncio.sleep(max(distrusted_s, self._uniform(0.0, PROOF_SPREAD_S)))
+        spread_s = PROOF_SPREAD_AGAIN_S if self._streams > 1 else PROOF_SPREAD_S
+        await asyncio.sleep(max(distrusted_s, self._uniform(0.0, spread_s)))
         retry = PROOF_RETRY_S
         while True:
             proof = await self._prove(self._peer)
