@@ -1,5 +1,8 @@
 """What is kept, and for how long: the oldest goes first, in small steps, and never what live state is rebuilt from.
 
+Of a node whose minutes take many times the room that others' take, they go before anybody else's: a host gone wild, or
+an agent in hostile hands, shortens its own past and no other's.
+
 The limit is on all files of the state directory together: findings, history, their logs, and files that were moved
 aside because they were damaged.
 """
@@ -22,6 +25,8 @@ STEP = 200
 """Rows that are deleted at once ..."""
 STEPS = 20
 """... so many times in a row at most."""
+GREEDY = 4.0
+"""A node may take so many times what the median of them takes before its own go first."""
 RESERVE, RESERVE_BYTES = 16, 2 << 20
 """The files are kept below the limit by this part of it, or a quarter but no more than so many bytes: they grow between
 two looks, and a log is as long as what is written at once."""
@@ -63,7 +68,7 @@ def _give_back(connection: sqlite3.Connection, directory: Path, over: int) -> st
     oldest = (first >> NODE_BITS) * HOUR_S if first is not None else float("inf")
     if _remove_aside(directory, before=oldest, at_most=1):
         return ""
-    if free * size < over and first is not None:
+    if free * size < over and first is not None and not _delete_of_the_greediest(connection):
         _delete_hours(connection, 1 << 62)
     elif not free:
         return f"{directory}: what is needed takes {over >> 20} MiB more than store.max_mib allows"
@@ -76,6 +81,20 @@ def _delete_hours(connection: sqlite3.Connection, below: int) -> None:
     with transaction(connection):
         oldest = "SELECT key FROM hours WHERE key < ? ORDER BY key LIMIT ?"
         connection.execute(f"DELETE FROM hours WHERE key IN ({oldest})", (below, STEP))  # noqa: S608  # constants
+
+
+def _delete_of_the_greediest(connection: sqlite3.Connection) -> bool:
+    """Delete an eighth of what there is of the node that takes most. False: none takes much more than others."""
+    mask = (1 << NODE_BITS) - 1
+    taken = "SELECT key & ?, count(*), sum(length(body)) AS bytes FROM hours GROUP BY 1 ORDER BY bytes"
+    rows = connection.execute(taken, (mask,)).fetchall()
+    if len(rows) < 3 or rows[-1][2] <= GREEDY * rows[(len(rows) - 1) // 2][2]:
+        return False
+    node, hours, _ = rows[-1]
+    with transaction(connection):
+        oldest = "SELECT key FROM hours WHERE key & ? = ? ORDER BY key LIMIT ?"
+        connection.execute(f"DELETE FROM hours WHERE key IN ({oldest})", (mask, node, hours // 8 + 1))  # noqa: S608  # constants
+    return True
 
 
 def _forget_nodes(connection: sqlite3.Connection) -> None:

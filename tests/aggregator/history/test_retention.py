@@ -85,6 +85,32 @@ def test_all_files_together_stay_below_the_limit_under_load(tmp_path: Path) -> N
     assert largest < most
 
 
+def test_a_node_that_takes_much_more_than_others_shortens_its_own_past_and_no_other_s(tmp_path: Path) -> None:
+    chance = random.Random(3)  # noqa: S311  # figures, not secrets
+    hosts = [Host(f"n{number}") for number in range(4)]
+    for index in range(1, 300):
+        hosts[0].counters[f"link/{index}"] = [0, 0, 0]
+        hosts[0].mtus[f"link/{index}"] = 1500
+
+    async def script() -> None:
+        with scene(tmp_path, max_bytes=1 << 20, retention_s=1e9) as there:
+            for _ in range(160):
+                for host in hosts:
+                    for values in host.counters.values():
+                        values[:] = [value + chance.getrandbits(40) for value in values]
+                await asyncio.gather(*(there.tell(host) for host in hosts))
+                there.history.step()
+                there.now += 300
+            first = {
+                host.name: (await there.history.read(host.name, "link/1/rx_packets", 0, there.now))[0].at
+                for host in hosts
+            }
+            assert first["n0"] > EPOCH + 2 * HOUR, "nothing had to go: the load was too small"
+            assert all(at <= EPOCH + 600 for name, at in first.items() if name != "n0")
+
+    play(script)
+
+
 def test_a_limit_that_what_is_needed_exceeds_is_said_and_the_needed_stays(tmp_path: Path) -> None:
     host = Host("a")
 
