@@ -23,8 +23,8 @@ def check(reading: Reading) -> Iterator[Check]:
     """The authority in the ConfigMap, then what the aggregator shows."""
     pem = b""
     for item in _authorities(reading):
-        pem = _pem(item)
-        yield _authority(reading, name_of(item), pem)
+        pem += b"\n" + _pem(item)
+        yield _authority(reading, name_of(item), _pem(item))
     shown = reading.certificate
     if isinstance(shown, Unread):
         if shown != reading.aggregator:  # else it is told once for all
@@ -107,7 +107,7 @@ def _names_and_signer(reading: Reading, der: bytes, authorities: bytes) -> Itera
             do = f"nodetell certs issue --role aggregator --name {name} (or tls.server_name of the agents)"
             yield Check("certificates", State.BROKEN, what, why, do)
     try:
-        signers = known.certificates_in(authorities) if authorities else []
+        signers = known.certificates_in(authorities) if authorities.strip() else []
     except known.AuthorityError:
         signers = []  # told above
     if not signers:

@@ -35,10 +35,10 @@ _BY_CONTROLLER = tuple(
         "memory-pressure",
         "pid-pressure",
         "unschedulable",
-        "network-unavailable",
     )
 )
-"""What the DaemonSet controller gives its pods besides (the last one only in the host's network)."""
+"""What the DaemonSet controller gives its pods besides."""
+_IN_HOST_NETWORK = Toleration("node.kubernetes.io/network-unavailable", "Exists")
 _VIRTUAL = (("type", "virtual-kubelet"), ("eks.amazonaws.com/compute-type", "fargate"))
 
 
@@ -115,9 +115,10 @@ def _why_none(reading: Reading, node: NodeObject, templates: Sequence[tuple[str,
         return State.OK, "it is virtual, without a host of its own, and left out on purpose", ""
     left_out, tainted = [], []
     for name, pod in templates:
+        tolerated = (*pod.spec.tolerations, *_BY_CONTROLLER, *((_IN_HOST_NETWORK,) if pod.spec.host_network else ()))
         if clause := _selected(pod, node):
             left_out.append(f"DaemonSet {name} {clause}")
-        elif taints := untolerated((*pod.spec.tolerations, *_BY_CONTROLLER), node.taints):
+        elif taints := untolerated(tolerated, node.taints):
             tainted.append(f"DaemonSet {name} does not tolerate {', '.join(map(str, taints))}")
         elif refused := refused_creation(reading, "DaemonSet", name):
             do = "see pod security and quotas of the namespace (docs/privileges.md)"

@@ -171,6 +171,8 @@ def _agreement(reading: Reading) -> Iterator[Check]:
     if not agents or not aggregators:
         return
     there = aggregators[0]
+    if variable(there, "NODETELL_AGGREGATOR_ACCESS_AGENTS") == "certificate":
+        return  # tokens are not looked at
     taken = variable(there, "NODETELL_AGGREGATOR_ACCESS_TOKEN_AUDIENCE") or AUDIENCE
     account = variable(there, "NODETELL_AGGREGATOR_ACCESS_AGENT_SERVICE_ACCOUNT") or "nodetell/nodetell-agent"
     wrong = False

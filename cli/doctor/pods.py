@@ -11,6 +11,7 @@ from aggregator.messages.classify import classify
 from aggregator.messages.families import FAMILIES
 from aggregator.messages.model import Message
 from aggregator.wording import some
+from cli import exits
 from cli.doctor.model import (
     AGENT,
     AGGREGATOR,
@@ -31,6 +32,11 @@ from cli.doctor.model import (
 _ON_THE_WAY = frozenset({"", "ContainerCreating", "PodInitializing"})
 """Reasons of a container that waits which say nothing: an event may."""
 
+_OWN_STATUS = {
+    exits.USAGE: "its command line is wrong",
+    exits.CONFIG: "its settings are wrong, and its own words say which",
+}
+
 
 def check(reading: Reading) -> Iterator[Check]:
     """All pods, by part."""
@@ -43,7 +49,8 @@ def check(reading: Reading) -> Iterator[Check]:
         groups: dict[tuple[str, str, str], list[str]] = {}
         for pod in its:
             if (trouble := _trouble(reading, pod)) is not None:
-                groups.setdefault(trouble, []).append(name_of(pod))
+                state, why, do = trouble
+                groups.setdefault((state, _of_any_pod(pod, why), do), []).append(name_of(pod))
         running = len(its) - sum(map(len, groups.values()))
         for (state, why, do), names in sorted(groups.items(), key=lambda each: -len(each[1])):
             keeps = part == AGGREGATOR or not running
@@ -53,6 +60,13 @@ def check(reading: Reading) -> Iterator[Check]:
             yield Check("pods", State.OK, f"{part}: {count(len(its), 'pod')}, all ready")
         yield from _not_made(reading, part, bool(its))
     yield from _desired(reading)
+
+
+def _of_any_pod(pod: Object, why: str) -> str:
+    """What was said of a pod without what is its own alone."""
+    for own in (name_of(pod), text(pod, "metadata", "uid")):
+        why = why.replace(own, "...") if own else why
+    return why
 
 
 def _not_made(reading: Reading, part: str, any_there: bool) -> Iterator[Check]:
@@ -156,7 +170,8 @@ def _ended(ended: Object) -> str:
     code = at(ended, "exitCode")
     message = Message("Pod", text(ended, "reason"), code if isinstance(code, int) else None, text(ended, "message"))
     last = f"it ended with status {code} ({text(ended, 'reason') or 'no reason given'})"
-    told = _with_family(message)
+    told = _OWN_STATUS.get(code, "") if isinstance(code, int) else ""
+    told = told or _with_family(message)
     return f"{last}: {told}" if told else last
 
 

@@ -13,6 +13,8 @@ from cli.doctor.model import (
     Reading,
     State,
     Unread,
+    at,
+    count,
     entries,
     name_of,
     parts,
@@ -36,7 +38,7 @@ def check_versions(reading: Reading) -> Iterator[Check]:
         named = ", ".join(f"{image} ({part})" for image, part in sorted(images.items()))
         what = "parts of the installation have different images"
         yield Check("versions", State.WRONG, what, named, "apply one set of manifests")
-    yield from _old_pods(reading)
+    yield from _under_way(reading)
     told = reading.aggregator
     if isinstance(told, Unread):
         return  # told once for all
@@ -45,7 +47,7 @@ def check_versions(reading: Reading) -> Iterator[Check]:
         if node.connected and node.version and node.version != told.version:
             others.setdefault(node.version, []).append(node.name)
     for version, names in sorted(others.items()):
-        what = f"the aggregator is of version {told.version}, and {len(names)} agents are of {version}: {some(names)}"
+        what = f"the aggregator is of version {told.version}, {count(len(names), 'agent')} of {version}: {some(names)}"
         why = "they understand each other; what only one of them knows is missing"
         yield Check("versions", State.WRONG, what, why, "wait for the update to end, or apply one set of manifests")
     if told.version != reading.version:
@@ -55,22 +57,15 @@ def check_versions(reading: Reading) -> Iterator[Check]:
         yield Check("versions", State.OK, f"aggregator, agents and this command are of version {told.version}")
 
 
-def _old_pods(reading: Reading) -> Iterator[Check]:
-    """Agents' pods with another image than their DaemonSet: an update that is under way, or that got stuck."""
-    wanted = {
-        text(container, "image")
-        for each in parts(reading.of("daemonsets"), AGENT)
-        for container in entries(pod_spec(each), "containers")
-    }
-    old = [
-        name_of(pod)
-        for pod in parts(reading.of("pods"), AGENT)
-        if wanted and any(text(each, "image") not in wanted for each in entries(pod, "spec", "containers"))
-    ]
-    if old:
-        what = f"{len(old)} agents have another image than their DaemonSet: {some(sorted(old))}"
-        why = "an update is under way, or it waits for agents that do not become ready"
-        yield Check("versions", State.WRONG, what, why, f"kubectl -n {reading.namespace} rollout status daemonset")
+def _under_way(reading: Reading) -> Iterator[Check]:
+    """An update of the agents that has not come to its end, or that got stuck."""
+    for each in parts(reading.of("daemonsets"), AGENT):
+        wanted, updated = (at(each, "status", key) for key in ("desiredNumberScheduled", "updatedNumberScheduled"))
+        if isinstance(wanted, int) and isinstance(updated, int) and updated < wanted:
+            what = f"DaemonSet {name_of(each)}: {updated} of {wanted} agents are as it says now"
+            why = "an update is under way, or it waits for agents that do not become ready"
+            do = f"kubectl -n {reading.namespace} rollout status daemonset {name_of(each)}"
+            yield Check("versions", State.WRONG, what, why, do)
 
 
 def check_clocks(reading: Reading) -> Iterator[Check]:

@@ -128,6 +128,14 @@ def test_a_claim_that_waits_is_told_with_its_event() -> None:
     assert only(changed(change), "volume").why == said
 
 
+def test_where_certificates_are_asked_for_tokens_do_not_matter() -> None:
+    def change(found: dict[str, Any]) -> None:
+        set_variable(found, "deployments", "NODETELL_AGGREGATOR_ACCESS_TOKEN_AUDIENCE", "x")
+        set_variable(found, "deployments", "NODETELL_AGGREGATOR_ACCESS_AGENTS", "certificate")
+
+    assert not bad(changed(change))
+
+
 def test_tokens_for_somebody_else_are_refused() -> None:
     given = changed(lambda found: set_variable(found, "deployments", "NODETELL_AGGREGATOR_ACCESS_TOKEN_AUDIENCE", "x"))
     assert "UNAUTHENTICATED" in only(given, "identity").why
@@ -151,6 +159,12 @@ def test_a_crash_loop_is_told_with_how_it_ended() -> None:
     assert "status 137 (OOMKilled)" in found.why
     assert "out of memory" in found.why
     assert "--previous" in found.do
+
+
+def test_a_status_of_our_own_is_told_in_our_own_words() -> None:
+    ended = {"terminated": {"exitCode": 78, "reason": "Error"}}
+    found = only(changed(lambda found: agent_status(found, {"waiting": {"reason": "CrashLoopBackOff"}}, ended)), "pods")
+    assert "its settings are wrong" in found.why
 
 
 def test_an_image_that_does_not_come() -> None:
@@ -192,7 +206,8 @@ def test_what_the_scheduler_says_of_the_aggregator_keeps_it_from_working() -> No
 def test_pods_that_say_the_same_are_told_once() -> None:
     def change(found: dict[str, Any]) -> None:
         for each in found["pods"][:3]:
-            waiting = {"waiting": {"reason": "ErrImageNeverPull", "message": "not present"}}
+            said = f"not present, says {each['metadata']['name']}"
+            waiting = {"waiting": {"reason": "ErrImageNeverPull", "message": said}}
             each["status"]["containerStatuses"][0] |= {"ready": False, "state": waiting}
 
     found = only(changed(change), "pods")
@@ -260,6 +275,19 @@ def test_a_node_without_an_agent_for_its_taint() -> None:
 @pytest.mark.parametrize("given", [with_node(TAINTED), with_node(CORDONED, tolerations=False)])
 def test_a_taint_that_is_tolerated_is_not_blamed(given: Reading) -> None:
     assert "no event says why" in only(given, "nodes").why
+
+
+@pytest.mark.parametrize("host_network", [True, False])
+def test_a_taint_that_only_the_hosts_network_takes(host_network: bool) -> None:
+    taint = {"key": "node.kubernetes.io/network-unavailable", "effect": "NoSchedule"}
+    tainted = node("new-1") | {"spec": {"taints": [taint]}}
+
+    def change(found: dict[str, Any]) -> None:
+        spec(found, "daemonsets")["hostNetwork"] = host_network
+        found["networkpolicies"] = ()
+
+    found = only(with_node(tainted, change, tolerations=False), "nodes")
+    assert ("does not tolerate" in found.why) is not host_network
 
 
 def test_a_node_that_affinity_leaves_out() -> None:
@@ -534,12 +562,10 @@ def test_images_apart() -> None:
     assert "different images" in only(changed(change), "versions").what
 
 
-def test_pods_of_an_update_that_is_under_way() -> None:
-    def change(found: dict[str, Any]) -> None:
-        old = found["pods"][0]["spec"]
-        old["containers"] = [{**old["containers"][0], "image": "nodetell:0.9"}]
-
-    assert "1 agents have another image" in only(changed(change), "versions").what
+@pytest.mark.parametrize(("updated", "wrong"), [(2, True), (3, False)])
+def test_an_update_that_is_under_way(updated: int, wrong: bool) -> None:
+    given = changed(lambda found: found["daemonsets"][0]["status"].update({"updatedNumberScheduled": updated}))
+    assert [each.name for each in bad(given)] == (["versions"] if wrong else [])
 
 
 @pytest.mark.parametrize(("ahead", "wrong"), [((5.4, 0.5), False), ((-5.6, 0.5), True), ((20.0, 16.0), False)])

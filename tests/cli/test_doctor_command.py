@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from nodetell import __version__
+from nodetell.v1 import operator_pb2
 
 from aggregator.trust.review import ACCESS_REVIEWS
 from cli import exits
@@ -19,6 +22,9 @@ from cli.main import main
 from tests.apiserver import Reply, Request, serving, status
 from tests.authority import authority, issued, server_context
 from tests.cli.installation import NAMESPACE, lists
+from tests.cli.test_access import Operators, served
+from tests.entrance import kubeconfig
+from tests.trust import Authority
 
 Say = Callable[[Request], tuple[int, dict[str, Any]] | None]
 
@@ -43,21 +49,6 @@ def well(request: Request) -> tuple[int, dict[str, Any]]:
     return (200, named[0]) if named else (404, status(404, "not found"))
 
 
-def kubeconfig(folder: Path, url: str) -> Path:
-    """One that names the server."""
-    path = folder / "kubeconfig"
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "clusters": [{"name": "prod-a", "cluster": {"server": url}}],
-        "contexts": [{"name": "c", "context": {"cluster": "prod-a", "user": "u"}}],
-        "users": [{"name": "u", "user": {"token": "t0ken"}}],
-    }
-    path.write_text(json.dumps(config))
-    return path
-
-
 def doctor(folder: Path, say: Say, *more: str) -> tuple[int, list[Request]]:
     """Run it against a server; the exit status, and what was asked."""
 
@@ -66,7 +57,7 @@ def doctor(folder: Path, say: Say, *more: str) -> tuple[int, list[Request]]:
 
     async def run() -> tuple[int, list[Request]]:
         async with serving(answer) as server:
-            words = ["doctor", "--kubeconfig", str(kubeconfig(folder, server.url)), *more]
+            words = ["doctor", "--kubeconfig", str(kubeconfig(folder, server.url).path), *more]
             return await asyncio.to_thread(main, words), server.requests
 
     return asyncio.run(run())
@@ -163,7 +154,7 @@ def test_one_list_that_does_not_come_is_one_thing_that_is_not_known(
 
     async def run() -> int:
         async with serving(answer) as server:
-            words = ["doctor", "--kubeconfig", str(kubeconfig(tmp_path, server.url)), "--format", "json"]
+            words = ["doctor", "--kubeconfig", str(kubeconfig(tmp_path, server.url).path), "--format", "json"]
             return await asyncio.to_thread(main, words)
 
     assert asyncio.run(run()) == exits.OK
@@ -174,7 +165,7 @@ def test_one_list_that_does_not_come_is_one_thing_that_is_not_known(
 def test_an_api_server_that_is_away_and_an_aggregator_that_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = kubeconfig(tmp_path, "http://127.0.0.1:1")
+    path = kubeconfig(tmp_path, "http://127.0.0.1:1").path
     words = ["doctor", "--kubeconfig", str(path), "--insecure", "--aggregator", "127.0.0.1:1"]
     assert main([*words, "--timeout", "5"]) == exits.UNAVAILABLE
     assert len(capsys.readouterr().err.splitlines()) == 2
@@ -203,3 +194,44 @@ def test_the_certificate_that_is_shown_is_got_whoever_signed_it(tmp_path: Path) 
 def test_a_certificate_that_nobody_shows() -> None:
     assert isinstance(shown_certificate("127.0.0.1:1", "", 5.0), Unread)
     assert isinstance(shown_certificate("nowhere", "", 5.0), Unread)
+
+
+class Aggregator(Operators):
+    """Knows one node that it no longer hears."""
+
+    def ListNodes(self, request: object, context: Any) -> operator_pb2.ListNodesResponse:  # noqa: N802  # gRPC's
+        super().ListNodes(request, context)
+        gone = operator_pb2.NodeSummary(
+            node="node-a", agent_version="0.0.1", heard_at_unix_ms=1, clock_offset_us=9_000_000
+        )
+        here = operator_pb2.NodeSummary(node="node-b", agent_version=__version__, heard_at_unix_ms=1, connected=True)
+        return operator_pb2.ListNodesResponse(aggregator_version=__version__, nodes=[gone, here])
+
+
+def test_an_aggregator_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ca = Authority(tmp_path)
+    with served(Aggregator(), ca) as address:
+        code = main(["doctor", "--no-kube", "--aggregator", address, "--ca", ca.file, "--format", "json"])
+    found = shown(capsys)
+    assert code == exits.WARNING
+    told = {each["check"]: each["what"] for each in found if each["state"] == "wrong"}
+    assert set(told) == {"certificates", "clocks", "heard"}
+    assert "ends in" in told["certificates"]  # tomorrow
+    assert "node-a (+9.0 s)" in told["clocks"]
+    assert told["heard"].endswith("1 agent: node-a")
+    assert [each["why"] for each in found if each["state"] == "unknown"] == ["it was not asked (--no-kube)"]
+
+
+def test_an_aggregator_that_does_not_let_us_in_still_shows_its_certificate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ca = Authority(tmp_path)
+    with served(Aggregator(grpc.StatusCode.UNAUTHENTICATED), ca) as address:
+        code, _ = doctor(tmp_path, lambda _: None, "--aggregator", address, "--ca", ca.file, "--format", "json")
+    found = shown(capsys)
+    (unknown,) = (each for each in found if each["state"] == "unknown")
+    assert "does not know who asks" in unknown["why"]
+    wrong = [each["what"] for each in found if each["check"] == "certificates" and each["state"] in ("wrong", "broken")]
+    assert any('is not for "nodetell-aggregator"' in each for each in wrong)
+    assert any("is not signed by an authority in the agents' ConfigMap" in each for each in wrong)
+    assert code == exits.CRITICAL

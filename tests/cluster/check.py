@@ -58,10 +58,10 @@ class Kubectl:
     kubeconfig: Path
 
     def run(self, *words: str, given: str | None = None) -> tuple[int, str]:
-        """Exit status, and all that it said."""
+        """Exit status, and all that it said; its answer last."""
         command = [self.path, "--kubeconfig", str(self.kubeconfig), *words]
         done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
-        return done.returncode, (done.stdout + done.stderr).strip()
+        return done.returncode, (done.stderr + done.stdout).strip()
 
     def may(self, account: str, call: Call) -> bool:
         """Whether an account of the namespace may make a call. Raises NotCheckedError where that is not told."""
@@ -140,8 +140,9 @@ def _problems(kubeconfig: Path, *, apply: bool) -> list[str]:
     if not apply:
         return [*overlay_problems(kubectl), *right_problems(kubectl)]
     made = json.dumps({"apiVersion": "v1", "kind": "List", "items": _rights()})
-    if left := kubectl.run("get", "--ignore-not-found", "-o", "name", "-f", "-", given=made)[1]:
-        raise NotCheckedError(f"of another installation there is {' '.join(left.split())}")
+    _, said = kubectl.run("get", "--ignore-not-found", "-o", "name", "-f", "-", given=made)
+    if left := [line for line in said.splitlines() if "/" in line and " " not in line]:
+        raise NotCheckedError(f"of another installation there is {', '.join(left)}")
     try:
         code, said = kubectl.run("apply", "-f", "-", given=made)
         if code:

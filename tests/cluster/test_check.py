@@ -3,7 +3,9 @@ that answers as RBAC would."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from cli.doctor.calls import Call, calls
+from tests.apiserver import Json, Reply, Request, serving, status
 from tests.cluster import check
 from tests.cluster.check import AGGREGATOR, NOT_MADE, OVERLAYS
+from tests.entrance import kubeconfig
 
 
 @dataclass
@@ -109,6 +113,69 @@ def test_rights_that_are_made_are_taken_away_and_those_that_are_there_left(run: 
     server = Server(is_there=False)
     assert run(server, "--apply") == 0
     assert server.words[-1][0] == "delete"
+
+
+GROUPS = {
+    "": {"nodes": False, "pods": True},
+    "coordination.k8s.io": {"leases": True},
+    "authorization.k8s.io": {"selfsubjectaccessreviews": False},
+}
+"""What the server has, and whether it is in namespaces."""
+
+
+def discovery(path: str) -> Json | None:
+    """What kubectl asks before anything else."""
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if path == "/apis":
+        versions = {name: {"groupVersion": f"{name}/v1", "version": "v1"} for name in GROUPS if name}
+        groups = [{"name": name, "versions": [each], "preferredVersion": each} for name, each in versions.items()]
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+    group = path.split("/")[2] if path.count("/") == 3 else ""
+    if group not in GROUPS or (not group and path != "/api/v1"):
+        return None
+    resources = [
+        {"name": name, "singularName": "", "namespaced": namespaced, "kind": name.title(), "verbs": ["list"]}
+        for name, namespaced in GROUPS[group].items()
+    ]
+    version = f"{group}/v1" if group else "v1"
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (Call("list", "", "nodes"), (b"list", b"nodes")),
+        (Call("watch", "coordination.k8s.io", "leases", "kube-system"), (b"watch", b"leases", b"kube-system")),
+        (Call("get", path="/metrics"), (b"get", b"/metrics")),
+        (Call("create", "", "pods/exec"), (b"create", b"pods", b"exec")),
+    ],
+)
+def test_kubectl_itself_understands_each_kind_of_question(
+    tmp_path: Path, call: Call, words: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where it keeps what it has discovered
+    asked_of: list[Request] = []
+
+    async def answer(request: Request, reply: Reply) -> None:
+        if request.method == "POST":
+            asked_of.append(request)
+            allowed = request.headers["impersonate-user"].endswith(AGGREGATOR)
+            review = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": {}}
+            await reply.whole(201, review | {"status": {"allowed": allowed}})
+        elif (found := discovery(request.path)) is not None:
+            await reply.whole(200, found)
+        else:
+            await reply.whole(404, status(404, "not found", "NotFound"))
+
+    async def run() -> list[bool]:
+        async with serving(answer) as server:
+            kubectl = check.Kubectl(shutil.which("kubectl") or "", kubeconfig(tmp_path, server.url).path)
+            return [await asyncio.to_thread(kubectl.may, account, call) for account in (AGGREGATOR, "default")]
+
+    assert asyncio.run(run()) == [True, False]
+    assert all(word in asked_of[0].body for word in words)
 
 
 @pytest.mark.skipif(
