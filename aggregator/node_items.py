@@ -46,6 +46,7 @@ class Items:
             known = self._remove(item.key)
             kind = _kind(item)
             if not kind:
+                gone += [item.key] if known else []
                 continue
             size = item.ByteSize()
             if limit := self._over(item.key, kind, size, at_most):

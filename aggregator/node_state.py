@@ -474,6 +474,8 @@ class NodeState:
         if which < 0 or (point := self._checkpoints[which]).at < state.first_at or state.subject not in point.offsets:
             return state.first_at, state.base
         then = self._values_at(state, point)
+        if point.at == state.first_at and then != state.base:
+            return state.first_at, state.base  # of the moment before the block began anew
         after = self._checkpoints[which + 1] if which + 1 < len(self._checkpoints) else None
         heard, unheard_s = (after.at, after.unheard_s) if after is not None else (self._now, self._unheard_s)
         until = max(point.until, heard - unheard_s)

@@ -304,3 +304,14 @@ def test_every_limit_is_documented_where_it_stands() -> None:
         assert f"    {each.name}: " in text
         after = text.split(f"    {each.name}: ", 1)[1].split("\n", 1)[1]
         assert after.lstrip().startswith('"""'), each.name
+
+
+def test_an_item_that_says_nothing_any_more_is_gone_from_its_kind_where_a_limit_is_reached_too() -> None:
+    state = NodeState("n", at_most=NodeLimits(interfaces=2))
+    state.apply(update(link(1), link(2)))
+    assert [item.key for item in state.of("link")] == ["link/1", "link/2"]
+    said = update(pb.Item(key="link/1"), link(3), link(4), at=1, full=False)
+    state.apply(said)
+    assert [item.key for item in state.of("link")] == ["link/2", "link/3"]
+    assert list(state.items) == ["link/2", "link/3"]
+    assert "link/1" in said.removed_items  # whoever follows the updates must hear of it

@@ -403,3 +403,20 @@ def test_a_host_that_stays_busy_for_a_day_keeps_a_bounded_history() -> None:
         for second in (0, 5, 10, 30):
             source.count(minute * 60 + second, minute * 60 + second)
     assert len(source.state._checkpoints) < 80
+
+
+def test_a_block_that_begins_anew_in_the_moment_of_a_checkpoint_is_not_measured_by_what_it_was() -> None:
+    source = Source()
+    source.count(0, 9)
+    source.count(0, 1)  # the counter went backwards, and the host's clock says the same moment
+    source.count(60, 5)
+    assert source.rise(1) == 4
+    assert source.rise(300) == 4
+
+
+def test_a_block_that_begins_anew_within_the_moment_of_a_checkpoint_keeps_what_came_after_it() -> None:
+    source = Source()
+    for at, value in ((0, 9), (100, 20), (100, 3), (105, 7), (200, 7)):
+        source.count(at, value)
+    assert source.rise(100) == 4
+    assert source.rise(50) == 0
