@@ -231,6 +231,9 @@ def _make_links(extraction: _Extraction) -> None:
                 continue
             _folder(target.parent, extraction)
             target.symlink_to(points_to)
+            if not within(root, target):  # a link to itself, of which realpath says what it likes
+                target.unlink()
+                extraction.refuse(name, "a link that leads nowhere: refused")
         except (OSError, ValueError) as error:
             extraction.refuse(name, f"cannot be linked: {getattr(error, 'strerror', None) or error}")
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.hosts.archive import ArchiveError, Limits, extract
+from agent.hosts.archive import ArchiveError, Limits, extract, within
 
 SMALL = Limits(unpacked_bytes=1 << 20, members=50, json_bytes=1000)
 
@@ -50,6 +50,15 @@ def outside(tmp_path: Path) -> set[str]:
         str(tmp_path / "b.tar.gz"),
         str(tmp_path / "deep"),
     }
+
+
+@pytest.mark.parametrize("target", ["l//", "l/", "l/."])
+def test_a_link_to_itself_is_none_however_it_is_written(tmp_path: Path, target: str) -> None:
+    into, problems = unpack(tmp_path, member("l", None, type=tarfile.SYMTYPE, linkname=target), member("good"))
+    real = os.path.realpath(into)
+    assert all(within(real, path) for path in into.rglob("*"))
+    assert (into / "good").exists()
+    assert len(problems) <= 1
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/tmp/nodetell-evil", "..", "a/.."])
