@@ -24,6 +24,8 @@ _HEADER_BYTES = 1 << 20
 _TOLD = 100
 _DEEP = 64
 """Folders within each other. Of more, whoever takes them away again may despair."""
+_BEYOND = 100
+"""Reads at the end of the stream. tarfile passes over a member by reading it, and does not look at what it gets."""
 _BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
 
 
@@ -55,10 +57,16 @@ class _Unpacked:
     header_left: int = _HEADER_BYTES
     """How much may be read before the next member is known. tarfile holds names of any length in memory."""
     tail: bytes = b""
+    beyond: int = 0
+    """How often more was wanted than there is."""
 
     def read(self, size: int) -> bytes:
         """For tarfile, which reads in its own buffer's size."""
         data = self.stream.read(size)
+        if not data and size:
+            self.beyond += 1
+            if self.beyond > _BEYOND:  # it would go on for as long as a header says that the member is
+                raise tarfile.ReadError("the archive ends in the middle of a member")
         self.total += len(data)
         self.header_left -= len(data)
         if self.total > self.limit:

@@ -45,7 +45,7 @@ class ApiError(Exception):
     def __init__(
         self, cause: Cause, reason: str, *, retry_after_s: float | None = None, token: str = "", silent: bool = False
     ) -> None:
-        super().__init__(reason)
+        super().__init__(" ".join(reason.split()))  # the server's words may be in it
         self.cause = cause
         self.silent = silent
         """Nothing came, and nobody hung up: it may have been gone for as long as nothing came."""

@@ -30,10 +30,19 @@ from aggregator.cluster.objects import (
 )
 from aggregator.cluster.sharing import Sharing
 
-_encode = Encoder(order="deterministic").encode  # a mapping in another order is the same template
+_ENCODER = Encoder(order="deterministic")
+"""A mapping in another order is the same template."""
 _NO_SPEC = wire_pod.PodSpec()
 _POD_LEVEL = ("cpu", "memory")
 """Resources that may be asked for at the level of the pod; huge pages too."""
+
+
+def _encoded(parts: tuple[object, ...]) -> bytes:
+    """The same bytes for the same parts."""
+    try:
+        return _ENCODER.encode(parts)
+    except OverflowError:  # a number that no field of the API holds, and JSON does
+        return repr(parts).encode("utf-8", "replace")
 
 
 class Template(NamedTuple):
@@ -55,7 +64,7 @@ def template(pod: wire_pod.Pod, share: Sharing) -> Template:
     resized = _resized(pod, share)
     spread = _spread_keys(spec, pod)
     key = hashlib.blake2b(
-        _encode(
+        _encoded(
             (
                 spec.containers,
                 spec.init_containers,

@@ -299,3 +299,21 @@ def test_any_damage_is_a_problem_or_harmless(
     with contextlib.suppress(ArchiveError):
         extract(path, into, SMALL)
     assert {each.name for each in tmp_path.iterdir()} == {"b.tar.gz", "into"}
+
+
+def test_a_member_that_says_it_is_longer_than_anything_is_not_read_for_ever(tmp_path: Path) -> None:
+    """tarfile passes over a sparse member's bytes by reading as many as its header says, whatever it gets."""
+    header = bytearray(tarfile.TarInfo("nodes/n/f").tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[124:136] = b"\x80" + (1 << 60).to_bytes(11, "big")  # its size in the stream
+    header[483:495] = b"00000000010\0"  # and unpacked
+    header[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(header))[0]
+    path = tmp_path / "b.tar.gz"
+    with gzip.open(path, "wb") as packed:
+        good = tarfile.TarInfo("nodes/n/g")
+        good.size = 1
+        packed.write(good.tobuf(tarfile.GNU_FORMAT) + b"x".ljust(tarfile.BLOCKSIZE, b"\0") + bytes(header))
+    (tmp_path / "into").mkdir()
+    problems = [str(problem) for problem in extract(path, tmp_path / "into", SMALL)]
+    assert (tmp_path / "into/nodes/n/g").read_bytes() == b"x"
+    assert "what comes before is read" in problems[-1]

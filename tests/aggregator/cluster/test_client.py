@@ -474,3 +474,7 @@ def test_what_was_heard_before_our_clock_was_set_does_not_count() -> None:
     assert server.offset_s() == 0.0
     server.heard(http_date(now[0]), now[0])
     assert server.offset_s() == 0.0
+
+
+def test_what_a_server_says_in_lines_is_one_line_of_a_reason() -> None:
+    assert str(ApiError(Cause.ODD, 'the answer is no list, but a "a\nb\r c"')) == 'the answer is no list, but a "a b c"'

@@ -660,3 +660,17 @@ def test_every_recorded_object_is_read(path: Path) -> None:
         found = decoder.decode(resource, raw(item))
         assert found.odd == ""
         assert found.key.endswith(item["metadata"]["name"])
+
+
+@pytest.mark.parametrize("number", [1 << 64, -(1 << 63) - 1, 10**40])
+def test_a_number_that_no_field_holds_costs_no_pod(number: int) -> None:
+    tolerations = [{"key": "k", "operator": "Exists", "tolerationSeconds": number}]
+    pods = [
+        {
+            "metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": "1"},
+            "spec": {"containers": [{"name": "c"}], "tolerations": tolerations, "priority": number},
+        }
+        for name in ("a", "b")
+    ]
+    decoder = Decoder()
+    assert [decoder.decode("pods", json.dumps(pod).encode()).key for pod in pods] == ["n/a", "n/b"]
