@@ -61,6 +61,9 @@ ATTEMPTS = (
     ({"bpf", "BPF"}, "bpf(2)", (sys.executable, "-c", _TRY_BPF)),
     ({"fanotify"}, "FAN_FS_ERROR", (sys.executable, "-c", _TRY_FANOTIFY)),
     ({"br_netfilter"}, "br_netfilter", "test -d /proc/sys/net/bridge"),
+    ({"atheris"}, "atheris", (sys.executable, "-c", "import atheris")),
+    ({"helm"}, "helm as a library", (sys.executable, "-c", "import helm_python")),
+    ({"kustomize"}, "kustomize as a library", "test -e .venv/kustomize/pykustomize"),
     ({"tbf"}, "qdisc tbf", "unshare --net tc qdisc add dev lo root tbf rate 64kbit burst 2000 limit 4000"),
 )
 """Words of a reason, what they stand for, and how to find out whether it is there."""

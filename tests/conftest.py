@@ -8,6 +8,8 @@ fail at once: a pure function has no second try.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import nodetell  # noqa: F401  # before gRPC is: it leaves TLS 1.3 alone
@@ -83,3 +85,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         if place.startswith(TRIED_TWICE) or item.get_closest_marker("needs_root"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def _own_loggers() -> Iterator[logging.Logger]:
+    yield logging.getLogger()
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.partition(".")[0] == "nodetell" and isinstance(logger, logging.Logger):
+            yield logger
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """What a test or a role that it runs sets of logging, which is one for the process, is no other test's."""
+    before = {logger: (logger.level, logger.propagate, logger.handlers[:]) for logger in _own_loggers()}
+    yield
+    for logger in list(_own_loggers()):
+        level, propagate, handlers = before.get(logger, (logging.NOTSET, True, []))
+        logger.setLevel(level)
+        logger.propagate = propagate
+        # pytest puts handlers of its own there, and takes them away itself.
+        logger.handlers[:] = [
+            handler
+            for handler in logger.handlers
+            if handler in handlers or not type(handler).__module__.startswith("nodetell")
+        ]
