@@ -106,7 +106,7 @@ def open_bundle(path: Path, limits: Limits = LIMITS) -> Bundle:
         if path.is_dir():
             return _load(path, path.resolve().name, [], lambda: None, limits)
     except OSError as error:
-        raise BundleError(f"{path}: {error.strerror or error}") from error
+        raise BundleError(f"{printable(str(path))}: {error.strerror or error}") from error
     holder = tempfile.TemporaryDirectory(prefix="nodetell-bundle-")
     try:
         problems = extract(path, Path(holder.name), limits)
@@ -114,10 +114,10 @@ def open_bundle(path: Path, limits: Limits = LIMITS) -> Bundle:
         return _load(top, name, problems, holder.cleanup, limits)
     except ArchiveError as error:
         holder.cleanup()
-        raise BundleError(f"{path}: {error}") from error
+        raise BundleError(f"{printable(str(path))}: {error}") from error
     except OSError as error:
         holder.cleanup()
-        raise BundleError(f"{path}: {error.strerror or error}") from error
+        raise BundleError(f"{printable(str(path))}: {error.strerror or error}") from error
     except BaseException:
         holder.cleanup()
         raise
@@ -143,9 +143,9 @@ def _load(path: Path, name: str, problems: list[ReadError], close: Callable[[], 
         try:
             announced = [_undated(snapshot, folder, problems) for snapshot, folder in _found(root, name)]
         except ReadError as error:
-            raise BundleError(f"{path}: {error.reason}") from error
+            raise BundleError(f"{printable(str(path))}: {error.reason}") from error
     if not announced:
-        raise BundleError(f"{path}: no bundle: neither a snapshot nor a nodes/ or kube/ folder in it")
+        raise BundleError(f"{printable(str(path))}: no bundle: neither a snapshot nor a nodes/ or kube/ folder in it")
     announced.sort(key=lambda entry: entry[1])
     return Bundle(
         cluster if isinstance(cluster, str) and cluster else name, _snapshots(announced, problems), problems, close

@@ -281,3 +281,14 @@ def test_odd_clocks_are_damaged(tmp_path: Path, document: object) -> None:
     with pytest.raises(ReadError) as absent:
         host_of(tmp_path / "none", {"proc/stat": b""}).clock()
     assert absent.value.failure is Failure.ABSENT
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31m"])
+def test_a_directory_of_any_name_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(BundleError) as refused:
+        open_bundle(tmp_path / name)
+    assert str(refused.value).isprintable()
+    with pytest.raises(BundleError) as missing:
+        open_bundle(tmp_path / name / "x")
+    assert str(missing.value).isprintable()
