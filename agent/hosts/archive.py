@@ -115,9 +115,10 @@ def extract(archive: Path, into: Path, limits: Limits = LIMITS) -> list[ReadErro
         except (
             *_BROKEN,
             ValueError,
+            IndexError,
             OverflowError,
             RecursionError,
-        ) as error:  # the latter three: senseless numbers in headers
+        ) as error:  # the latter four: senseless headers
             if not extraction.files:
                 raise ArchiveError(f"not a readable .tar.gz: {error}") from error
             reason = f"damaged after {unpacked.total} unpacked bytes ({error}); what comes before is read"
@@ -229,6 +230,7 @@ def _file(member: tarfile.TarInfo, data: IO[bytes], target: Path, extraction: _E
 
 def _make_links(extraction: _Extraction) -> None:
     root = os.path.realpath(extraction.into)
+    made = []
     for target, points_to in extraction.links:
         name = str(target.relative_to(extraction.into))
         try:
@@ -239,11 +241,25 @@ def _make_links(extraction: _Extraction) -> None:
                 continue
             _folder(target.parent, extraction)
             target.symlink_to(points_to)
-            if not within(root, target):  # a link to itself, of which realpath says what it likes
+            if _leads_to_itself(target):  # of which realpath says what it likes, and of what leads through it
                 target.unlink()
                 extraction.refuse(name, "a link that leads nowhere: refused")
+                continue
+            made.append(target)
         except (OSError, ValueError) as error:
             extraction.refuse(name, f"cannot be linked: {getattr(error, 'strerror', None) or error}")
+    for target in made:  # a later one may lead an earlier one elsewhere, too
+        if not within(root, target):
+            target.unlink()
+            extraction.refuse(str(target.relative_to(extraction.into)), "a link that leaves the bundle: refused")
+
+
+def _leads_to_itself(link: Path) -> bool:
+    try:
+        link.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def within(root: str, path: Path) -> bool:

@@ -61,6 +61,36 @@ def test_a_link_to_itself_is_none_however_it_is_written(tmp_path: Path, target: 
     assert len(problems) <= 1
 
 
+def test_a_link_that_a_later_one_leads_elsewhere_is_looked_at_again(tmp_path: Path) -> None:
+    into, problems = unpack(
+        tmp_path,
+        member("a", None, type=tarfile.SYMTYPE, linkname="loop///x"),
+        member("loop", None, type=tarfile.SYMTYPE, linkname="./loop"),
+        member("d/l", None, type=tarfile.SYMTYPE, linkname="x/../../y"),
+        member("d/x", None, type=tarfile.SYMTYPE, linkname="../d"),
+        member("good"),
+    )
+    real = os.path.realpath(into)
+    assert all(within(real, path) for path in into.rglob("*"))
+    assert not (into / "loop").is_symlink()
+    assert (into / "good").read_bytes() == b"x"
+    assert [problem.split(": ")[1] for problem in problems][:1] == ["loop"]
+
+
+def test_a_sparse_member_whose_map_is_cut_short_is_damage(tmp_path: Path) -> None:
+    header = bytearray(tarfile.TarInfo("nodes/n/f").tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[482] = 1  # the map goes on in a block that is not there
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = tmp_path / "b.tar.gz"
+    with gzip.open(path, "wb") as packed:
+        packed.write(bytes(header) + b"1")
+    (tmp_path / "into").mkdir()
+    with pytest.raises(ArchiveError, match="not a readable"):
+        extract(path, tmp_path / "into", SMALL)
+
+
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/tmp/nodetell-evil", "..", "a/.."])
 def test_paths_that_leave_are_refused_and_told(tmp_path: Path, name: str) -> None:
     into, problems = unpack(tmp_path, member(name, b"evil"), member("good"))
@@ -99,7 +129,7 @@ def test_links_that_cannot_be_made_are_told(tmp_path: Path) -> None:
             tar.addfile(link, io.BytesIO(data) if data is not None else None)
     (tmp_path / "into").mkdir()
     problems = [str(problem) for problem in extract(path, tmp_path / "into", SMALL)]
-    assert [problem.split(": ")[1] for problem in problems] == ["nul", "good"]
+    assert [problem.split(": ")[1] for problem in problems] == ["nul", "loop", "good"]
     assert (tmp_path / "into" / "good").read_bytes() == b"x"
 
 
