@@ -178,11 +178,11 @@ def mutate(case: bytes, most: int, chance: random.Random, mutate_bytes: MutateBy
         return _header(case, chance, mutate_bytes)
     try:
         members = _members_of(case)
-    except (tarfile.TarError, ValueError, OverflowError, EOFError):
+    except (tarfile.TarError, ValueError, OverflowError, EOFError, IndexError):
         return mutate_bytes(case, most)
     if not members:
         return tar_of(_MEMBERS)
-    with contextlib.suppress(ValueError, OverflowError, tarfile.TarError):
+    with contextlib.suppress(ValueError, OverflowError, tarfile.TarError, IndexError):
         _change(members, chance, mutate_bytes)
         return tar_of(members)
     return case
