@@ -35,6 +35,8 @@ class ReadError(Exception):
     """
 
     def __init__(self, failure: Failure, place: str, reason: str, remedy: str = "") -> None:
+        # A name or a text from a file may be in either.
+        place, reason = (text if text.isprintable() else " ".join(text.split()) for text in (place, reason))
         super().__init__(f"{place}: {reason}")
         self.failure = failure
         self.place = place

@@ -408,3 +408,9 @@ def test_what_is_written_reads_back_the_same(made: tuple[Inventory, Mapping[int,
 def test_what_is_not_known_is_not_written() -> None:
     unknown = Inventory(links={}, has_routes=False, has_addresses=False)
     assert render(unknown, {}) == {"ip-link.json": []}
+
+
+def test_what_a_document_says_in_lines_is_told_in_one() -> None:
+    error = ReadError(Failure.DAMAGED, "ip-link.json", 'no "ifindex"\nin\r\n"eth0"')
+    assert str(error) == 'ip-link.json: no "ifindex" in "eth0"'
+    assert error.reason == 'no "ifindex" in "eth0"'
