@@ -36,6 +36,15 @@ def archive_of(path: Path, members: Iterable[tuple[tarfile.TarInfo, bytes | None
     return path
 
 
+def sparse(fields: dict[int, bytes]) -> bytes:
+    """The header of a sparse member, with these bytes at these offsets."""
+    header = bytearray(tarfile.TarInfo("nodes/n/f").tobuf(tarfile.GNU_FORMAT))
+    for at, value in {**fields, 156: tarfile.GNUTYPE_SPARSE, 148: b" " * 8}.items():
+        header[at : at + len(value)] = value
+    header[148:156] = b"%06o\0 " % sum(header)  # its checksum, with spaces in its own place
+    return bytes(header)
+
+
 def unpack(tmp_path: Path, *members: tuple[tarfile.TarInfo, bytes | None]) -> tuple[Path, list[str]]:
     into = tmp_path / "deep" / "into"
     into.mkdir(parents=True)
@@ -78,14 +87,10 @@ def test_a_link_that_a_later_one_leads_elsewhere_is_looked_at_again(tmp_path: Pa
 
 
 def test_a_sparse_member_whose_map_is_cut_short_is_damage(tmp_path: Path) -> None:
-    header = bytearray(tarfile.TarInfo("nodes/n/f").tobuf(tarfile.GNU_FORMAT))
-    header[156:157] = tarfile.GNUTYPE_SPARSE
-    header[482] = 1  # the map goes on in a block that is not there
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
+    header = sparse({482: b"\1"})  # the map goes on in a block that is not there
     path = tmp_path / "b.tar.gz"
     with gzip.open(path, "wb") as packed:
-        packed.write(bytes(header) + b"1")
+        packed.write(header + b"1")
     (tmp_path / "into").mkdir()
     with pytest.raises(ArchiveError, match="not a readable"):
         extract(path, tmp_path / "into", SMALL)
@@ -333,17 +338,13 @@ def test_any_damage_is_a_problem_or_harmless(
 
 def test_a_member_that_says_it_is_longer_than_anything_is_not_read_for_ever(tmp_path: Path) -> None:
     """tarfile passes over a sparse member's bytes by reading as many as its header says, whatever it gets."""
-    header = bytearray(tarfile.TarInfo("nodes/n/f").tobuf(tarfile.GNU_FORMAT))
-    header[156:157] = tarfile.GNUTYPE_SPARSE
-    header[124:136] = b"\x80" + (1 << 60).to_bytes(11, "big")  # its size in the stream
-    header[483:495] = b"00000000010\0"  # and unpacked
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)  # its checksum, with spaces in its own place
+    # Its size in the stream, and unpacked.
+    header = sparse({124: b"\x80" + (1 << 60).to_bytes(11, "big"), 483: b"00000000010\0"})
     path = tmp_path / "b.tar.gz"
     with gzip.open(path, "wb") as packed:
         good = tarfile.TarInfo("nodes/n/g")
         good.size = 1
-        packed.write(good.tobuf(tarfile.GNU_FORMAT) + b"x".ljust(tarfile.BLOCKSIZE, b"\0") + bytes(header))
+        packed.write(good.tobuf(tarfile.GNU_FORMAT) + b"x".ljust(tarfile.BLOCKSIZE, b"\0") + header)
     (tmp_path / "into").mkdir()
     problems = [str(problem) for problem in extract(path, tmp_path / "into", SMALL)]
     assert (tmp_path / "into/nodes/n/g").read_bytes() == b"x"
