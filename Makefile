@@ -113,7 +113,7 @@ fuzz: $(has_fuzz) ## a million cases for each family of parsers: hours (ARGS goe
 lock: ## requirements/*.txt anew from pyproject.toml (needs uv; LOCK_OPTIONS= keeps the versions that are there)
 	@command -v uv >/dev/null || { echo "make: uv makes the lock files and is not here: pip install uv" >&2; exit 1; }
 	$(call lock_role,dev,--extra dev)
-	$(call lock_role,run,--extra cli --extra build -c requirements/dev.txt)
+	$(call lock_role,run,--extra cli --extra top --extra build -c requirements/dev.txt)
 	$(call lock_role,image,--extra cli -c requirements/dev.txt)
 	$(call lock_role,agent,--extra agent -c requirements/dev.txt)
 	$(call lock_role,aggregator,--extra aggregator -c requirements/dev.txt)

@@ -169,6 +169,28 @@ class PathMtuSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PrometheusSettings:
+    """What the agent reads as Prometheus metrics, under node_exporter's names where it has them."""
+
+    listen: str = ""
+    """Where they are scraped: "host:port", below /metrics, plain HTTP; port 0: any that is free. Empty: nowhere."""
+    expose: bool = False
+    """Allow an address that is not loopback: whoever reaches it then reads what the agent reads, unasked."""
+    pod_interfaces: bool = False
+    """Tell each interface of a pod by itself, too. A node has hundreds of them, and they come and go with the pods:
+    without it they are told as one sum."""
+
+    def __post_init__(self) -> None:
+        if not self.listen:
+            return
+        match = _ADDRESS.fullmatch(self.listen)
+        if match is None or int(match[1]) > 65_535:
+            raise ValueError(f'listen: "{self.listen}" is not "host:port"')
+        if not self.expose and not _on_loopback(f"http://{self.listen}"):
+            raise ValueError(f'listen: "{self.listen}" is not loopback: set expose = true if that is meant')
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """All of the agent's settings."""
 
@@ -189,6 +211,7 @@ class AgentSettings:
     stream: StreamSettings = field(default_factory=StreamSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
     path_mtu: PathMtuSettings = field(default_factory=PathMtuSettings)
+    prometheus: PrometheusSettings = field(default_factory=PrometheusSettings)
 
     def __post_init__(self) -> None:
         match = _ADDRESS.fullmatch(self.aggregator)

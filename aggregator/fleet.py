@@ -21,7 +21,7 @@ from nodetell.logs import event
 from nodetell.paced_log import PacedLog
 from nodetell.v1 import agent_pb2, facts_pb2, operator_pb2
 
-from aggregator import engine, probing
+from aggregator import engine, node_figures, probing
 from aggregator.clock_offset import ClockSample
 from aggregator.clocks import Clocks
 from aggregator.cluster.metrics_history import MetricsHistory
@@ -141,6 +141,8 @@ class Fleet:
         """How fast agents are heard."""
         self.listeners: list[Callable[[Transition], None]] = []
         """Called with each transition, in order, before it is on disk."""
+        self.limits_of: list[Callable[[], list[Gap]]] = []
+        """What else knows limits of its own: the surfaces."""
         self._store, self._judge, self._clock, self._monotonic = store, judge, clock, monotonic
         self._settings, self._thresholds = settings or FleetSettings(), thresholds or Thresholds()
         self._history = history or History(None, history_s=self._settings.history_s, clock=clock)
@@ -428,6 +430,7 @@ class Fleet:
         gaps += self._history.gaps()
         if self._api is not None:
             gaps += self._api.gaps()
+        gaps += [gap for limits in self.limits_of for gap in limits()]
         gaps += self._clocks.gaps()
         gaps += self._judgement.verdict.gaps
         for name in sorted(self._hosts):
@@ -458,7 +461,7 @@ class Fleet:
     def _summary(self, name: str, node: Node, findings: Mapping[str, int]) -> operator_pb2.NodeSummary:
         state = node.state
         clock = state.clock_offset
-        return operator_pb2.NodeSummary(
+        summary = operator_pb2.NodeSummary(
             node=name,
             connected=node.connected,
             agent_version=node.version,
@@ -477,6 +480,8 @@ class Fleet:
             clock_from_most=clock is not None and clock.from_most,
             limits=limits_reached({**state.reached, **self._held_back(name)}),
         )
+        node_figures.fill(summary, node_figures.figures(state, self._thresholds))
+        return summary
 
 
 def _release(waiting: list[asyncio.Future[None]]) -> None:

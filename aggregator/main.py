@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,17 +22,22 @@ from aggregator.fleet import Fleet, Judge
 from aggregator.history.keeper import History
 from aggregator.ingest import add_agent_service, server_options
 from aggregator.installed import installed
+from aggregator.known import LiveKnown
 from aggregator.query import add_operator_service
 from aggregator.settings import AggregatorSettings, start_problem, state_directory
 from aggregator.store import Store
+from aggregator.surfaces import Made, Surface, SurfaceError, surfaces
 from aggregator.trust.door import Door, DoorError, ListenError, door
 
 if TYPE_CHECKING:
+    from aggregator.cluster.credentials import Source
     from aggregator.cluster.live import LiveCluster
     from aggregator.trust.review import Reviewer
 
 _log = logging.getLogger("nodetell.aggregator")
 
+Ready = Callable[[str, Mapping[str, str]], None]
+"""Told the address that agents connect to, and those of the surfaces that have one, by name."""
 STOP_GRACE_S = 0.3
 """Calls that are under way have so long to end."""
 FINDINGS_SHARE = 4
@@ -43,8 +48,12 @@ REFUSED = 2
 """... because its settings are wrong."""
 
 
-async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable[[str], None] | None = None) -> int:
-    """Serve until `stop` is set; returns the exit status. `ready` gets the address once connections are taken."""
+async def run(
+    settings: AggregatorSettings,
+    stop: asyncio.Event,
+    ready: Ready | None = None,
+) -> int:
+    """Serve until `stop` is set; returns the exit status. `ready` is called once connections are taken."""
     configure(settings.log_level)
     if problem := start_problem(settings):
         event(_log, logging.ERROR, "settings_refused", reason=problem)
@@ -61,7 +70,7 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
         await asyncio.to_thread(store.close)
         return FAILED
     try:
-        api, reviewer = _api(settings)
+        source, api, reviewer = _api(settings)
         way_in = door(settings, reviewer, _node_of_pod(api))
         fleet = Fleet(
             store,
@@ -74,9 +83,11 @@ async def run(settings: AggregatorSettings, stop: asyncio.Event, ready: Callable
             api=api,
             judge=_with_installed(),
         )
+        known = LiveKnown(fleet, history, settings.cluster, time.time)
+        made = Made(settings, known, way_in.operators, source, directory, time.time)
         async with _running(api):
-            return await _serve(way_in, fleet, stop, ready, "memory" if directory is None else str(directory))
-    except (_KubeMissingError, DoorError) as error:
+            return await _serve(way_in, fleet, made, stop, ready)
+    except (_KubeMissingError, DoorError, SurfaceError) as error:
         event(_log, logging.ERROR, "not_started", reason=error)
         return FAILED
     finally:
@@ -99,12 +110,15 @@ def _with_installed() -> Judge:
     return found.judge
 
 
-def _api(settings: AggregatorSettings) -> tuple[LiveCluster | None, Reviewer | None]:
-    """The API server, where it is to be asked, and what asks it of those who call. Raises _KubeMissingError."""
+def _api(settings: AggregatorSettings) -> tuple[Source | None, LiveCluster | None, Reviewer | None]:
+    """The API server, where it is to be asked: who we are to it, what follows it, and what asks it of those who call.
+
+    Raises _KubeMissingError.
+    """
     wanted = settings.kubernetes
     in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
     if wanted.enabled == "off" or (wanted.enabled == "auto" and not wanted.kubeconfig and not in_pod):
-        return None, None
+        return None, None, None
     # What reads it takes 24 MiB: loaded only where it may be needed.
     from aggregator.cluster.credentials import KubeError, chosen  # noqa: PLC0415
 
@@ -113,11 +127,12 @@ def _api(settings: AggregatorSettings) -> tuple[LiveCluster | None, Reviewer | N
     except KubeError as error:
         raise _KubeMissingError(str(error)) from error
     if source is None:
-        return None, None
+        return None, None, None
     from aggregator.cluster.live import LiveCluster  # noqa: PLC0415
     from aggregator.trust.review import Reviewer  # noqa: PLC0415
 
-    return LiveCluster(source, wanted), Reviewer(source, os.environ, audience=settings.access.token_audience)
+    reviewer = Reviewer(source, os.environ, audience=settings.access.token_audience)
+    return source, LiveCluster(source, wanted), reviewer
 
 
 def _node_of_pod(api: LiveCluster | None) -> Callable[[str], tuple[str, str] | None]:
@@ -160,13 +175,25 @@ def _not_listening(address: str) -> str:
     return "can't listen there"
 
 
+async def _started(outlets: Sequence[Surface], fleet: Fleet) -> dict[str, str]:
+    """Start all surfaces; addresses of those that have one, by name. Raises SurfaceError."""
+    reached = {}
+    for outlet in outlets:
+        if where := await outlet.start():
+            reached[outlet.name] = where
+        fleet.limits_of.append(outlet.gaps)
+        event(_log, logging.INFO, "surface", name=outlet.name, address=where)
+    return reached
+
+
 async def _serve(
     way_in: Door,
     fleet: Fleet,
+    made: Made,
     stop: asyncio.Event,
-    ready: Callable[[str], None] | None,
-    state: str,
+    ready: Ready | None,
 ) -> int:
+    outlets = surfaces(made)
     server = grpc.aio.server(options=server_options(), interceptors=way_in.interceptors)
     add_agent_service(server, fleet, way_in.agents, time.time, fleet.paces)
     add_operator_service(server, fleet, time.time)
@@ -189,16 +216,18 @@ async def _serve(
         listen=address,
         certificate_listen=", ".join(addresses[1:]),
         version=__version__,
-        state=state,
+        state="memory" if made.directory is None else str(made.directory),
         standing_findings=len(fleet.book.standing),
     )
     if way_in.operators is None:
         event(_log, logging.WARNING, "insecure", listen=address, reason="nothing is encrypted, and nobody is asked who")
     try:
+        reached = await _started(outlets, fleet)
         if ready is not None:
-            ready(address)
+            ready(address, reached)
         await stop.wait()
     finally:
+        await asyncio.gather(*(outlet.aclose() for outlet in outlets))
         evaluation.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await evaluation

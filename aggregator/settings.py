@@ -131,6 +131,95 @@ class AccessSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """The page and the HTTP API. Off where no address is named; `nodetell up` names one on loopback."""
+
+    listen: str = ""
+    """Where browsers and scripts connect: "host:port"; port 0: any that is free. HTTPS with tls.certificate, and who
+    asks has to prove who they are as any operator does; HTTP with insecure = true, on loopback only. Empty: nowhere."""
+    page: bool = True
+    """Serve the page, too. False: only the HTTP API."""
+
+    def __post_init__(self) -> None:
+        if self.listen:
+            _check_address("listen", self.listen)
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusSettings:
+    """The aggregator's findings, coverage and its own state as Prometheus metrics."""
+
+    listen: str = ""
+    """Where they are scraped: "host:port", below /metrics, plain HTTP; port 0: any that is free. Empty: nowhere."""
+    expose: bool = False
+    """Allow an address that is not loopback: whoever reaches it then reads names of nodes and findings, unasked."""
+
+    def __post_init__(self) -> None:
+        if self.listen:
+            _check_address("listen", self.listen)
+            if not self.expose and not is_loopback(self.listen):
+                raise ValueError(f'listen: "{self.listen}" is not loopback: set expose = true if that is meant')
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsSettings:
+    """What is written to the API server: nothing, unless switched on here and allowed by a ClusterRole of its own."""
+
+    events: bool = False
+    """Write an Event on the objects that a finding names, when it appears and when it is over."""
+    node_conditions: bool = False
+    """Keep conditions on Nodes for as long as findings name them. They clear themselves when the finding does."""
+    writes_per_s: float = field(default=1.0, metadata={"min": 0.01, "max": 1.0, "unit": "1/s"})
+    """Writes to the API server at most, however large an incident is."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertmanagerSettings:
+    """Findings as alerts of Alertmanager (API v2)."""
+
+    urls: tuple[str, ...] = ()
+    """Base addresses, all of which get every alert ("http://alertmanager-0.alertmanager:9093"). None: off."""
+    ca: str = ""
+    """File of the authorities that may have signed its certificate, PEM. Empty: the system's."""
+    token_file: str = ""
+    """File of a bearer token that it wants to see; read again when it changes. Empty: none."""
+    least_severity: str = field(default="warning", metadata={"choices": ("info", "warning", "critical")})
+    """Findings less severe than this are not sent."""
+    quiet_start_s: float = field(default=120.0, metadata={"min": 0.0, "max": 3600.0, "unit": "s"})
+    """After a start, nothing is sent for so long: what a restart unsettles is no alert."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Findings as signed JSON, posted to an address."""
+
+    url: str = ""
+    """Where they are posted: https, or http on loopback. Empty: off."""
+    secret_file: str = ""
+    """File of the secret that bodies are signed with (HMAC-SHA-256); read again when it changes. Needed."""
+    ca: str = ""
+    """File of the authorities that may have signed its certificate, PEM. Empty: the system's."""
+    least_severity: str = field(default="warning", metadata={"choices": ("info", "warning", "critical")})
+    """Findings less severe than this are not sent."""
+    quiet_start_s: float = field(default=120.0, metadata={"min": 0.0, "max": 3600.0, "unit": "s"})
+    """After a start, nothing is sent for so long: what a restart unsettles is no alert."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpSettings:
+    """Findings as log records and signals as metrics, by OpenTelemetry's protocol over HTTP (OTLP)."""
+
+    endpoint: str = ""
+    """Base address of the receiver ("http://collector:4318"). Empty: off."""
+    ca: str = ""
+    """File of the authorities that may have signed its certificate, PEM. Empty: the system's."""
+    headers_file: str = ""
+    """File of headers that it wants to see, a line "name: value" for each. Empty: none."""
+    interval_s: float = field(default=60.0, metadata={"min": 1.0, "max": 3600.0, "unit": "s"})
+    """Time between two exports of metrics. Findings are sent when they change."""
+
+
+@dataclass(frozen=True, slots=True)
 class AggregatorSettings:
     """All of the aggregator's settings."""
 
@@ -152,6 +241,12 @@ class AggregatorSettings:
     access: AccessSettings = field(default_factory=AccessSettings)
     path_mtu: PathMtuSettings = field(default_factory=PathMtuSettings)
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
+    prometheus: PrometheusSettings = field(default_factory=PrometheusSettings)
+    objects: ObjectsSettings = field(default_factory=ObjectsSettings)
+    alertmanager: AlertmanagerSettings = field(default_factory=AlertmanagerSettings)
+    webhook: WebhookSettings = field(default_factory=WebhookSettings)
+    otlp: OtlpSettings = field(default_factory=OtlpSettings)
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __post_init__(self) -> None:
@@ -160,6 +255,8 @@ class AggregatorSettings:
             raise ValueError("insecure: true, and tls.certificate is set: one of them")
         if self.insecure and not is_loopback(self.listen):
             raise ValueError(f'listen: "{self.listen}" is not loopback, where insecure = true is not allowed')
+        if self.insecure and self.http.listen and not is_loopback(self.http.listen):
+            raise ValueError(f'http.listen: "{self.http.listen}" is not loopback, where insecure = true is not allowed')
         if self.fleet.history_s < self.thresholds.window_s:
             raise ValueError(
                 f"fleet.history_s ({self.fleet.history_s:g}) is shorter than thresholds.window_s "

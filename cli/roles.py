@@ -9,7 +9,7 @@ import dataclasses
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +82,13 @@ def _role_main(role: str, settings: Any, form: str) -> Callable[[asyncio.Event],
         return lambda stop: sensor_main.run(settings, stop)
     from aggregator import main as aggregator_main  # noqa: PLC0415
 
-    def ready(address: str) -> None:
+    def ready(address: str, surfaces: Mapping[str, str]) -> None:
         if form == "json":
-            emit_json({"event": "ready", "listen": address}, lines=True)
+            emit_json({"event": "ready", "listen": address, "surfaces": dict(surfaces)}, lines=True)
         else:
             emit(f"aggregator listening on {address}")
+            for name, where in surfaces.items():
+                emit(f"{name} on {where}")
 
     return lambda stop: aggregator_main.run(settings, stop, ready)
 

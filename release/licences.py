@@ -47,7 +47,9 @@ _SPDX = {
 
 READ_BY_HAND = {
     "atheris": "Apache-2.0",
+    "axe-playwright-python": "MIT AND MPL-2.0",
     "colorama": "BSD-3-Clause",
+    "jinja2": "BSD-3-Clause",
     "httpx2-jsfetch": "BSD-3-Clause",
     "kubernetes-validate": "Apache-2.0",
     "pyyaml-ft": "MIT",

@@ -33,7 +33,7 @@ UNUSED = frozenset(
     {
         *("__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo"),
         *("turtle.py", "ensurepip", "venv", "lib2to3", "pydoc_data", "pydoc.py", "distutils", "LICENSE.txt"),
-        *("_pyrepl", "curses", "dbm", "wsgiref", "xmlrpc"),
+        *("_pyrepl", "curses", "dbm", "xmlrpc"),
     }
 )
 """Parts of the standard library that nothing in the image imports; compilers of packages are among them."""
@@ -194,11 +194,11 @@ def _is_system(library: Path) -> bool:
 
 
 def _strip(root: Path) -> None:
-    """Without symbols that only a debugger reads, which Debian's and the official image's Python have not anyway."""
+    """Without symbols that only a debugger reads, which Debian's and the official image's Python have not anyway, and of
+    the packages' extension modules some have and some have not."""
     strip = shutil.which("strip")
     if strip is not None:
-        ours = [path for path in _objects(root) if not path.is_relative_to(root / APPLICATION)]
-        subprocess.run([strip, "--strip-unneeded", root / INTERPRETER, *ours], check=True)
+        subprocess.run([strip, "--strip-unneeded", root / INTERPRETER, *_objects(root)], check=True)
 
 
 def _compile(made: _Python, root: Path) -> None:

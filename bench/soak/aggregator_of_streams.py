@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from aggregator.main import run
@@ -19,7 +20,7 @@ async def live() -> None:
     """A whole one on loopback; the first line is its address."""
     stop, begun = asyncio.Event(), time.monotonic()
 
-    def ready(address: str) -> None:
+    def ready(address: str, _: Mapping[str, str]) -> None:
         sys.stdout.write(json.dumps({"listening": address}) + "\n")
         sys.stdout.flush()
 

@@ -98,7 +98,7 @@ def with_aggregator(script: Callable[[str], Coroutine[Any, Any, None]], director
         stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
         state = "" if directory is None else str(directory)
         settings = AggregatorSettings(listen="127.0.0.1:0", insecure=True, state_directory=state, log_level="error")
-        running = asyncio.create_task(run(settings, stop, address.set_result))
+        running = asyncio.create_task(run(settings, stop, lambda where, _: address.set_result(where)))
         await asyncio.wait({running, address}, return_when=asyncio.FIRST_COMPLETED)
         try:
             await asyncio.wait_for(script(address.result()), 20)
@@ -246,7 +246,7 @@ def test_it_stops_at_once_with_streams_and_watches_open() -> None:
     async def scene() -> None:
         stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
         settings = AggregatorSettings(listen="127.0.0.1:0", insecure=True, state_directory="", log_level="error")
-        running = asyncio.create_task(run(settings, stop, address.set_result))
+        running = asyncio.create_task(run(settings, stop, lambda where, _: address.set_result(where)))
         where = await address
         async with an_agent(where) as agent, operator(where) as ask:
             watch = ask.WatchFindings(operator_pb2.WatchFindingsRequest())
@@ -307,7 +307,7 @@ def test_nobody_is_asked_only_by_an_explicit_word_and_that_is_said_at_every_star
     async def start_and_stop() -> None:
         stop = asyncio.Event()
         settings = AggregatorSettings(listen="127.0.0.1:0", insecure=True, state_directory="")
-        assert await run(settings, stop, lambda _address: stop.set()) == 0
+        assert await run(settings, stop, lambda _address, _surfaces: stop.set()) == 0
 
     for _ in range(2):
         asyncio.run(start_and_stop())
@@ -349,7 +349,7 @@ def test_a_whole_aggregator_takes_whom_it_knows_and_nobody_else(
         stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
         tls = TlsSettings(own.certificate, own.key, ca.file)
         settings = AggregatorSettings(listen="127.0.0.1:0", state_directory="", tls=tls)
-        running = asyncio.create_task(run(settings, stop, address.set_result))
+        running = asyncio.create_task(run(settings, stop, lambda where, _: address.set_result(where)))
         try:
             await script(await asyncio.wait_for(address, 20))
         finally:
@@ -372,7 +372,7 @@ sys.path[:0] = [{root!r}, {root!r} + "/proto"]
 from aggregator.main import run
 from aggregator.settings import AggregatorSettings, TlsSettings
 settings = AggregatorSettings(listen="127.0.0.1:0", insecure=True, state_directory={state!r}, log_level="error")
-asyncio.run(run(settings, asyncio.Event(), lambda address: print(address, flush=True)))
+asyncio.run(run(settings, asyncio.Event(), lambda address, _: print(address, flush=True)))
 """
 
 

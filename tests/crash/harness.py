@@ -58,7 +58,7 @@ settings = AggregatorSettings(listen="127.0.0.1:0", insecure=True, state_directo
 for _ in sys.stdin:
     life = os.fork()
     if not life:
-        asyncio.run(run(settings, asyncio.Event(), lambda address: print(os.getpid(), address, flush=True)))
+        asyncio.run(run(settings, asyncio.Event(), lambda address, _: print(os.getpid(), address, flush=True)))
         os._exit(1)
     os.waitpid(life, 0)
     print("gone", flush=True)

@@ -34,7 +34,9 @@ def test_a_lock_that_would_let_anything_in_is_an_error(text: str, reason: str, t
 
 
 def test_an_agent_is_made_of_what_its_lock_names_and_no_more() -> None:
-    assert {entry.name for entry in locks.read("agent")} == {"grpcio", "protobuf", "psutil", "typing-extensions"}
+    assert {entry.name for entry in locks.read("agent")} == {
+        *("grpcio", "prometheus-client", "protobuf", "psutil", "typing-extensions")
+    }
     whole = {(entry.name, entry.version) for entry in locks.read("run")}
     for role in ("agent", "aggregator"):
         assert {(entry.name, entry.version) for entry in locks.read(role)} <= whole

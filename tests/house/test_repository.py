@@ -58,7 +58,7 @@ LOCKS = {
     "agent.txt": ("agent",),
     "aggregator.txt": ("aggregator",),
     "image.txt": ("cli",),
-    "run.txt": ("cli", "build"),
+    "run.txt": ("cli", "top", "build"),
     "dev.txt": ("dev",),
     "fuzz.txt": ("fuzz",),
     "release.txt": ("release",),

@@ -1,0 +1,135 @@
+"""What the page, the HTTP API and all outputs are made from: the one way they look at what is known.
+
+A live aggregator is one, a bundle another (the command's `diagnose --serve`): nothing that shows or sends things
+knows which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Protocol
+
+from nodetell.v1 import operator_pb2
+
+from aggregator.findings import Record, Transition
+from aggregator.fleet import Fleet
+from aggregator.history.keeper import History
+from aggregator.history.reading import Point, Series
+from aggregator.model import Gap
+from aggregator.view import ClusterView
+
+
+class Known(Protocol):
+    """Everything that is known at present. One event loop owns it, and calls must be made there."""
+
+    @property
+    def live(self) -> bool:
+        """It changes: False for a bundle."""
+
+    @property
+    def cluster(self) -> str:
+        """Name of the cluster."""
+
+    @property
+    def listeners(self) -> list[Callable[[Transition], None]]:
+        """Called with each transition of a finding, in order. Must return at once."""
+
+    def now(self) -> float:
+        """Seconds since the epoch: of a bundle the time of its last snapshot."""
+
+    def view(self) -> ClusterView:
+        """Hosts and objects of the API server. What it holds is live: look at it before the next await."""
+
+    def standing(self) -> list[Record]:
+        """Findings that stand, in report order."""
+
+    def resolved(self, limit: int) -> list[Record]:
+        """Findings that are over, the newest first, at most `limit`."""
+
+    def gaps(self) -> list[Gap]:
+        """What limits the diagnosis: coverage."""
+
+    def summaries(self) -> list[operator_pb2.NodeSummary]:
+        """Nodes with an agent, by name."""
+
+    async def series(self, node: str, *, since: float, until: float) -> list[Series]:
+        """Series of a node that have minute values in [since, until). Raises HistoryError."""
+
+    async def points(self, node: str, series: str, *, since: float, until: float) -> list[Point]:
+        """Minute values of a series, oldest first. Raises HistoryError."""
+
+
+class LiveKnown:
+    """A running aggregator."""
+
+    def __init__(self, fleet: Fleet, history: History, cluster: str, clock: Callable[[], float]) -> None:
+        self._fleet, self._history, self._cluster, self._clock = fleet, history, cluster, clock
+
+    @property
+    def live(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def cluster(self) -> str:
+        """As the settings say."""
+        return self._cluster
+
+    @property
+    def listeners(self) -> list[Callable[[Transition], None]]:
+        """The fleet's own."""
+        return self._fleet.listeners
+
+    def now(self) -> float:
+        """By the aggregator's clock."""
+        return self._clock()
+
+    def view(self) -> ClusterView:
+        """As signatures see it."""
+        return self._fleet.view()
+
+    def standing(self) -> list[Record]:
+        """In report order."""
+        return self._fleet.book.ordered()
+
+    def resolved(self, limit: int) -> list[Record]:
+        """The newest first."""
+        return list(islice(reversed(self._fleet.book.resolved), limit))
+
+    def gaps(self) -> list[Gap]:
+        """Of everything."""
+        return self._fleet.gaps()
+
+    def summaries(self) -> list[operator_pb2.NodeSummary]:
+        """Of all nodes that an agent has reported for."""
+        return self._fleet.summaries()
+
+    async def series(self, node: str, *, since: float, until: float) -> list[Series]:
+        """From the history."""
+        return await self._history.series(node, since=since, until=until)
+
+    async def points(self, node: str, series: str, *, since: float, until: float) -> list[Point]:
+        """From the history."""
+        return await self._history.read(node, series, since=since, until=until)
+
+
+async def summed(known: Known, nodes: Sequence[str], series: str, *, since: float, until: float) -> list[Point]:
+    """Minute values of the same series of several nodes, added up. Raises HistoryError."""
+    found = await asyncio.gather(*(known.points(node, series, since=since, until=until) for node in nodes))
+    total: dict[int, Point] = {}
+    for point in (point for points in found for point in points):
+        have = total.get(point.at)
+        total[point.at] = (
+            point
+            if have is None
+            else Point(
+                point.at,
+                have.value + point.value,
+                have.low + point.low,
+                have.high + point.high,
+                max(have.spread_s, point.spread_s),
+            )
+        )
+    return [total[at] for at in sorted(total)]
