@@ -194,8 +194,8 @@ def _is_system(library: Path) -> bool:
 
 
 def _strip(root: Path) -> None:
-    """Without symbols that only a debugger reads, which Debian's and the official image's Python have not anyway, and of
-    the packages' extension modules some have and some have not."""
+    """Without symbols that only a debugger reads: Debian's and the official image's Python have none anyway, of the
+    packages' extension modules some have."""
     strip = shutil.which("strip")
     if strip is not None:
         subprocess.run([strip, "--strip-unneeded", root / INTERPRETER, *_objects(root)], check=True)
