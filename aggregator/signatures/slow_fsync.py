@@ -82,7 +82,7 @@ def hosts(view: ClusterView, thresholds: Thresholds) -> list[HostSyncs]:
 
 def prepare(state: NodeState, _: NodeObject | None) -> None:
     """Choose what is worth judging as a host's facts come, ahead of the evaluation that asks for it."""
-    _worth_judging(state)
+    worth_judging(state)
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ class _Hosts:
 def _of_host(cluster: str, state: NodeState, thresholds: Thresholds) -> HostSyncs:
     told = HostSyncs(state.name)
     slow: dict[tuple[str, str], list[_Slow]] = {}
-    for item, of_etcd in _worth_judging(state):
+    for item, of_etcd in worth_judging(state):
         source = item.latency
         measured = _tail(state, item.key, source, thresholds, always=of_etcd)
         if isinstance(measured, Gap):
@@ -125,8 +125,11 @@ def _of_host(cluster: str, state: NodeState, thresholds: Thresholds) -> HostSync
     return told
 
 
-def _worth_judging(state: NodeState) -> list[tuple[pb.Item, bool]]:
-    """The same for as long as none of them changes."""
+def worth_judging(state: NodeState) -> list[tuple[pb.Item, bool]]:
+    """Latency sources of a host that say something of its disks, each with whether it is etcd's.
+
+    The same list for as long as none of them changes.
+    """
     latencies = state.of("latency")
     known = state.derived.get(_NAME)
     if not isinstance(known, _Worth) or known.latencies is not latencies:
@@ -212,8 +215,8 @@ def _place(source: pb.LatencySource) -> tuple[str, str, int]:
     return source.process, source.device, source.cgroup_id
 
 
-def _window(source: pb.LatencySource, thresholds: Thresholds) -> float:
-    """The probe makes one call a second: its tail needs longer."""
+def window_of(source: pb.LatencySource, thresholds: Thresholds) -> float:
+    """Over how long a source is judged, seconds: the probe makes one call a second, and its tail needs longer."""
     probe = source.method == pb.LATENCY_METHOD_PROBE
     return max(thresholds.window_s, thresholds.fsync_probe_window_s) if probe else thresholds.window_s
 
@@ -222,7 +225,7 @@ def _tail(
     state: NodeState, key: str, source: pb.LatencySource, thresholds: Thresholds, *, always: bool
 ) -> _Tail | Gap | None:
     """The tail of the window; None: there is nothing to judge, or, unless `always`, it is below the threshold."""
-    rises = state.rises(key, _window(source, thresholds))
+    rises = state.rises(key, window_of(source, thresholds))
     if rises is None:
         return None
     counts, seconds = rises

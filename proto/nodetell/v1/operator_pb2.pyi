@@ -36,7 +36,7 @@ class ListNodesResponse(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[NodeSummary, _Mapping]]] = ..., aggregator_version: _Optional[str] = ...) -> None: ...
 
 class NodeSummary(_message.Message):
-    __slots__ = ("node", "connected", "agent_version", "facts_at_unix_ms", "heard_at_unix_ms", "links", "disks", "volumes", "coverage_gaps", "coalesced_updates", "dropped_samples", "findings", "ready", "zone", "cordoned", "clock_offset_us", "clock_bound_us", "clock_measured_unix_ms", "clock_from_most", "limits")
+    __slots__ = ("node", "connected", "agent_version", "facts_at_unix_ms", "heard_at_unix_ms", "links", "disks", "volumes", "coverage_gaps", "coalesced_updates", "dropped_samples", "findings", "ready", "zone", "cordoned", "clock_offset_us", "clock_bound_us", "clock_measured_unix_ms", "clock_from_most", "limits", "fsync_p99_us", "fsync_process", "drops_per_s", "path_mtu", "path_interface_mtu", "path_peer", "paths_unanswered")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,13 @@ class NodeSummary(_message.Message):
     CLOCK_MEASURED_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
     CLOCK_FROM_MOST_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    FSYNC_P99_US_FIELD_NUMBER: _ClassVar[int]
+    FSYNC_PROCESS_FIELD_NUMBER: _ClassVar[int]
+    DROPS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    PATH_MTU_FIELD_NUMBER: _ClassVar[int]
+    PATH_INTERFACE_MTU_FIELD_NUMBER: _ClassVar[int]
+    PATH_PEER_FIELD_NUMBER: _ClassVar[int]
+    PATHS_UNANSWERED_FIELD_NUMBER: _ClassVar[int]
     node: str
     connected: bool
     agent_version: str
@@ -77,7 +84,14 @@ class NodeSummary(_message.Message):
     clock_measured_unix_ms: int
     clock_from_most: bool
     limits: _containers.RepeatedCompositeFieldContainer[LimitReached]
-    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., agent_version: _Optional[str] = ..., facts_at_unix_ms: _Optional[int] = ..., heard_at_unix_ms: _Optional[int] = ..., links: _Optional[int] = ..., disks: _Optional[int] = ..., volumes: _Optional[int] = ..., coverage_gaps: _Optional[int] = ..., coalesced_updates: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., findings: _Optional[int] = ..., ready: _Optional[str] = ..., zone: _Optional[str] = ..., cordoned: _Optional[bool] = ..., clock_offset_us: _Optional[int] = ..., clock_bound_us: _Optional[int] = ..., clock_measured_unix_ms: _Optional[int] = ..., clock_from_most: _Optional[bool] = ..., limits: _Optional[_Iterable[_Union[LimitReached, _Mapping]]] = ...) -> None: ...
+    fsync_p99_us: int
+    fsync_process: str
+    drops_per_s: float
+    path_mtu: int
+    path_interface_mtu: int
+    path_peer: str
+    paths_unanswered: int
+    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., agent_version: _Optional[str] = ..., facts_at_unix_ms: _Optional[int] = ..., heard_at_unix_ms: _Optional[int] = ..., links: _Optional[int] = ..., disks: _Optional[int] = ..., volumes: _Optional[int] = ..., coverage_gaps: _Optional[int] = ..., coalesced_updates: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., findings: _Optional[int] = ..., ready: _Optional[str] = ..., zone: _Optional[str] = ..., cordoned: _Optional[bool] = ..., clock_offset_us: _Optional[int] = ..., clock_bound_us: _Optional[int] = ..., clock_measured_unix_ms: _Optional[int] = ..., clock_from_most: _Optional[bool] = ..., limits: _Optional[_Iterable[_Union[LimitReached, _Mapping]]] = ..., fsync_p99_us: _Optional[int] = ..., fsync_process: _Optional[str] = ..., drops_per_s: _Optional[float] = ..., path_mtu: _Optional[int] = ..., path_interface_mtu: _Optional[int] = ..., path_peer: _Optional[str] = ..., paths_unanswered: _Optional[int] = ...) -> None: ...
 
 class LimitReached(_message.Message):
     __slots__ = ("limit", "now", "total")
