@@ -33,3 +33,8 @@ def some(names: Iterable[str], most: int = 3) -> str:
     every = list(names)
     more = len(every) - most
     return (", ".join(every[:most]) or "none") + (f" and {more:,} more" if more > 0 else "")
+
+
+def without_node(text: str, node: str) -> str:
+    """The text without the node's own name in it (paths in a bundle have it), so that equal reasons meet."""
+    return re.sub(rf"(?<![\w.-]){re.escape(node)}(?![\w-])", "NODE", text) if node else text

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from aggregator.findings import Record
 from aggregator.model import Evidence, Gap, Severity
+from aggregator.wording import without_node
 from cli.report import Report, iso
 from cli.terminal import Look, clean, table, wrap
 
@@ -227,7 +228,7 @@ def coverage_text(gaps: Sequence[Gap], look: Look) -> list[str]:
     """Gaps of the diagnosis, one paragraph for what is the same on many nodes."""
     groups: dict[tuple[str, str, str, str], list[Gap]] = {}
     for gap in gaps:
-        groups.setdefault((gap.signal, gap.status, _general(gap), gap.remedy), []).append(gap)
+        groups.setdefault((gap.signal, gap.status, without_node(gap.because, gap.node), gap.remedy), []).append(gap)
     lines = []
     for (signal, status, because, remedy), same in groups.items():
         nodes = sorted({gap.node for gap in same if gap.node})
@@ -237,8 +238,3 @@ def coverage_text(gaps: Sequence[Gap], look: Look) -> list[str]:
         if remedy:
             lines += wrap(f"to enable it: {remedy}", look.width, "    ", "      ")
     return lines
-
-
-def _general(gap: Gap) -> str:
-    """The reason without the node's own name in it (paths in a bundle have it), so that equal ones meet."""
-    return re.sub(rf"(?<![\w.-]){re.escape(gap.node)}(?![\w-])", "NODE", gap.because) if gap.node else gap.because
