@@ -21,6 +21,7 @@ from nodetell.v1 import agent_pb2
 
 from aggregator.database import NotStoredError
 from aggregator.history.base import BaseError, Kept, packed, unpacked
+from aggregator.history.columns import Past, past_of
 from aggregator.history.journal import NEEDS_BASE, Entry, Journal, Stored
 from aggregator.history.minutes import Minutes
 from aggregator.history.reading import Live, Point, Series, read, series_of
@@ -305,6 +306,12 @@ class History:
     async def series(self, node: str, since: float, until: float) -> list[Series]:
         """Which series of a node have values then. Raises HistoryError."""
         return await asyncio.to_thread(series_of, self._path(), self._live(node), node, since=since, until=until)
+
+    async def past(self, node: str, since: float, until: float, step_s: float) -> Past:
+        """When a node was heard then, and its latencies by columns of `step_s`. Raises HistoryError."""
+        return await asyncio.to_thread(
+            past_of, self._path(), self._live(node), node, since=since, until=until, step_s=step_s
+        )
 
     def _path(self) -> Path | None:
         return self._journal.path if self._journal is not None and self._journal.path.exists() else None

@@ -17,7 +17,9 @@ from aggregator.history.hours import HOUR_S, NODE_BITS, HourError, key_of, unpac
 from aggregator.history.minutes import HOUR_MINUTES, MINUTE_S
 
 QUANTILES = {"p50_us": 0.5, "p99_us": 0.99}
-"""Series that follow from a latency histogram ("latency/probe/nodetell//var/lib/etcd/p99_us")."""
+"""Series that follow from a latency histogram ("latency/probe/nodetell//var/lib/etcd/p99_us") ..."""
+CALLS = "calls"
+"""... and how many calls it has, in a minute."""
 _BOUND = re.compile(r"le_(\d+)us")
 
 
@@ -70,7 +72,7 @@ def read(path: Path | None, live: Sequence[Live], node: str, series: str, *, sin
     gauges: dict[int, Point] = {}
     rises: dict[int, Point] = {}
     calls: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-    for rows in _rows(path, live, node, since, until):
+    for rows in rows_of(path, live, node, since, until):
         wanted = {which for which, gauge in enumerate(rows.gauges) if gauge.name == series}
         names = {schema.id: tuple(schema.names) for schema in rows.schemas}
         for row in rows.rows:
@@ -82,7 +84,9 @@ def read(path: Path | None, live: Sequence[Live], node: str, series: str, *, sin
             for columns, risen in _blocks_of(rows, names, row, subject):
                 if name in columns:
                     _add_rise(rises, row, risen[columns.index(name)])
-                elif name in QUANTILES and (bounds := _bounds(columns)):
+                elif name == CALLS and bounds_of(columns):
+                    _add_rise(rises, row, sum(risen))
+                elif name in QUANTILES and (bounds := bounds_of(columns)):
                     before = calls.get((row.minute, bounds), [0] * len(columns))
                     calls[row.minute, bounds] = [have + more for have, more in zip(before, risen, strict=True)]
     for (minute, bounds), counts in calls.items():
@@ -107,18 +111,18 @@ def _blocks_of(
 def series_of(path: Path | None, live: Sequence[Live], node: str, *, since: float, until: float) -> list[Series]:
     """Series that have points in [since, until), by name. Raises HistoryError."""
     found: dict[str, Series] = {}
-    for rows in _rows(path, live, node, since, until):
+    for rows in rows_of(path, live, node, since, until):
         names = {schema.id: tuple(schema.names) for schema in rows.schemas}
         for gauge in rows.gauges:
             found[gauge.name] = Series(gauge.name, gauge.label, gauge=True)
         for block in rows.blocks:
             columns = names[block.schema]
-            for name in (*columns, *(QUANTILES if _bounds(columns) else ())):
+            for name in (*columns, *((*QUANTILES, CALLS) if bounds_of(columns) else ())):
                 found[f"{block.subject}/{name}"] = Series(f"{block.subject}/{name}", block.label, name in QUANTILES)
     return [found[name] for name in sorted(found)]
 
 
-def _bounds(names: Sequence[str]) -> tuple[int, ...]:
+def bounds_of(names: Sequence[str]) -> tuple[int, ...]:
     """Upper bounds of a latency histogram in microseconds, by its counters' names; none: it is no histogram."""
     matches = [_BOUND.fullmatch(name) for name in names[:-1]]
     return tuple(int(match[1]) for match in matches if match) if matches and all(matches) else ()
@@ -138,10 +142,11 @@ def _add_gauge(found: dict[int, Point], minute: int, last: int, below: int, abov
     found[minute] = Point(minute * MINUTE_S, last, low, high)
 
 
-def _rows(
+def rows_of(
     path: Path | None, live: Sequence[Live], node: str, since: float, until: float
 ) -> Iterator[history_pb2.MinuteRows]:
-    """Stored first, each row once: what is live and in the database already is told from there."""
+    """Rows of the hours that [since, until) touches; stored ones first, and each once: what is live and in the database
+    already is told from there. Raises HistoryError."""
     stored_flush = 0
     if path is not None:
         try:
