@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from nodetell.logs import event
 from nodetell.paced_log import PacedLog
 from nodetell.v1 import agent_pb2, facts_pb2, operator_pb2
 
-from aggregator import engine, node_figures, probing
+from aggregator import engine, probing
 from aggregator.clock_offset import ClockSample
 from aggregator.clocks import Clocks
 from aggregator.cluster.metrics_history import MetricsHistory
@@ -35,6 +35,7 @@ from aggregator.limits import Reached, limit_items, limits_reached, pace_items
 from aggregator.model import Gap
 from aggregator.node_items import UpdateError
 from aggregator.node_state import NodeState
+from aggregator.node_summary import node_answer, summary_of
 from aggregator.pacing import Paces
 from aggregator.probing import Director
 from aggregator.settings import FleetSettings, PathMtuSettings
@@ -446,41 +447,32 @@ class Fleet:
         """Coverage entries for what of a node is left out or held back. Raises KeyError if it is not known."""
         return [*limit_items(self.nodes[name].state.reached), *pace_items(self._held_back(name))]
 
-    def summaries(self) -> list[operator_pb2.NodeSummary]:
-        """All nodes, by name."""
+    def summaries(self, names: Iterable[str] | None = None) -> list[operator_pb2.NodeSummary]:
+        """All nodes, by name; of `names`, those that are known."""
         findings = self._findings_by_node()
-        return [self._summary(name, self.nodes[name], findings) for name in sorted(self.nodes)]
+        wanted = self.nodes if names is None else self.nodes.keys() & set(names)
+        return [self._summary(name, self.nodes[name], findings) for name in sorted(wanted)]
 
     def summary(self, name: str) -> operator_pb2.NodeSummary:
         """One node. Raises KeyError if it is not known."""
         return self._summary(name, self.nodes[name], self._findings_by_node())
+
+    def answer(self, name: str) -> operator_pb2.GetNodeResponse | None:
+        """Everything known of a node; of one without an agent, what the API server says. None: nobody knows it."""
+        node = self.nodes.get(name)
+        if node is None:
+            return node_answer(self.view(), name)
+        return node_answer(self.view(), name, self.summary(name), node.state, self.limited(name))
 
     def _findings_by_node(self) -> Mapping[str, int]:
         return Counter(node for record in self.book.standing.values() for node in set(record.finding.nodes))
 
     def _summary(self, name: str, node: Node, findings: Mapping[str, int]) -> operator_pb2.NodeSummary:
         state = node.state
-        clock = state.clock_offset
-        summary = operator_pb2.NodeSummary(
-            node=name,
-            connected=node.connected,
-            agent_version=node.version,
-            facts_at_unix_ms=milliseconds(state.at),
-            heard_at_unix_ms=milliseconds(node.heard_at),
-            links=len(state.of("link")),
-            disks=len(state.of("disk")),
-            volumes=len(state.of("volume")),
-            coverage_gaps=len(state.of("coverage")),
-            coalesced_updates=state.coalesced_updates,
-            dropped_samples=state.dropped_samples,
-            findings=findings.get(name, 0),
-            clock_offset_us=round(clock.offset_s * 1e6) if clock is not None else None,
-            clock_bound_us=round(clock.bound_s * 1e6) if clock is not None else 0,
-            clock_measured_unix_ms=milliseconds(clock.at) if clock is not None else 0,
-            clock_from_most=clock is not None and clock.from_most,
-            limits=limits_reached({**state.reached, **self._held_back(name)}),
-        )
-        node_figures.fill(summary, node_figures.figures(state, self._thresholds))
+        summary = summary_of(state, findings.get(name, 0), self._thresholds)
+        summary.connected, summary.agent_version = node.connected, node.version
+        summary.heard_at_unix_ms = milliseconds(node.heard_at)
+        summary.limits.extend(limits_reached({**state.reached, **self._held_back(name)}))
         return summary
 
 

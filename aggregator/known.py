@@ -15,9 +15,11 @@ from nodetell.v1 import operator_pb2
 
 from aggregator.findings import Record, Transition
 from aggregator.fleet import Fleet
+from aggregator.history.columns import Past
 from aggregator.history.keeper import History
 from aggregator.history.reading import Point, Series
 from aggregator.model import Gap
+from aggregator.node_summary import with_api
 from aggregator.view import ClusterView
 
 
@@ -51,14 +53,25 @@ class Known(Protocol):
     def gaps(self) -> list[Gap]:
         """What limits the diagnosis: coverage."""
 
-    def summaries(self) -> list[operator_pb2.NodeSummary]:
+    def node_names(self) -> list[str]:
         """Nodes with an agent, by name."""
+
+    def summaries(self, names: Sequence[str] | None = None) -> list[operator_pb2.NodeSummary]:
+        """Nodes with an agent, by name, with what the API server says of them; of `names`, those that there are. Some
+        40 us each: of thousands, ask for a part at a time."""
+
+    def node(self, name: str) -> operator_pb2.GetNodeResponse | None:
+        """Everything known of a node; of one without an agent, what the API server says. None: nobody knows it."""
 
     async def series(self, node: str, *, since: float, until: float) -> list[Series]:
         """Series of a node that have minute values in [since, until). Raises HistoryError."""
 
     async def points(self, node: str, series: str, *, since: float, until: float) -> list[Point]:
         """Minute values of a series, oldest first. Raises HistoryError."""
+
+    async def past(self, node: str, *, since: float, until: float, step_s: float) -> Past:
+        """When anything was told of a node in [since, until), and its latency histograms by columns of `step_s` (at
+        least a minute). Raises HistoryError."""
 
 
 class LiveKnown:
@@ -102,9 +115,18 @@ class LiveKnown:
         """Of everything."""
         return self._fleet.gaps()
 
-    def summaries(self) -> list[operator_pb2.NodeSummary]:
+    def node_names(self) -> list[str]:
         """Of all nodes that an agent has reported for."""
-        return self._fleet.summaries()
+        return sorted(self._fleet.nodes)
+
+    def summaries(self, names: Sequence[str] | None = None) -> list[operator_pb2.NodeSummary]:
+        """Of all of them, or of those."""
+        view = self._fleet.view()
+        return [with_api(summary, view) for summary in self._fleet.summaries(names)]
+
+    def node(self, name: str) -> operator_pb2.GetNodeResponse | None:
+        """As the operators' service gives it."""
+        return self._fleet.answer(name)
 
     async def series(self, node: str, *, since: float, until: float) -> list[Series]:
         """From the history."""
@@ -113,6 +135,10 @@ class LiveKnown:
     async def points(self, node: str, series: str, *, since: float, until: float) -> list[Point]:
         """From the history."""
         return await self._history.read(node, series, since=since, until=until)
+
+    async def past(self, node: str, *, since: float, until: float, step_s: float) -> Past:
+        """From the history."""
+        return await self._history.past(node, since=since, until=until, step_s=step_s)
 
 
 async def summed(known: Known, nodes: Sequence[str], series: str, *, since: float, until: float) -> list[Point]:

@@ -14,14 +14,12 @@ import grpc.aio
 from nodetell import __version__
 from nodetell.v1 import operator_pb2, operator_pb2_grpc
 
-from aggregator.cluster.zones import zone_of
-from aggregator.convert import changes, gap_to_message, milliseconds, node_facts, record_to_message
+from aggregator.convert import gap_to_message, milliseconds, record_to_message
 from aggregator.findings import Kind, Transition
 from aggregator.fleet import Fleet
 from aggregator.limits import OPERATOR
-from aggregator.node_volumes import unknown_resources, volumes_of_node
+from aggregator.node_summary import with_api
 from aggregator.pacing import address_of
-from aggregator.view import ClusterView
 from aggregator.whatif import WhatIfError, WhatIfUnknownError, lose_in_steps, nodes_of
 from aggregator.whatif.messages import loss_to_message
 
@@ -70,26 +68,19 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     ) -> operator_pb2.ListNodesResponse:
         """All nodes that are known."""
         view = self._fleet.view()
-        nodes = [_as_node(summary, view) for summary in self._fleet.summaries()]
+        nodes = [with_api(summary, view) for summary in self._fleet.summaries()]
         return operator_pb2.ListNodesResponse(nodes=nodes, aggregator_version=__version__)
 
     async def GetNode(  # noqa: N802
         self, request: operator_pb2.GetNodeRequest, context: Any
     ) -> operator_pb2.GetNodeResponse:
         """Everything known of one node; of one without an agent, what the API server says."""
-        node, view = self._fleet.nodes.get(request.node), self._fleet.view()
-        if node is None and request.node not in view.nodes:
+        answer = self._fleet.answer(request.node)
+        if answer is None:
             reason = f"no agent has reported for node {request.node[:253]!r}"
             await context.abort(grpc.StatusCode.NOT_FOUND, reason)
             raise LookupError(reason)  # abort has raised already; this is for the type checker
-        summary = operator_pb2.NodeSummary(node=request.node) if node is None else self._fleet.summary(request.node)
-        return operator_pb2.GetNodeResponse(
-            summary=_as_node(summary, view),
-            facts=node_facts(node.state, self._fleet.limited(request.node)) if node is not None else None,
-            changes=changes(node.state) if node is not None else (),
-            volumes=volumes_of_node(view, request.node),
-            api_unknown=unknown_resources(view),
-        )
+        return answer
 
     async def ListFindings(  # noqa: N802
         self,
@@ -173,12 +164,3 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
             except asyncio.QueueFull:
                 watch.missed = True
                 self._watches.discard(watch)
-
-
-def _as_node(summary: operator_pb2.NodeSummary, view: ClusterView) -> operator_pb2.NodeSummary:
-    """With what the API server says of the node."""
-    node = view.nodes.get(summary.node)
-    if node is not None:
-        summary.ready, summary.cordoned = node.ready, node.unschedulable
-        summary.zone = zone_of(node)
-    return summary

@@ -59,5 +59,8 @@ class Made:
 def surfaces(made: Made) -> list[Surface]:
     """Those that the settings switch on, not started. Raises SurfaceError."""
     found: list[Surface] = []
-    del made
+    if made.settings.http.listen:
+        from aggregator.web.server import HttpSurface  # noqa: PLC0415  # what is off is not imported
+
+        found.append(HttpSurface(made))
     return found

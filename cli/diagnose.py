@@ -26,6 +26,7 @@ from aggregator.cluster.objects import NodeObject
 from aggregator.cluster.state import RESOURCES, ClusterState
 from aggregator.convert import gap_from_coverage
 from aggregator.findings import Record
+from aggregator.history.minutes import Minutes
 from aggregator.installed import installed
 from aggregator.model import Gap
 from aggregator.node_items import UpdateError
@@ -47,7 +48,12 @@ _NODE_FOLDER = re.compile(r"(?:^|/)nodes/([^/]+)/")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Diagnose a bundle and print what was found; the exit status is that of the contract."""
+    """Diagnose a bundle and print what was found; the exit status is that of the contract. With --serve, show it as a
+    page until Ctrl-C instead."""
+    if arguments.serve is not None:
+        from cli.serve import run as serve  # noqa: PLC0415  # a diagnosis alone loads no server
+
+        return serve(arguments)
     report = of_path(arguments.bundle)
     if arguments.format == "json":
         emit_json(diagnosis_json(report))
@@ -71,7 +77,11 @@ def diagnose(
     make_collectors: Callable[[], Sequence[Collector]] = collectors,
 ) -> Report:
     """Everything that can be said of a bundle."""
-    joined = join(bundle, make_collectors)
+    return judged(bundle, join(bundle, make_collectors), thresholds)
+
+
+def judged(bundle: Bundle, joined: Joined, thresholds: Thresholds | None = None) -> Report:
+    """What the signatures say of its hosts and objects."""
     view, limits = joined.view, thresholds or Thresholds()
     verdict = installed().judge(view, replace(limits, window_s=max(limits.window_s, joined.last_interval_s))).verdict
     gaps = joined.gaps + [
@@ -93,6 +103,8 @@ class Joined:
     last_interval_s: float
     """Time between the last two snapshots of a host, or of the API server's metrics, the longest of all; 0 where there
     is only one."""
+    minutes: Mapping[str, Minutes] = field(default_factory=dict)
+    """What hosts' counters and gauges did from snapshot to snapshot, by node name."""
 
 
 def join(bundle: Bundle, make_collectors: Callable[[], Sequence[Collector]] = collectors) -> Joined:
@@ -109,7 +121,8 @@ def join(bundle: Bundle, make_collectors: Callable[[], Sequence[Collector]] = co
     figures = api_history.metrics(bundle.snapshots)
     gaps += figures.gaps
     view = ClusterView(bundle.cluster, history.states, objects, listed_at, figures.history)
-    return Joined(view, gaps, max(history.last_interval_s, figures.last_interval_s))
+    last_interval_s = max(history.last_interval_s, figures.last_interval_s)
+    return Joined(view, gaps, last_interval_s, history.minutes)
 
 
 # -- hosts ---------------------------------------------------------------------------------------------------------
@@ -120,6 +133,7 @@ class _Recorded:
     """What one host needs over all its snapshots: some collectors keep what they read before."""
 
     state: NodeState
+    minutes: Minutes
     collectors: Sequence[Collector]
     encoder: DeltaEncoder = field(default_factory=DeltaEncoder)
     seen_at: list[float] = field(default_factory=list)
@@ -141,7 +155,8 @@ class _History:
             for folder, host in sorted(snapshot.hosts.items()):
                 name = names[folder]
                 if name not in self._hosts:
-                    self._hosts[name] = _Recorded(NodeState(name, history_s=span + 900.0), make_collectors())
+                    state = NodeState(name, history_s=span + 900.0)
+                    self._hosts[name] = _Recorded(state, Minutes(state), make_collectors())
                 self._take(self._hosts[name], host, snapshot)
         for name, recorded in self._hosts.items():
             if recorded.seen_at and recorded.seen_at[-1] < snapshots[-1].at:
@@ -154,6 +169,11 @@ class _History:
         return {name: recorded.state for name, recorded in sorted(self._hosts.items()) if recorded.seen_at}
 
     @property
+    def minutes(self) -> dict[str, Minutes]:
+        """By node name."""
+        return {name: recorded.minutes for name, recorded in self._hosts.items()}
+
+    @property
     def last_interval_s(self) -> float:
         """Time between the last two snapshots of a host, of all hosts the longest; 0 where there is only one."""
         times = (recorded.seen_at for recorded in self._hosts.values())
@@ -164,7 +184,7 @@ class _History:
         for signal, source in reading.sources.items():  # as from an agent: what has no source was not read
             reading.add(source_item(signal, source))
         try:
-            recorded.state.apply(recorded.encoder.full(reading, round(snapshot.at * 1000)))
+            recorded.minutes.take(recorded.encoder.full(reading, round(snapshot.at * 1000)), snapshot.at)
         except UpdateError as error:
             because = f"snapshot {snapshot.name} is refused: {error}"
             self.gaps.append(Gap(recorded.state.name, "snapshot", "damaged", because))

@@ -370,10 +370,18 @@ def _diagnose(commands: Any, _wanted: str) -> None:
         "diagnose an evidence bundle; needs no server",
         "Diagnoses an evidence bundle: a directory, or a .tar.gz of one. Needs no server and no network, and says the "
         "same on every machine. What is missing or damaged in the bundle narrows the diagnosis, and is said.",
-        "  nodetell diagnose prod-a.tar.gz\n  nodetell diagnose prod-a --format json | jq '.findings[].summary'",
+        "  nodetell diagnose prod-a.tar.gz\n  nodetell diagnose prod-a --format json | jq '.findings[].summary'\n"
+        "  nodetell diagnose prod-a.tar.gz --serve          the same as a page to look at",
     )
     parser.add_argument("bundle", metavar="BUNDLE", help="the bundle: a directory or a .tar.gz")
     parser.add_argument("--verbose", action="store_true", help="what follows from another finding in full, too")
+    parser.add_argument(
+        "--serve",
+        metavar="HOST:PORT",
+        nargs="?",
+        const="127.0.0.1:0",
+        help="show it as a page, on loopback only, until Ctrl-C (default: a free port of 127.0.0.1)",
+    )
 
 
 def _collect(commands: Any, _wanted: str) -> None:

@@ -61,7 +61,7 @@ def read_pair(certificate: str, key: str, *, now: float | None = None) -> Pair:
     if b"ENCRYPTED" in pair.key:
         raise PemError(f"{key}: is encrypted, and nobody is here to ask for the passphrase")
     try:
-        _load(pair)
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pair)
     except ssl.SSLError as error:
         if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
             raise PemError(f"{key}: is not the key of the certificate in {certificate}") from None
@@ -101,15 +101,18 @@ def _certificates(path: str, raw: bytes) -> list[str]:
     return found
 
 
-def _load(pair: Pair) -> None:
-    """Have OpenSSL check the pair. It takes files only; memory with a name makes sure that what is checked is used."""
+def load_pair(context: ssl.SSLContext, pair: Pair) -> None:
+    """Have OpenSSL use the pair. It takes files only; memory with a name makes sure that what was checked is used.
+
+    Raises ssl.SSLError.
+    """
     names = []
     try:
         for raw in (pair.certificate, pair.key):
             names.append(os.memfd_create("pem"))
             os.write(names[-1], raw)
         certificate, key = (f"/proc/self/fd/{each}" for each in names)
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")  # never asks for one
+        context.load_cert_chain(certificate, key, password="")  # never asks for one
     finally:
         for each in names:
             os.close(each)
