@@ -9,13 +9,21 @@ nothing of what stood behind it. The mark has the number of the last commit, so 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import struct
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from nodetell.logs import event
+
+_log = logging.getLogger("nodetell.aggregator")
+T = TypeVar("T")
 
 CHECK_LIMIT_S = 5.0
 """The check of a file at the start goes no further than this: a start must not take minutes."""
@@ -34,31 +42,34 @@ class DamagedError(Exception):
     """The file is no database, or not a whole one."""
 
 
-def connect(
-    path: Path,
-    migrations: Sequence[Sequence[str]],
-    *,
-    log_bytes: int,
-    pragmas: Sequence[str] = (),
-    tables: Sequence[str] = ("",),
-) -> sqlite3.Connection:
-    """The database, checked and at the present schema. Raises StoreError, DamagedError or sqlite3.Error.
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """How a database is made."""
 
-    `migrations` lead from each version (PRAGMA user_version) to the next. `pragmas` are for a new file, before it is
-    written to. `tables` are checked, all of them by default. The log is taken into the file from `log_bytes` on.
-    """
+    migrations: Sequence[Sequence[str]]
+    """Statements that lead from each version (PRAGMA user_version) to the next."""
+    log_bytes: int
+    """The log (WAL) is taken into the file from there on."""
+    pragmas: Sequence[str] = ()
+    """For a new file, before it is written to."""
+    tables: Sequence[str] = ("",)
+    """Those that are checked at the start; all of them by default."""
+
+
+def connect(path: Path, schema: Schema) -> sqlite3.Connection:
+    """The database, checked and at the present schema. Raises StoreError, DamagedError or sqlite3.Error."""
     connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
     try:
         if not path.stat().st_size:
-            for pragma in pragmas:
+            for pragma in schema.pragmas:
                 connection.execute(f"PRAGMA {pragma}")
-        _check(connection, path, len(migrations), tables)
+        _check(connection, path, len(schema.migrations), schema.tables)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        _migrate(connection, migrations)
-        pages = max(20, log_bytes // int(connection.execute("PRAGMA page_size").fetchone()[0]))
+        _migrate(connection, schema.migrations)
+        pages = max(20, schema.log_bytes // int(connection.execute("PRAGMA page_size").fetchone()[0]))
         connection.execute(f"PRAGMA wal_autocheckpoint={pages}")
-        connection.execute(f"PRAGMA journal_size_limit={log_bytes}")
+        connection.execute(f"PRAGMA journal_size_limit={schema.log_bytes}")
     except BaseException:
         connection.close()
         raise
@@ -80,6 +91,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def is_damage(error: BaseException) -> bool:
     """The file is at fault, and not the disk or a lock: what sqlite3 raises for SQLITE_CORRUPT and SQLITE_NOTADB."""
+    if isinstance(error, DamagedError):
+        return True
     return isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in (
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,
@@ -151,6 +164,92 @@ class Mark:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+@dataclass(slots=True)
+class DatabaseFile:
+    """One of the databases with its mark, and what is wrong with it at present. One thread at a time uses it."""
+
+    path: Path
+    mark: Mark
+    schema: Schema
+    kind: str
+    """Names its events in the log: KIND_damaged, KIND_refuses, KIND_works_again."""
+    clock: Callable[[], float]
+    problem: str = ""
+    """Why nothing can be stored at present; empty: it can."""
+    notice: str = ""
+    """What happened to the file and stays worth knowing; empty: nothing."""
+    connection: sqlite3.Connection | None = None
+    """None: there is none at present."""
+
+    def connected(self) -> sqlite3.Connection:
+        """The connection, made where there is none. Raises OSError, and what `connect` raises."""
+        if self.connection is None:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.mark.open()
+            self.connection = connect(self.path, self.schema)
+        return self.connection
+
+    def disconnect(self) -> None:
+        """Let go of the connection."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def close(self) -> None:
+        """Let go of both files."""
+        self.disconnect()
+        self.mark.close()
+
+    def load(self, read: Callable[[sqlite3.Connection], T], afresh: Callable[[Exception], None], nothing: T) -> T:
+        """What `read` finds in it, or can find where nothing can be written, or `nothing`. Of damage `afresh` is told.
+
+        Raises StoreError.
+        """
+        try:
+            return read(self.connected())
+        except (OSError, sqlite3.Error, DamagedError) as error:
+            if is_damage(error):
+                afresh(error)
+                return nothing
+            self.refused(error)
+            self.disconnect()
+        # The second way leaves out what only the log (WAL) has.
+        for how in ("mode=ro", "immutable=1"):
+            with contextlib.suppress(sqlite3.Error, DamagedError, OSError):
+                connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)
+                with contextlib.closing(connection):
+                    return read(connection)
+        return nothing
+
+    def start_afresh(self, damage: Exception, lost: str) -> bool:
+        """Move the damaged file aside and begin a new one; False: the disk refused. `lost` is what that means."""
+        self.disconnect()
+        try:
+            aside = move_aside(self.path, self.clock())
+            self.notice = f"{self.path} was damaged ({damage}) and was moved to {aside.name}; {lost}"
+            event(_log, logging.ERROR, f"{self.kind}_damaged", path=self.path, reason=damage, moved_to=aside)
+            self.mark.write(0)
+            self.connected()
+        except (OSError, sqlite3.Error, DamagedError, StoreError) as error:
+            self.refused(error)
+            return False
+        return True
+
+    def refused(self, error: Exception) -> None:
+        """The disk did not take something: said once."""
+        problem = f"{self.path}: {' '.join(str(error).split())}"
+        if problem != self.problem:
+            event(_log, logging.ERROR, f"{self.kind}_refuses", reason=problem)
+        self.problem = problem
+
+    def took(self) -> None:
+        """The disk took something."""
+        if self.problem:
+            event(_log, logging.WARNING, f"{self.kind}_works_again", path=self.path)
+            self.problem = ""
 
 
 def _check(connection: sqlite3.Connection, path: Path, newest: int, tables: Sequence[str]) -> None:

@@ -30,12 +30,12 @@ from nodetell.logs import event
 from aggregator.convert import milliseconds, record_from_json, record_to_json
 from aggregator.database import (
     DamagedError,
+    DatabaseFile,
     Mark,
+    Schema,
     StoreError,
     checksum,
-    connect,
     is_damage,
-    move_aside,
     transaction,
     used_bytes,
 )
@@ -100,21 +100,28 @@ class Store:
         max_bytes: int = 2 << 30,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.problem = ""
-        """Why nothing can be stored at present; empty: it can."""
-        self.notice = ""
-        """What happened to the file at the start and stays worth knowing; empty: nothing."""
         self._directory = directory
         self._retention_s, self._max_bytes, self._clock = retention_s, max_bytes, clock
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._lock: int | None = None
-        self._connection: sqlite3.Connection | None = None
-        self._mark: Mark | None = None
+        where = directory or Path()
+        schema = Schema(MIGRATIONS, min(LOG_BYTES, max_bytes // 4))
+        self._file = DatabaseFile(where / DATABASE, Mark(where / MARK), schema, "store", clock)
         self._pruned_at = 0.0
         self._standing: dict[str, Record] = {}
         """What stands according to the file, in case it has to be made anew."""
         self._writer: threading.Thread | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be stored at present; empty: it can."""
+        return self._file.problem
+
+    @property
+    def notice(self) -> str:
+        """What happened to the file at the start and stays worth knowing; empty: nothing."""
+        return self._file.notice
 
     # -- the owner's side ------------------------------------------------------------------------------------------
 
@@ -129,21 +136,15 @@ class Store:
         loaded: tuple[list[Record], list[Record]] = [], []
         try:
             self._take_lock(self._directory)
-            self._connection = self._connect()
-            loaded = _load(self._connection)
-            self._look_for_missing(self._connection)
+        except OSError as error:
+            self._file.refused(error)
+        try:
+            loaded = self._file.load(_load, self._start_afresh, loaded)
         except StoreError:
             self.close()
             raise
-        except DamagedError as damage:
-            self._try_afresh(damage)
-        except (OSError, sqlite3.Error) as error:
-            if is_damage(error):
-                self._try_afresh(error)
-            else:
-                self._has_problem(error)
-                self._disconnect()
-                loaded = self._load_read_only()
+        if self._file.connection is not None:
+            self._look_for_missing(self._file.connection)
         self._standing = {record.finding.id: record for record in loaded[0]}
         self._writer = threading.Thread(target=self._write_all, name="store", daemon=True)
         self._writer.start()
@@ -174,20 +175,12 @@ class Store:
             self._jobs.put(None)
             self._writer.join()
             self._writer = None
-        self._disconnect()
-        if self._mark is not None:
-            self._mark.close()
-            self._mark = None
+        self._file.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     # -- opening -----------------------------------------------------------------------------------------------------
-
-    @property
-    def _path(self) -> Path:
-        assert self._directory is not None  # noqa: S101  # without a directory nothing here is called
-        return self._directory / DATABASE
 
     def _take_lock(self, directory: Path) -> None:
         if self._lock is not None:
@@ -200,57 +193,29 @@ class Store:
             os.close(lock)
             raise StoreError(f"{directory}: another aggregator uses this state directory") from None
         self._lock = lock
-        self._mark = Mark(directory / MARK)
 
     def _look_for_missing(self, connection: sqlite3.Connection) -> None:
         """Say what was committed and is not in the file any more."""
-        marked = self._mark.read() if self._mark is not None else None
+        marked = self._file.mark.read()
         last = _last_number(connection)
         if marked is not None and marked > last:
-            self.notice = (
-                f"{self._path}: its last {marked - last} transitions of findings, which were on disk, are missing: its "
-                "log was damaged, or an older copy stands in its place"
+            self._file.notice = (
+                f"{self._file.path}: its last {marked - last} transitions of findings, which were on disk, are "
+                "missing: its log was damaged, or an older copy stands in its place"
             )
-            event(_log, logging.ERROR, "transitions_missing", path=self._path, count=marked - last)
-
-    def _connect(self) -> sqlite3.Connection:
-        return connect(self._path, MIGRATIONS, log_bytes=min(LOG_BYTES, self._max_bytes // 4))
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
-
-    def _try_afresh(self, damage: Exception) -> None:
-        try:
-            self._start_afresh(damage)
-        except (OSError, sqlite3.Error, DamagedError) as error:
-            self._has_problem(error)
+            event(_log, logging.ERROR, "transitions_missing", path=self._file.path, count=marked - last)
 
     def _start_afresh(self, damage: Exception) -> None:
-        """Move the damaged file aside, for whoever wants to look into it, and write what is known into a new one."""
-        self._disconnect()
-        aside = move_aside(self._path, self._clock())
-        self.notice = (
-            f"{self._path} was damaged ({damage}) and was moved to {aside.name}; the history in it is not shown"
-        )
-        event(_log, logging.ERROR, "store_damaged", path=self._path, reason=damage, moved_to=aside)
-        if self._mark is not None:
-            self._mark.write(0)
-        self._connection = self._connect()
-        with transaction(self._connection):
-            for record in self._standing.values():
-                _put_standing(self._connection, record)
-
-    def _load_read_only(self) -> tuple[list[Record], list[Record]]:
-        """What can be read where nothing can be written. The second way leaves out what only the log (WAL) has."""
-        for how in ("mode=ro", "immutable=1"):
-            with contextlib.suppress(sqlite3.Error, DamagedError, OSError):
-                connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?{how}", uri=True)
-                with contextlib.closing(connection):
-                    return _load(connection)
-        return [], []
+        """Begin a new file with what is known."""
+        if not self._file.start_afresh(damage, "the history in it is not shown"):
+            return
+        try:
+            connection = self._file.connected()
+            with transaction(connection):
+                for record in self._standing.values():
+                    _put_standing(connection, record)
+        except (OSError, sqlite3.Error, StoreError, DamagedError) as error:
+            self._file.refused(error)
 
     # -- the writer's side -------------------------------------------------------------------------------------------
 
@@ -295,38 +260,25 @@ class Store:
         """One transaction. False: the disk refused."""
         assert self._directory is not None  # noqa: S101  # without a directory there is no writer
         try:
-            if self._connection is None:
-                self._take_lock(self._directory)
-                self._connection = self._connect()
-            self._prune_if_due(self._connection)
-            with transaction(self._connection):
+            self._take_lock(self._directory)
+            connection = self._file.connected()
+            self._prune_if_due(connection)
+            with transaction(connection):
                 number = 0
                 for transition in job.transitions:
-                    number = _put(self._connection, transition)
-        except DamagedError as damage:
-            self._try_afresh(damage)
-            return False
-        except (OSError, sqlite3.Error, StoreError) as error:
+                    number = _put(connection, transition)
+        except (OSError, sqlite3.Error, StoreError, DamagedError) as error:
             if is_damage(error):
-                self._try_afresh(error)
-                return False
-            self._has_problem(error)
-            self._disconnect()
+                self._start_afresh(error)
+            else:
+                self._file.refused(error)
+                self._file.disconnect()
             return False
-        if self._mark is not None:
-            self._mark.write(number)
+        self._file.mark.write(number)
         for transition in job.transitions:
             _mirror(self._standing, transition)
-        if self.problem:
-            event(_log, logging.WARNING, "store_works_again", path=self._path)
-            self.problem = ""
+        self._file.took()
         return True
-
-    def _has_problem(self, error: Exception) -> None:
-        problem = f"{self._path}: {' '.join(str(error).split())}"
-        if problem != self.problem:
-            event(_log, logging.ERROR, "store_refuses", reason=problem)
-        self.problem = problem
 
     def _prune_if_due(self, connection: sqlite3.Connection) -> None:
         now = self._clock()

@@ -23,12 +23,12 @@ from nodetell.logs import event
 
 from aggregator.database import (
     DamagedError,
+    DatabaseFile,
     Mark,
+    Schema,
     StoreError,
     checksum,
-    connect,
     is_damage,
-    move_aside,
     transaction,
 )
 from aggregator.history.hours import HOUR_S, add_rows
@@ -142,11 +142,13 @@ class Journal:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`deliver` gets entries with what their `done` is to be called with, in the writer's thread."""
-        self.path = directory / DATABASE
-        self.problem = ""
-        """Why nothing can be stored at present; empty: it can."""
-        self.notice = ""
-        """What happened to the file and stays worth knowing; empty: nothing."""
+        schema = Schema(
+            MIGRATIONS,
+            min(LOG_BYTES, max_bytes // 16),
+            pragmas=(f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL"),
+            tables=("nodes", "journal", "bases"),
+        )
+        self._file = DatabaseFile(directory / DATABASE, Mark(directory / MARK), schema, "history", clock)
         self.over = ""
         """Why the limit of space can't be kept."""
         self.writing_since: float | None = None
@@ -155,8 +157,6 @@ class Journal:
         self._deliver = deliver
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._closing = threading.Event()
-        self._connection: sqlite3.Connection | None = None
-        self._mark = Mark(directory / MARK)
         self._writer: threading.Thread | None = None
         self._seq = 0
         self._nodes: dict[str, int] = {}
@@ -166,24 +166,27 @@ class Journal:
         """Number of the first row since its base, by node, the lowest first."""
         self._written_at = self._pruned_at = self._failed_at = float("-inf")
 
+    @property
+    def path(self) -> Path:
+        """Of the database."""
+        return self._file.path
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be stored at present; empty: it can."""
+        return self._file.problem
+
+    @property
+    def notice(self) -> str:
+        """What happened to the file and stays worth knowing; empty: nothing."""
+        return self._file.notice
+
     # -- the owner's side ------------------------------------------------------------------------------------------
 
     def open(self) -> dict[str, Stored]:
         """What is stored of live nodes. Starts the writer. Raises StoreError where a newer version wrote the file."""
-        stored: dict[str, Stored] = {}
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._connection = self._connect()
-            stored = self._load(self._connection)
-        except DamagedError as damage:
-            self._start_afresh(damage)
-        except (OSError, sqlite3.Error) as error:
-            if is_damage(error):
-                self._start_afresh(error)
-            else:
-                self._has_problem(error)
-                self._disconnect()
-                stored = self._load_read_only()
+        nothing: dict[str, Stored] = {}
+        stored = self._file.load(self._load, self._start_afresh, nothing)
         self._writer = threading.Thread(target=self._write_all, name="history", daemon=True)
         self._writer.start()
         return stored
@@ -208,46 +211,16 @@ class Journal:
             if self._writer.is_alive():  # a disk that hangs; the thread ends with the process
                 return
             self._writer = None
-        self._disconnect()
-        self._mark.close()
+        self._file.close()
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
-    def _connect(self) -> sqlite3.Connection:
-        self._mark.open()
-        pragmas = (f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL")
-        log_bytes = min(LOG_BYTES, self._max_bytes // 16)
-        tables = ("nodes", "journal", "bases")
-        return connect(self.path, MIGRATIONS, log_bytes=log_bytes, pragmas=pragmas, tables=tables)
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
-
     def _start_afresh(self, damage: Exception) -> None:
-        """Move the damaged file aside; nodes begin anew with a base."""
-        self._disconnect()
+        """Nodes begin anew with a base, in a new file."""
         self._nodes.clear()
         self._whole.clear()
         self._oldest.clear()
-        try:
-            aside = move_aside(self.path, self._clock())
-            self.notice = f"{self.path} was damaged ({damage}) and was moved to {aside.name}; the history begins anew"
-            event(_log, logging.ERROR, "history_damaged", path=self.path, reason=damage, moved_to=aside)
-            self._mark.write(0)
-            self._connection = self._connect()
-        except (OSError, sqlite3.Error, DamagedError, StoreError) as error:
-            self._has_problem(error)
-
-    def _load_read_only(self) -> dict[str, Stored]:
-        for how in ("mode=ro", "immutable=1"):
-            with contextlib.suppress(sqlite3.Error, DamagedError, OSError):
-                connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)
-                with contextlib.closing(connection):
-                    return self._load(connection)
-        return {}
+        self._file.start_afresh(damage, "the history begins anew")
 
     def _load(self, connection: sqlite3.Connection) -> dict[str, Stored]:
         """Live nodes. Rows that are damaged end what is known of their node there."""
@@ -290,7 +263,7 @@ class Journal:
             nodes = sorted(names.get(node, f"number {node}") for node in damaged)
             more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
             said.append(f"{sum(damaged.values())} updates of {', '.join(nodes[:3])}{more} are damaged and left out")
-        marked = self._mark.read()
+        marked = self._file.mark.read()
         if marked is not None and marked > self._seq:
             said.append(
                 f"its last {marked - self._seq} updates, which were on disk, are missing: its log was damaged, or an "
@@ -298,7 +271,7 @@ class Journal:
             )
             self._seq = marked
         if said:
-            self.notice = f"{self.path}: {'; '.join(said)}"
+            self._file.notice = f"{self.path}: {'; '.join(said)}"
             event(_log, logging.ERROR, "history_incomplete", path=self.path, reason="; ".join(said))
 
     # -- the writer's side -------------------------------------------------------------------------------------------
@@ -333,43 +306,41 @@ class Journal:
             return [(entry, self.problem) for entry in batch]
         oldest, whole = dict(self._oldest), set(self._whole)
         try:
-            if self._connection is None:
-                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._connection = self._connect()
+            known = self._file.connection is not None
+            connection = self._file.connected()
+            if not known:
                 self._nodes = self._known_nodes()
-            with transaction(self._connection):
-                told = [(entry, self._put(self._connection, entry)) for entry in batch]
-            self._mark.write(self._seq)
+            with transaction(connection):
+                told = [(entry, self._put(connection, entry)) for entry in batch]
+            self._file.mark.write(self._seq)
         except (OSError, sqlite3.Error, StoreError, DamagedError) as error:
             # Numbers of rows are not used again: the commit may have gone through for all that is known.
             self._oldest, self._whole = oldest, whole - nodes
             reason = self._fail(error)
             return [(entry, reason) for entry in batch]
-        if self.problem:
-            event(_log, logging.WARNING, "history_works_again", path=self.path)
-            self.problem = ""
+        self._file.took()
         try:
-            self._tidy_up(self._connection)
+            self._tidy_up(connection)
         except (OSError, sqlite3.Error) as error:
             self._fail(error)
         return told
 
     def _fail(self, error: Exception) -> str:
         """Why nothing came of it."""
-        if isinstance(error, DamagedError) or is_damage(error):
+        if is_damage(error):
             self._start_afresh(error)
         else:
-            self._has_problem(error)
-            self._disconnect()
+            self._file.refused(error)
+            self._file.disconnect()
             self._failed_at = time.monotonic()
         self._nodes = self._known_nodes()
         return self.problem or self.notice
 
     def _known_nodes(self) -> dict[str, int]:
         """Those in the file: what a transaction that failed has given is not to be used. Empty: the file will tell."""
-        if self._connection is not None:
+        if self._file.connection is not None:
             with contextlib.suppress(sqlite3.Error):
-                return {name: number for number, name in self._connection.execute("SELECT id, name FROM nodes")}
+                return {name: number for number, name in self._file.connection.execute("SELECT id, name FROM nodes")}
         return {}
 
     def _put(self, connection: sqlite3.Connection, entry: Entry) -> str:
@@ -397,7 +368,7 @@ class Journal:
             (node, self._seq, entry.flush, at_ms, check, body or None),
         )
         for problem in add_rows(connection, entry.node, node, entry.rows):
-            self.notice = f"{self.path}: {problem}"
+            self._file.notice = f"{self.path}: {problem}"
             event(_log, logging.ERROR, "history_incomplete", path=self.path, reason=problem)
         hour = int(entry.at // HOUR_S)
         connection.execute("UPDATE nodes SET last_hour = ? WHERE id = ? AND last_hour < ?", (hour, node, hour))
@@ -439,12 +410,6 @@ class Journal:
         gone = self._nodes.keys() - {name for (name,) in connection.execute("SELECT name FROM nodes")}
         for name in gone:
             del self._nodes[name]
-
-    def _has_problem(self, error: Exception) -> None:
-        problem = f"{self.path}: {' '.join(str(error).split())}"
-        if problem != self.problem:
-            event(_log, logging.ERROR, "history_refuses", reason=problem)
-        self.problem = problem
 
 
 def _row_checksum(*row: bytes | int | None) -> int:
