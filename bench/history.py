@@ -30,6 +30,7 @@ from pathlib import Path
 from nodetell.v1 import agent_pb2
 from nodetell.v1 import facts_pb2 as pb
 
+from agent.netlink.stats import COUNTER_NAMES
 from aggregator.history import journal, keeper
 from aggregator.history.base import Kept
 from aggregator.history.keeper import History
@@ -38,18 +39,7 @@ from bench.hosts import START, Host
 
 INTERVAL_S = 5.0
 INSTANCE = b"bench-----------"
-NAMES = (
-    "rx_packets",
-    "tx_packets",
-    "rx_bytes",
-    "tx_bytes",
-    "rx_errors",
-    "tx_errors",
-    "rx_dropped",
-    "tx_dropped",
-    "multicast",
-    "rx_nohandler",
-)
+NAMES = (*COUNTER_NAMES[:9], "rx_nohandler")
 INTERFACES = 10
 
 

@@ -16,6 +16,7 @@ from nodetell.v1 import facts_pb2 as pb
 
 from agent.collectors.histograms import BOUNDS_US, counter_names
 from agent.delta import DeltaEncoder
+from agent.netlink.stats import COUNTER_NAMES
 from agent.reading import Block, Reading
 from aggregator.node_state import NodeState
 
@@ -24,32 +25,8 @@ START = 1_795_341_600.0
 OVERLAY = "link/3"
 """Subject of the counters of every host's overlay."""
 
-LINK_COUNTERS = (
-    "rx_packets",
-    "tx_packets",
-    "rx_bytes",
-    "tx_bytes",
-    "rx_errors",
-    "tx_errors",
-    "rx_dropped",
-    "tx_dropped",
-    "multicast",
-    "collisions",
-    "rx_length_errors",
-    "rx_over_errors",
-    "rx_crc_errors",
-    "rx_frame_errors",
-    "rx_fifo_errors",
-    "rx_missed_errors",
-    "tx_aborted_errors",
-    "tx_carrier_errors",
-    "tx_fifo_errors",
-    "tx_heartbeat_errors",
-    "tx_window_errors",
-    "rx_compressed",
-    "tx_compressed",
-    "rx_nohandler",
-)
+LINK_COUNTERS = COUNTER_NAMES[:24]
+"""Those of Linux 4.6 to 5.18."""
 _PROTOCOLS = {
     "protocol/Ip": (
         "InReceives",

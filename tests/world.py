@@ -13,6 +13,7 @@ from nodetell.v1 import agent_pb2
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.delta import DeltaEncoder
+from agent.netlink.stats import COUNTER_NAMES
 from agent.reading import Block, Reading
 from aggregator.cluster.objects import NodeObject
 from aggregator.cluster.state import ClusterState
@@ -25,29 +26,7 @@ from aggregator.view import ClusterView
 START = 1_790_000_000.0
 """When the tests' time begins, seconds since the epoch."""
 
-LINK_COUNTERS = [
-    "rx_packets",
-    "tx_packets",
-    "rx_bytes",
-    "tx_bytes",
-    "rx_errors",
-    "tx_errors",
-    "rx_dropped",
-    "tx_dropped",
-    "multicast",
-    "collisions",
-    "rx_length_errors",
-    "rx_over_errors",
-    "rx_crc_errors",
-    "rx_frame_errors",
-    "rx_fifo_errors",
-    "rx_missed_errors",
-    "tx_aborted_errors",
-    "tx_carrier_errors",
-    "tx_fifo_errors",
-    "tx_heartbeat_errors",
-    "tx_window_errors",
-]
+LINK_COUNTERS = list(COUNTER_NAMES[:21])
 PROTOCOLS = {
     "protocol/Ip": [
         "OutDiscards",
