@@ -10,9 +10,11 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nodetell.alive import Alive, AliveError, alive
 from nodetell.logs import configure, use_json
 from nodetell.settings import SettingsError, load, render
 
@@ -50,7 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         use_json()
     configure(settings.log_level)
-    status = asyncio.run(_until_stopped(_role_main(role, settings, arguments.format)))
+    try:
+        status = asyncio.run(_until_stopped(partial(_alive, role, settings, arguments.format)))
+    except AliveError as error:
+        raise exits.CliError(exits.CANNOT_CREATE, str(error)) from error
     return {0: exits.OK, 2: exits.CONFIG}.get(status, exits.UNAVAILABLE)  # a role's own: 2 refuses the settings
 
 
@@ -71,7 +76,13 @@ def load_settings(arguments: argparse.Namespace) -> Any:
         raise exits.CliError(exits.CONFIG, str(error)) from error
 
 
-def _role_main(role: str, settings: Any, form: str) -> Callable[[asyncio.Event], Awaitable[int]]:
+async def _alive(role: str, settings: Any, form: str, stop: asyncio.Event) -> int:
+    """The role's main function, with a sign of life beside it where one is asked for. Raises AliveError."""
+    async with alive(settings.alive_file) as signs:
+        return await _role_main(role, settings, form, signs)(stop)
+
+
+def _role_main(role: str, settings: Any, form: str, signs: Alive | None) -> Callable[[asyncio.Event], Awaitable[int]]:
     if role == "agent":
         from agent import main as agent_main  # noqa: PLC0415  # only one role is wanted
 
@@ -83,6 +94,8 @@ def _role_main(role: str, settings: Any, form: str) -> Callable[[asyncio.Event],
     from aggregator import main as aggregator_main  # noqa: PLC0415
 
     def ready(address: str, surfaces: Mapping[str, str]) -> None:
+        if signs is not None:
+            signs.ready()
         if form == "json":
             emit_json({"event": "ready", "listen": address, "surfaces": dict(surfaces)}, lines=True)
         else:

@@ -41,3 +41,6 @@ class SensorSettings:
     """Where tracefs is mounted. Two of the methods for fsync need it, and none of the better ones."""
     log_level: str = field(default="info", metadata={"choices": ("debug", "info", "warning", "error")})
     """Least severe events that are logged, to standard error."""
+    alive_file: str = ""
+    """File with a sign of life of the event loop, written every 5 s, for an exec probe (alive_check.py). It belongs on a
+    tmpfs, so that no disk can hold the loop up. Empty: none."""
