@@ -42,6 +42,19 @@ def seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+def fact_to_json(fact: Evidence) -> dict[str, Any]:
+    """A piece of evidence."""
+    return {
+        "node": fact.node,
+        "signal": fact.signal,
+        "subject": fact.subject,
+        "value": fact.value,
+        "unit": fact.unit,
+        "source": fact.source,
+        "at": iso_time(fact.at),
+    }
+
+
 def finding_to_json(finding: Finding) -> dict[str, Any]:
     """A finding as the contract has it, and its clear condition."""
     return {
@@ -53,18 +66,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
         "summary": finding.summary,
         "nodes": list(finding.nodes),
         "objects": list(finding.objects),
-        "evidence": [
-            {
-                "node": fact.node,
-                "signal": fact.signal,
-                "subject": fact.subject,
-                "value": fact.value,
-                "unit": fact.unit,
-                "source": fact.source,
-                "at": iso_time(fact.at),
-            }
-            for fact in finding.evidence
-        ],
+        "evidence": [fact_to_json(fact) for fact in finding.evidence],
         "ruled_out": [{"code": other.code, "because": other.because} for other in finding.ruled_out],
         "caused_by": list(finding.caused_by),
         "remediation": list(finding.remediation),

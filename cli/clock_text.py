@@ -1,8 +1,6 @@
-"""What was measured of a host's clock, in words and as JSON."""
+"""What was measured of a host's clock, in words."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from nodetell.v1 import operator_pb2
 
@@ -27,18 +25,6 @@ def offset_sentence(summary: operator_pb2.NodeSummary) -> str:
     beside = "what most nodes show" if summary.clock_from_most else "the aggregator's"
     when = iso(summary.clock_measured_unix_ms / 1000)
     return f"{words} beside {beside} (give or take {duration(summary.clock_bound_us)}, measured {when})"
-
-
-def offset_json(summary: operator_pb2.NodeSummary) -> dict[str, Any] | None:
-    """Likewise for programs; None: not measured."""
-    if not summary.HasField("clock_offset_us"):
-        return None
-    return {
-        "offset_s": summary.clock_offset_us / 1e6,
-        "bound_s": summary.clock_bound_us / 1e6,
-        "beside": "most nodes" if summary.clock_from_most else "aggregator",
-        "measured_at": iso(summary.clock_measured_unix_ms / 1000),
-    }
 
 
 def duration(microseconds: int) -> str:

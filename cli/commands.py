@@ -10,10 +10,11 @@ import time
 from nodetell.v1 import operator_pb2
 
 from aggregator.convert import gap_from_message, record_from_message, record_to_json
+from aggregator.node_json import summary_json
 from cli import client, exits
 from cli.access import access
 from cli.coverage_text import coverage_json, coverage_page
-from cli.facts import HostFacts, summary_json
+from cli.facts import HostFacts
 from cli.node_text import node_text, nodes_text
 from cli.render import event_text, report_text
 from cli.report import Json, Report, iso, live_json

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from aggregator.findings import Record
 from aggregator.model import Finding
 from aggregator.story import tell
+from aggregator.story_json import story_json
 from cli.exits import NOT_FOUND, CliError
 from cli.report import Report, iso, status_of
-from cli.story_text import story_json, story_text
+from cli.story_text import story_text
 from cli.terminal import clean, emit, emit_json, look
 
 _NAMED = 12

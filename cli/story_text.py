@@ -1,15 +1,14 @@
-"""An incident told as one story, on a terminal of 80 columns at 3 a.m., and as JSON."""
+"""An incident told as one story, on a terminal of 80 columns at 3 a.m.."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aggregator.convert import finding_to_json
 from aggregator.findings import Record
-from aggregator.model import Finding, Stage
+from aggregator.model import Finding
 from aggregator.story import Step, Story
 from cli.render import fact_lines, some
-from cli.report import Json, iso
+from cli.report import iso
 from cli.terminal import Look, wrap
 
 _INDENT = "  "
@@ -110,20 +109,3 @@ def _others(findings: Sequence[Finding], look: Look) -> list[str]:
         lines += wrap(text, look.width, _INDENT, _INDENT * 2)
     more = len(findings) - _NAMED
     return [*lines, f"{_INDENT}and {more:,} more"] if more > 0 else lines
-
-
-def story_json(story: Story) -> Json:
-    """The story as one object; its findings as the diagnosis has them."""
-    return {
-        "asked": story.asked.id,
-        "severity": story.severity.word,
-        "stage": (Stage.ACTIVE if story.has_begun else Stage.RISK).value,
-        "symptom": story.symptom.id,
-        "cause": story.cause.id,
-        "chain": [{"finding": finding_to_json(step.finding), "shared": list(step.shared)} for step in story.chain],
-        "what_to_do_first": list(story.first),
-        "then": list(story.then),
-        "over_when": [{"code": each.code, "when": each.text} for each in story.over_when],
-        "also_explained_by": [finding.id for finding in story.also_causes],
-        "also_causes": [finding.id for finding in story.also_effects],
-    }

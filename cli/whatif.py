@@ -10,9 +10,10 @@ from pathlib import Path
 
 from agent.hosts.bundle import BundleError, open_bundle
 from aggregator.whatif import Cause, Loss, Stranded, WhatIfError, WhatIfUnknownError, lose, nodes_of
+from aggregator.whatif.document import loss_json
 from aggregator.wording import some
 from cli.exits import NOT_FOUND, OK, UNREADABLE, USAGE, WARNING, CliError
-from cli.report import Json, iso
+from cli.report import iso
 from cli.terminal import Look, clean, emit, emit_json, look, wrap
 
 _NAMED = 6
@@ -83,32 +84,6 @@ def _of_aggregator(
 
 
 # -- how it is said ------------------------------------------------------------------------------------------------
-
-
-def loss_json(cluster: str, at: float, zones: Sequence[str], loss: Loss) -> Json:
-    """The answer as one object."""
-    return {
-        "cluster": cluster,
-        "at": iso(at),
-        "lost": {"zones": list(zones), "nodes": list(loss.nodes)},
-        "moving": loss.moving,
-        "stranded": [
-            {
-                "workload": each.workload,
-                "cause": each.cause.value,
-                "because": each.because,
-                "needs": list(each.needs),
-                "pods": list(each.pods),
-                "claims": list(each.claims),
-            }
-            for each in loss.stranded
-        ],
-        "returning": [
-            {"workload": each.workload, "pods": list(each.pods), "nodes": list(each.nodes)} for each in loss.returning
-        ],
-        "going_with_their_node": loss.going_with_it,
-        "unknown": list(loss.unknown),
-    }
 
 
 def loss_text(cluster: str, at: float, zones: Sequence[str], loss: Loss, shape: Look) -> str:

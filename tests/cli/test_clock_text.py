@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from nodetell.v1 import operator_pb2
 
-from cli.clock_text import duration, offset_json, offset_sentence, offset_words
-from cli.facts import summary_json
+from aggregator.node_json import offset_json, summary_json
+from cli.clock_text import duration, offset_sentence, offset_words
 
 AT = 1_800_000_000
 
