@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nodetell.v1 import operator_pb2
@@ -99,12 +99,13 @@ class BundleKnown:
         return series_of(None, self._live(node), node, since=since, until=until)
 
     async def points(self, node: str, series: str, *, since: float, until: float) -> list[Point]:
-        """A point for each minute that has a snapshot."""
+        """Minute by minute; what rose between two snapshots, evenly between them."""
         return read(None, self._live(node), node, series, since=since, until=until)
 
     async def past(self, node: str, *, since: float, until: float, step_s: float) -> Past:
-        """Of its snapshots."""
-        return past_of(None, self._live(node), node, since=since, until=until, step_s=step_s)
+        """From a node's first snapshot to its last: what lies between two is known as well as what they say."""
+        past = past_of(None, self._live(node), node, since=since, until=until, step_s=step_s)
+        return replace(past, heard=((past.heard[0][0], past.heard[-1][1]),)) if past.heard else past
 
     def _live(self, node: str) -> list[Live]:
         return [Live(1, self.rows[node])] if node in self.rows else []

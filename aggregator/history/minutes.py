@@ -207,6 +207,25 @@ class Minutes:
         self._add(to, risen)
         self._add(since, {series: [-value for value in values] for series, values in risen.items()})
 
+    def spread(self, since: float) -> None:
+        """What the last update counted at once rose evenly since that time (seconds since the epoch by the aggregator's
+        clock), for it is known no finer: as between two snapshots of a bundle."""
+        if not self.jumps or self.jumps[-1].minute != self._minute:
+            return
+        risen = self.jumps.pop().risen
+        first = min(self._minute, max(self._minute - MAX_AGE_MINUTES, int(since // MINUTE_S)))
+        self._spread(risen, first, max(first, self._minute - 1))
+        self._add(self._minute, {series: [-value for value in values] for series, values in risen.items()})
+
+    def _spread(self, risen: Mapping[BlockId, list[int]], first: int, last: int) -> None:
+        minutes = last - first + 1
+        for number in range(minutes):
+            part = {
+                series: [value * (number + 1) // minutes - value * number // minutes for value in values]
+                for series, values in risen.items()
+            }
+            self._add(first + number, part, spread=minutes if minutes > 1 else 0)
+
     # -- what is told late -------------------------------------------------------------------------------------------
 
     def _place(self, rollups: Iterable[RollUp], ahead: float) -> None:
@@ -225,13 +244,7 @@ class Minutes:
                 values = _risen_of(risen, block.subject, block.names)
                 for index, increment in block.increments.items():
                     values[index] += increment
-            minutes = last - first + 1
-            for number in range(minutes):
-                part = {
-                    series: [value * (number + 1) // minutes - value * number // minutes for value in values]
-                    for series, values in risen.items()
-                }
-                self._add(first + number, part, spread=minutes if minutes > 1 else 0)
+            self._spread(risen, first, last)
             self._settle(risen)
 
     def _settle(self, risen: dict[BlockId, list[int]]) -> None:

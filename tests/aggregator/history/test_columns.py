@@ -56,3 +56,21 @@ def test_latencies_by_column_add_up_to_what_was_told(tmp_path: Path) -> None:
             assert (await there.history.past("nobody", EPOCH - 600, EPOCH, 60.0)).latencies == ()
 
     play(script)
+
+
+def test_what_rose_between_two_snapshots_lies_evenly_between_them(tmp_path: Path) -> None:
+    async def script() -> None:
+        with scene(tmp_path) as there:
+            host = Host("a")
+            await there.tell(host, full=True)
+            there.now += 300
+            host.counters["link/1"][0] += 603
+            await there.tell(host, full=True)
+            there.kept["a"].minutes.spread(EPOCH)
+            points = await there.history.read("a", "link/1/rx_packets", EPOCH - 60, EPOCH + 600)
+            assert [(point.at - EPOCH, point.spread_s) for point in points] == [(60 * n, 300) for n in range(5)]
+            assert [point.value for point in points] == [120, 121, 120, 121, 121]
+            there.kept["a"].minutes.spread(EPOCH)  # nothing is left to be spread
+            assert await there.total("a", "link/1/rx_packets") == 603
+
+    play(script)
