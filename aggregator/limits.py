@@ -145,14 +145,35 @@ class OperatorLimits:
     """Questions of what would follow a loss (WhatIf) that are worked on at a time; one more is refused."""
 
 
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What those may take who look at the page or use the HTTP API."""
+
+    http_connections: int = field(default=600, metadata={"what": "connections of browsers and scripts"})
+    """HTTP connections at a time; one more is closed."""
+    http_requests: int = field(default=64, metadata={"what": "requests of browsers and scripts"})
+    """HTTP requests that are worked on at a time; of more, some are told to come again (503)."""
+    http_requests_of_one: int = field(default=24, metadata={"what": "requests of one address"})
+    """... of one address, but for loopback's (429)."""
+    http_events: int = field(default=200, metadata={"what": "streams of events"})
+    """Clients at a time that are told of findings as they change (/api/v1/events); one more is refused."""
+    http_events_of_one: int = field(default=50, metadata={"what": "streams of events of one address"})
+    """... of one address, but for loopback's."""
+    http_sessions: int = field(default=1_000, metadata={"what": "sessions of browsers"})
+    """Browsers that are logged in; of more, the oldest are logged out."""
+    http_idle_s: float = field(default=30.0, metadata={"what": "connections that say nothing"})
+    """Seconds after which an HTTP connection is closed on which no whole request came, or an answer was not taken."""
+
+
 NODE = NodeLimits()
 PEER = PeerLimits()
 OPERATOR = OperatorLimits()
+HTTP = HttpLimits()
 
 _SIGNALS: Mapping[str, str] = {each.name: each.metadata["signal"] for each in fields(NodeLimits)}
 _WHAT: Mapping[str, str] = {
     each.name: each.metadata["what"]
-    for limits in (NodeLimits, PeerLimits, OperatorLimits)
+    for limits in (NodeLimits, PeerLimits, OperatorLimits, HttpLimits)
     for each in fields(limits)
     if "what" in each.metadata
 }

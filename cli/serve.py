@@ -9,7 +9,7 @@ import signal
 from nodetell.logs import configure
 
 from aggregator.settings import is_loopback
-from aggregator.web.server import HttpServer, make_app
+from aggregator.web.server import HttpServer, make_site
 from cli import exits
 from cli.bundle_known import BundleKnown, known_of
 from cli.terminal import clean, emit, emit_json
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(known: BundleKnown, listen: str, *, as_json: bool) -> int:
-    server = HttpServer(make_app(known, None), listen)
+    server = HttpServer(make_site(known, None), listen)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

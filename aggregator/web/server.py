@@ -8,86 +8,122 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from nodetell.pem import PemError
 
 from aggregator.known import Known
+from aggregator.limits import HTTP
 from aggregator.model import Gap
 from aggregator.surfaces import Made, SurfaceError
 from aggregator.trust.operators import OperatorTrust
 from aggregator.trust.token import MAX_TOKEN_BYTES
 from aggregator.web.api.routes import add_api
+from aggregator.web.connections import Connections
 from aggregator.web.headers import secure
-from aggregator.web.keys import KNOWN
+from aggregator.web.host import own_names
+from aggregator.web.keys import EVENTS, KNOWN, LOGIN
+from aggregator.web.login import Login
+from aggregator.web.problems import told
+from aggregator.web.replies import tagged
+from aggregator.web.sessions import Sessions
+from aggregator.web.slots import Slots, bounded
 from aggregator.web.tls import Contexts
 from aggregator.web.who import asked
 
 HANDSHAKE_S = 10.0
 """A TLS handshake that takes longer is given up."""
-KEEP_S = 30.0
-"""A connection on which nothing is asked for so long is closed."""
 STOP_S = 0.3
 """Requests that are under way have so long to end."""
 MAX_BODY = 2 * MAX_TOKEN_BYTES
-"""Of a request: nothing but a token is ever sent."""
+"""Of a request, bytes: nothing but a token is ever sent."""
+MAX_FIELD = MAX_TOKEN_BYTES + 1_024
+"""Of a line of its head: a token may stand in one."""
 
 
-def make_app(
-    known: Known,
-    operators: OperatorTrust | None,
-    *,
-    page: bool = True,
-) -> web.Application:
+@dataclass(slots=True)
+class Site:
+    """An application, and what is bounded of it."""
+
+    app: web.Application
+    connections: Connections = field(default_factory=Connections)
+    requests: Slots = field(
+        default_factory=lambda: Slots("requests", "http_requests", HTTP.http_requests, HTTP.http_requests_of_one)
+    )
+    events: Slots = field(
+        default_factory=lambda: Slots("streams of events", "http_events", HTTP.http_events, HTTP.http_events_of_one)
+    )
+
+
+def make_site(known: Known, operators: OperatorTrust | None, *, page: bool = True) -> Site:
     """What answers. `operators`: who may ask; None: nobody is asked who they are, on loopback only."""
-    app = web.Application(client_max_size=MAX_BODY, middlewares=[asked(operators)] if operators is not None else [])
-    app[KNOWN] = known
+    app = web.Application(client_max_size=MAX_BODY)
+    site = Site(app)
+    app[KNOWN], app[EVENTS] = known, site.events
+    login = Login(operators, Sessions()) if operators is not None else None
+    app[LOGIN] = login
+    streams = frozenset({"/api/v1/events"})
+    who = own_names if login is None else asked(login)
+    # Who asks is found out first: whoever has to wait for that takes nobody's place.
+    app.middlewares.extend([site.connections.noted(), told, who, bounded(site.requests, streams), tagged()])
     app.on_response_prepare.append(secure)
     add_api(app)
+    if login is not None:
+        login.add_to(app)
     if page:
         from aggregator.web.page.routes import add_page  # noqa: PLC0415  # the API alone needs no templates
 
         add_page(app)
-    return app
+    return site
+
+
+def make_app(known: Known, operators: OperatorTrust | None, *, page: bool = True) -> web.Application:
+    """The same application by itself."""
+    return make_site(known, operators, page=page).app
 
 
 @dataclass(slots=True)
 class HttpServer:
-    """An application on one address, from start to stop."""
+    """A site on one address, from start to stop."""
 
-    app: web.Application
+    site: Site
     listen: str
-    """ "host:port". """
+    """ "host:port"."""
     tls: Contexts | None = None
     """None: plain HTTP."""
     _runner: web.AppRunner | None = None
     _server: asyncio.Server | None = None
+    _watch: asyncio.Task[None] | None = None
 
     async def start(self) -> str:
         """Listen; where that is, as an address for browsers. Raises OSError."""
         runner = self._runner = web.AppRunner(
-            self.app,
+            self.site.app,
             access_log=None,
             shutdown_timeout=STOP_S,
-            keepalive_timeout=KEEP_S,
-            max_field_size=2 * MAX_TOKEN_BYTES,
+            keepalive_timeout=self.site.connections.idle_s,
+            max_field_size=MAX_FIELD,
         )
         await runner.setup()
+        assert runner.server is not None  # noqa: S101  # setup() has made it
         host, _, port = self.listen.rpartition(":")
         context = self.tls.listening() if self.tls is not None else None
         self._server = await asyncio.get_running_loop().create_server(
-            runner.server,  # type: ignore[arg-type]  # set by setup()
+            self.site.connections.factory(runner.server),
             host.strip("[]"),
             int(port),
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_S if context is not None else None,
         )
+        self._watch = asyncio.create_task(self.site.connections.watch(runner.server), name="http-connections")
         bound = self._server.sockets[0].getsockname()[1]
         return f"{'http' if context is None else 'https'}://{host}:{bound}"
 
     async def aclose(self) -> None:
         """Stop, within half a second."""
+        if self._watch is not None:
+            self._watch.cancel()
         if self._server is not None:
             self._server.close()
         if self._runner is not None:
@@ -106,8 +142,8 @@ class HttpSurface:
             contexts = Contexts(tls, made.clock) if made.operators is not None else None
         except PemError as error:
             raise SurfaceError(f"http: {error}") from error
-        app = make_app(made.known, made.operators, page=http.page)
-        self._server = HttpServer(app, http.listen, contexts)
+        self._site = make_site(made.known, made.operators, page=http.page)
+        self._server = HttpServer(self._site, http.listen, contexts)
 
     async def start(self) -> str:
         """Listen."""
@@ -123,5 +159,5 @@ class HttpSurface:
             await self._server.aclose()
 
     def gaps(self) -> list[Gap]:
-        """It serves, or there is no aggregator."""
-        return []
+        """What was too much at a time."""
+        return [gap for gap in (self._site.requests.gap(), self._site.events.gap()) if gap is not None]

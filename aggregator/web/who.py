@@ -1,57 +1,70 @@
-"""Who asks, before any handler: the client certificate of the connection, or a token beside the request.
+"""Who asks, before any handler: by the client certificate of the connection, a token beside the request, or a session.
 
 A token comes as "Authorization: Bearer ...", or as "X-Nodetell-Token", for the API server's own proxy takes the first
-away. What they are worth is decided where gRPC's calls are decided (aggregator.trust.operators).
+away. What either is worth is decided where gRPC's calls are decided (aggregator.trust.operators). A browser that shows
+nothing gets a form (login).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+import logging
 
 import grpc
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
+from nodetell.paced_log import PacedLog
 
-from aggregator.trust.caller import RefusedError
-from aggregator.trust.certificate import Shown
-from aggregator.trust.operators import OperatorTrust
+from aggregator.trust.caller import Caller, RefusedError, unproved
+from aggregator.web import sessions
+from aggregator.web.certificates import shown
 from aggregator.web.keys import CALLER
+from aggregator.web.login import Login, form
+from aggregator.web.problems import ProblemError, of_api
+
+_log = logging.getLogger("nodetell.aggregator")
 
 TOKEN_HEADER = "X-Nodetell-Token"  # noqa: S105  # a name
-_SPECIAL = re.compile(r'([\\,+"#<>;=])')
-_SHORT = {"commonName": "CN", "organizationName": "O"}
+OPEN = ("/login", "/assets/")
+"""Beginnings of what anybody may have: the form, and what a browser needs to show it. No secret is there."""
+_STATUS = {
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+}
 
 
-def shown(request: web.BaseRequest) -> Shown:
-    """What the connection has shown, as gRPC tells it."""
-    transport = request.transport
-    connection = transport.get_extra_info("ssl_object") if transport is not None else None
-    if connection is None:
-        return {}
-    told: dict[str, Sequence[bytes]] = {
-        "transport_security_type": [b"ssl"],
-        "ssl_tls_version": [(connection.version() or "").encode()],
-    }
-    certificate: Mapping[str, Any] | None = connection.getpeercert()
-    if certificate:
-        told["x509_pem_cert"] = [b"checked"]
-        told["x509_subject"] = [_subject(certificate.get("subject", ())).encode()]
-    return told
+def asked(login: Login) -> Middleware:
+    """Lets nobody through who is no operator."""
+    paced = PacedLog(_log)
+
+    @web.middleware
+    async def ask(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith(OPEN):
+            return await handler(request)
+        try:
+            request[CALLER] = await admitted(login, request)
+        except RefusedError as refused:
+            peer = request.remote or ""
+            facts = {"peer": peer, "path": request.path[:200], "reason": refused}
+            paced.event(logging.WARNING, "operator_refused", peer, **facts)
+            return _refusal(request, refused)
+        return await handler(request)
+
+    return ask
 
 
-def _subject(names: Sequence[Sequence[tuple[str, str]]]) -> str:
-    """As a text (RFC 2253), so that a comma in a name separates nothing."""
-    return ",".join("+".join(_part(kind, value) for kind, value in together) for together in names)
+async def admitted(login: Login, request: web.Request) -> Caller:
+    """Whoever asks. Raises RefusedError."""
+    beside = _beside(request)
+    if not beside and (name := request.cookies.get(sessions.COOKIE, "")):
+        token = login.sessions.token_of(name)
+        if not token:
+            raise unproved("the session is over: log in again")
+        beside = [("authorization", f"Bearer {token}")]
+    return await login.operators.admit(shown(request), beside)
 
 
-def _part(kind: str, value: str) -> str:
-    escaped = _SPECIAL.sub(r"\\\1", value)
-    return f"{_SHORT.get(kind, kind)}={escaped}"
-
-
-def beside(request: web.BaseRequest) -> list[tuple[str, str | bytes]]:
+def _beside(request: web.BaseRequest) -> list[tuple[str, str | bytes]]:
     """The token beside a request, as gRPC has it beside a call."""
     own = request.headers.getall(TOKEN_HEADER, [])
     if own:
@@ -59,17 +72,12 @@ def beside(request: web.BaseRequest) -> list[tuple[str, str | bytes]]:
     return [("authorization", value) for value in request.headers.getall(hdrs.AUTHORIZATION, [])]
 
 
-def asked(operators: OperatorTrust) -> Middleware:
-    """Lets nobody through who is no operator."""
-
-    @web.middleware
-    async def ask(request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            request[CALLER] = await operators.admit(shown(request), beside(request))
-        except RefusedError as refused:
-            unproved = refused.code is grpc.StatusCode.UNAUTHENTICATED
-            kind: type[web.HTTPException] = web.HTTPUnauthorized if unproved else web.HTTPForbidden
-            raise kind(text=str(refused)) from None
-        return await handler(request)
-
-    return ask
+def _refusal(request: web.Request, refused: RefusedError) -> web.StreamResponse:
+    status = _STATUS.get(refused.code, 503)
+    if status == 401 and not of_api(request) and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+        shows = sessions.COOKIE in request.cookies or hdrs.AUTHORIZATION in request.headers
+        return form(request, status, str(refused) if shows else "")
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if status in (429, 503):
+        headers["Retry-After"] = "5"
+    raise ProblemError(status, str(refused), headers=headers)

@@ -14,7 +14,12 @@ from aggregator import limits
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operating.md"
 BEGIN, END = "<!-- limits: begin -->", "<!-- limits: end -->"
-GROUPS = (("NodeLimits", limits.NODE), ("PeerLimits", limits.PEER), ("OperatorLimits", limits.OPERATOR))
+GROUPS = (
+    ("NodeLimits", limits.NODE),
+    ("PeerLimits", limits.PEER),
+    ("OperatorLimits", limits.OPERATOR),
+    ("HttpLimits", limits.HTTP),
+)
 
 
 def table() -> str:
