@@ -63,7 +63,7 @@ def chosen_links(links: Mapping[int, pb.Link], routed: Iterable[int] = ()) -> fr
     if len(links) <= MOST_LINKS and sum(link.HasField("tunnel") for link in links.values()) <= MOST_TUNNELS:
         return None
     below = {link.tunnel.underlay or link.lower for link in links.values() if link.HasField("tunnel")}
-    below |= {link.master for link in links.values() if not _is_pods(link)} | set(routed)
+    below |= {link.master for link in links.values() if not is_pods(link)} | set(routed)
     sorts: Counter[tuple[object, ...]] = Counter()
     ranked = []
     tunnels = 0
@@ -73,7 +73,7 @@ def chosen_links(links: Mapping[int, pb.Link], routed: Iterable[int] = ()) -> fr
         elif link.HasField("tunnel"):
             tunnels += 1
             rank = 1 if tunnels <= MOST_TUNNELS else 5
-        elif not _is_pods(link):
+        elif not is_pods(link):
             rank = 2
         else:
             sort = link.kind, link.mtu, link.up, link.operstate, link.master
@@ -84,6 +84,6 @@ def chosen_links(links: Mapping[int, pb.Link], routed: Iterable[int] = ()) -> fr
     return frozenset(index for _, index in sorted(ranked)[:MOST_LINKS])
 
 
-def _is_pods(link: pb.Link) -> bool:
+def is_pods(link: pb.Link) -> bool:
     """The end of a pod's interface on the host."""
     return link.HasField("peer_netnsid") and not link.hardware

@@ -76,6 +76,16 @@ async def run_host(
     probing = probing or Probing(settings.path_mtu)
     peer = Peer(settings.aggregator, None if settings.insecure else settings.tls, settings.token_file)
     stream = Stream(peer, settings.stream, identity, runtime, news, take_plan=probing.instruct)
+    metrics = None
+    if settings.prometheus.listen:
+        from agent.metrics.exporter import exporter  # noqa: PLC0415  # 4 MB, only where somebody wants it
+
+        try:
+            metrics = exporter(settings.prometheus, runtime.reading, stream)
+        except OSError as error:
+            event(_log, logging.ERROR, "not_started", listen=settings.prometheus.listen, reason=error)
+            host.network.close()
+            return 1
     event(_log, logging.INFO, "agent_start", node=host.name, version=__version__, aggregator=settings.aggregator)
     if settings.insecure:
         reason = "nothing is encrypted, and whatever listens there is taken for the aggregator"
@@ -88,6 +98,8 @@ async def run_host(
     finally:
         probes.cancel()
         await asyncio.gather(probes, return_exceptions=True)
+        if metrics is not None:
+            metrics.close()
         runtime.stop()
         event(
             _log,

@@ -30,6 +30,9 @@ class Reading:
     """By subject."""
     sources: dict[str, str] = field(default_factory=dict)
     """What each signal is read from now, by signal."""
+    texts: dict[str, bytes] = field(default_factory=dict)
+    """Files as they were read, by path below the host's root: what tells more of them than the facts is made of these
+    (agent/metrics). They are no facts and never leave the node as they are."""
 
     def add(self, item: pb.Item) -> None:
         """Add an item under its key."""
@@ -62,4 +65,5 @@ def merged(readings: Mapping[str, Reading]) -> Reading:
         whole.items.update(reading.items)
         whole.blocks.update(reading.blocks)
         whole.sources.update(reading.sources)
+        whole.texts.update(reading.texts)
     return whole

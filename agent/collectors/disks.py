@@ -57,6 +57,7 @@ class DisksCollector:
             raw = b""
         else:
             reading.source("disks", "/proc/diskstats")
+            reading.texts["proc/diskstats"] = raw
         anew = self._parse(raw) or bool(self._events is not None and self._events.looked_at())
         gaps.damage(reading, "disks", "/proc/diskstats", self._problems)
         bounds.tell(reading, "disks", "disks and partitions", self._left_out, len(self._disks))

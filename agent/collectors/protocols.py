@@ -71,6 +71,7 @@ class ProtocolsCollector:
         except ReadError as error:
             gaps.add(reading, "protocols", error, detail="softnet_stat", lost="backlog drops are not seen")
             return
+        reading.texts["proc/net/softnet_stat"] = raw
         try:
             block, cpus = parse_softnet(raw)
         except ValueError as error:
@@ -92,6 +93,7 @@ class ProtocolsCollector:
             was = self._pressures.get(resource)
             if was is None or was[0] != raw:
                 was = self._pressures[resource] = raw, _pressure(resource, raw)
+            reading.texts[f"proc/pressure/{resource}"] = raw
             reading.items.update(was[1].items)
             reading.source("pressure", "/proc/pressure")
             reading.blocks.update(was[1].blocks)
@@ -123,6 +125,7 @@ class _File:
         except ReadError as error:
             gaps.add(reading, "protocols", error, detail=self._name, lost=self._lost)
             return
+        reading.texts[f"proc/net/{self._name}"] = raw
         if raw != self._raw:
             self._raw = raw
             self._blocks, self._problems = self._parse(raw, self._earlier)
@@ -144,6 +147,7 @@ def _conntrack(reading: Reading, host: Host) -> None:
         except ReadError as error:
             gaps.add(reading, "conntrack", error, lost="the connection tracking table's fill is not known")
             return
+        reading.texts[path] = raw
         value = counter(raw.strip())
         if value is None or value >= 1 << 32:
             gaps.damage(reading, "conntrack", f"/{path}", [f"no number: {gaps.excerpt(raw)}"])

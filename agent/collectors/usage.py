@@ -37,8 +37,8 @@ class UsageCollector:
         reading = Reading()
         try:
             # Read once through the host: it tells why a file cannot be read, and lets none out of a bundle.
-            host.read("proc/stat")
-            host.read("proc/meminfo")
+            reading.texts["proc/stat"] = host.read("proc/stat")
+            reading.texts["proc/meminfo"] = host.read("proc/meminfo")
         except ReadError as error:
             gaps.add(reading, "usage", error, lost="utilisation is not known")
             return self._kept.settle(reading)
