@@ -14,9 +14,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OVERLAYS = ROOT / "manifests" / "overlays"
 RENDERED = ROOT / "cli" / "install" / "rendered"
+COMPONENTS = ROOT / "manifests" / "components"
+PARTS = ROOT / "cli" / "install" / "components"
+"""Objects that a component adds to whatever overlay it goes with: those of its directory `part`."""
 LIBRARY = "pykustomize/_lib/linux-amd64/libpykustomize.so"
 """Below the directory that `make manifests` unpacks."""
-_HEADER = "# Made of manifests/overlays/{name} by `make manifests`. Do not edit.\n"
+_HEADER = "# Made of {source} by `make manifests`. Do not edit.\n"
 
 
 class KustomizeError(Exception):
@@ -52,12 +55,26 @@ def _loaded(library: Path) -> ctypes.CDLL:
 
 def rendered(name: str, library: Path) -> str:
     """What is kept of an overlay. Raises KustomizeError."""
-    return _HEADER.format(name=name) + build(OVERLAYS / name, library)
+    return _made(OVERLAYS / name, library)
+
+
+def part(name: str, library: Path) -> str:
+    """What is kept of a component's own objects. Raises KustomizeError."""
+    return _made(COMPONENTS / name / "part", library)
+
+
+def _made(source: Path, library: Path) -> str:
+    return _HEADER.format(source=source.relative_to(ROOT)) + build(source, library)
 
 
 def overlays() -> list[str]:
     """Names of all."""
     return sorted(path.name for path in OVERLAYS.iterdir() if (path / "kustomization.yaml").is_file())
+
+
+def parts() -> list[str]:
+    """Names of components that have objects of their own."""
+    return sorted(path.parents[1].name for path in COMPONENTS.glob("*/part/kustomization.yaml"))
 
 
 def main() -> int:
@@ -66,17 +83,17 @@ def main() -> int:
     if library is None:
         sys.stderr.write("release.kustomize: no kustomize library for this machine: make manifests\n")
         return 1
-    RENDERED.mkdir(parents=True, exist_ok=True)
-    names = overlays()
-    try:
-        for name in names:
-            (RENDERED / f"{name}.yaml").write_text(rendered(name, library))
-    except KustomizeError as error:
-        sys.stderr.write(f"release.kustomize: {error}\n")
-        return 1
-    for path in RENDERED.glob("*.yaml"):
-        if path.stem not in names:
-            path.unlink()
+    for place, names, make in ((RENDERED, overlays(), rendered), (PARTS, parts(), part)):
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            for name in names:
+                (place / f"{name}.yaml").write_text(make(name, library))
+        except KustomizeError as error:
+            sys.stderr.write(f"release.kustomize: {error}\n")
+            return 1
+        for path in place.glob("*.yaml"):
+            if path.stem not in names:
+                path.unlink()
     return 0
 
 

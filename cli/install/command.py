@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         cluster=arguments.cluster,
         storage_class=arguments.storage_class,
         storage=arguments.storage,
+        http=arguments.http,
         ephemeral=arguments.ephemeral,
     )
     try:
@@ -58,6 +59,8 @@ def next_steps(choice: Choice) -> str:
             f"  kubectl -n {space} create secret tls nodetell-aggregator-tls {pair}",
             f"  kubectl -n {space} create configmap nodetell-ca --from-file=ca.crt=ca/ca.crt",
         ]
+    if choice.http:
+        lines.append(f"  kubectl -n {space} create rolebinding ada --role nodetell-operator --user ada")
     if not choice.image:
         lines.append(f"the image is nodetell:{__version__}, which the nodes must have; --image names one of a registry")
     return "\n".join(lines)

@@ -13,6 +13,7 @@ DESCRIPTION = (
 EXAMPLES = (
     "  nodetell install --tier 2 --image registry.example.org/nodetell:1.0 | kubectl apply -f -\n"
     "  nodetell install --tier 2 --cert-manager --cluster prod-a > nodetell.yaml\n"
+    "  nodetell install --tier 2 --http | kubectl apply -f -\n"
     "  nodetell install --tier 0 --ephemeral | kubectl diff -f -"
 )
 
@@ -44,6 +45,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--storage-class", metavar="NAME", default="", help="of the aggregator's volume (default: the cluster's)"
     )
     parser.add_argument("--storage", metavar="SIZE", default="", help="size of that volume (default: 3Gi)")
+    parser.add_argument(
+        "--http",
+        action="store_true",
+        help="the page and the HTTP API too, on port 7444, and what `kubectl nodetell` needs",
+    )
     parser.add_argument(
         "--ephemeral", action="store_true", help="no volume: what is known ends with the aggregator's pod"
     )

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # its types do not come with it
 
+from cli.install.parts import PARTS
+
 Object = dict[str, Any]
 NAMESPACE = "nodetell"
 ACCOUNT = "NODETELL_AGGREGATOR_ACCESS_AGENT_SERVICE_ACCOUNT"
@@ -41,6 +43,8 @@ class Choice:
     """Empty: the cluster's default."""
     storage: str = ""
     """Size of the volume, as Kubernetes writes amounts; empty: as rendered."""
+    http: bool = False
+    """The page and the HTTP API, and what `kubectl nodetell` needs."""
     ephemeral: bool = False
     """No volume: what is known ends with the aggregator's pod."""
 
@@ -72,6 +76,8 @@ def chosen(choice: Choice, version: str) -> list[Object]:
     """All objects, in the order to apply them. Raises ChoiceError."""
     _check(choice)
     items = rendered(overlay(choice))
+    for name in (name for name in PARTS if getattr(choice, name)):
+        items = PARTS[name](items)
     if choice.ephemeral:
         items = [item for item in items if item["kind"] != "PersistentVolumeClaim"]
         _aggregator(items)["volumes"] = [_without_claim(each) for each in _aggregator(items)["volumes"]]

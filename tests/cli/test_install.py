@@ -44,6 +44,7 @@ CHOICES = [
     for control_plane in ((False, True) if tier >= 2 else (False,))
     for cert_manager in (False, True)
 ]
+WITH_PARTS = [*CHOICES, Choice(tier=1, http=True), Choice(http=True)]
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=overlay)
@@ -56,7 +57,7 @@ def test_without_options_it_is_what_was_rendered_but_for_the_image(choice: Choic
     assert items == before
 
 
-@pytest.mark.parametrize("choice", CHOICES, ids=overlay)
+@pytest.mark.parametrize("choice", WITH_PARTS)
 def test_in_another_namespace_nothing_is_left_in_ours(choice: Choice) -> None:
     items = chosen(replace(choice, namespace="ops"), "1.2.3")
     assert {item["metadata"].get("namespace") for item in items} <= {None, "ops", "kube-system", "kube-node-lease"}
@@ -65,6 +66,8 @@ def test_in_another_namespace_nothing_is_left_in_ours(choice: Choice) -> None:
         assert not re.search(r"(^|[/.:])nodetell($|[/.])|system:serviceaccount:nodetell", text) or text in {
             "nodetell",  # a label's value, a container's audience
             *(f"/{place}" for place in ("var/lib/nodetell", "run/nodetell")),
+            *(f"/run/nodetell/{role}.alive" for role in ("aggregator", "agent", "sensor")),
+            "/opt/nodetell/nodetell/alive_check.py",
             *("/etc/nodetell/ca", "/etc/nodetell/tls", "/etc/nodetell/ca/ca.crt"),
             *("/etc/nodetell/tls/tls.crt", "/etc/nodetell/tls/tls.key"),
             *("/var/run/secrets/nodetell", "/var/run/secrets/nodetell/token", "nodetell.dev/nodes", "nodetell.dev"),
@@ -75,7 +78,7 @@ def test_in_another_namespace_nothing_is_left_in_ours(choice: Choice) -> None:
     assert {subject["namespace"] for subject in subjects} == {"ops"}
 
 
-@pytest.mark.parametrize("choice", CHOICES, ids=overlay)
+@pytest.mark.parametrize("choice", WITH_PARTS)
 def test_two_installations_share_nothing_but_kinds(choice: Choice) -> None:
     def names(items: list[Object]) -> set[tuple[str, str, str]]:
         return {(item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in items}
@@ -83,7 +86,7 @@ def test_two_installations_share_nothing_but_kinds(choice: Choice) -> None:
     assert not names(chosen(choice, "1")) & names(chosen(replace(choice, namespace="ops"), "1"))
 
 
-@pytest.mark.parametrize("choice", CHOICES, ids=overlay)
+@pytest.mark.parametrize("choice", WITH_PARTS)
 def test_roles_are_bound_and_classes_are_there_whatever_the_namespace(choice: Choice) -> None:
     items = chosen(replace(choice, namespace="ops"), "1")
     made = {(item["kind"], item["metadata"]["name"]) for item in items}

@@ -35,6 +35,7 @@ EVERYTHING: Values = {
     "tier": 3,
     "controlPlane": {"enabled": True, "etcdMetricsUrl": "http://127.0.0.1:2382/metrics"},
     "createNamespace": True,
+    "http": {"enabled": True},
     "image": {"digest": DIGEST, "tag": "1.0", "pullPolicy": "Always", "pullSecrets": ["one", "two"]},
     "persistence": {"keep": True},
     "credentialExpiry": {"enabled": True, "namespaces": ["no"], "everywhere": True},
@@ -137,6 +138,8 @@ CHOICES: list[tuple[Values, Choice]] = [
             storage="10Gi",
         ),
     ),
+    ({**of_overlay("tier-1"), "http": {"enabled": True}}, Choice(tier=1, namespace="ops", http=True)),
+    ({"http": {"enabled": True}, "createNamespace": True}, Choice(http=True)),
     (
         {**of_overlay("tier-1"), "persistence": {"enabled": False}, "image": {"digest": DIGEST}},
         Choice(tier=1, namespace="ops", ephemeral=True, image=f"nodetell@{DIGEST}"),
@@ -144,7 +147,9 @@ CHOICES: list[tuple[Values, Choice]] = [
 ]
 
 
-@pytest.mark.parametrize(("values", "choice"), CHOICES, ids=["default", "namespace", "all", "ephemeral"])
+@pytest.mark.parametrize(
+    ("values", "choice"), CHOICES, ids=["default", "namespace", "all", "http", "http 2", "ephemeral"]
+)
 def test_it_renders_to_what_install_prints(values: Values, choice: Choice) -> None:
     made = by_name(objects(values, choice.namespace))
     expected = by_name(chosen(choice, __version__))
@@ -197,7 +202,7 @@ def test_what_is_chosen_is_in_its_place() -> None:
 
 def test_secrets_are_granted_where_that_is_asked_for_and_nowhere_else() -> None:
     more = by_name(objects({**EVERYTHING, "createNamespace": False}, "ops"))
-    less = by_name(objects(of_overlay("tier-3-control-plane"), "ops"))
+    less = by_name(objects({**of_overlay("tier-3-control-plane"), "http": {"enabled": True}}, "ops"))
     grants = {name for name in {*more} - {*less} if name[0].endswith("Binding")}
     assert grants == {
         ("RoleBinding", "no", "nodetell-ops-credential-expiry"),
@@ -228,11 +233,10 @@ def test_the_api_knows_every_field_of_what_kustomize_does_not_make() -> None:
 
 @pytest.mark.parametrize("cert_manager", [False, True])
 def test_the_notes_say_what_install_says(cert_manager: bool) -> None:
-    said = " ".join(notes({"certManager": {"enabled": cert_manager}}, "ops").split())
-    steps = [
-        line for line in next_steps(Choice(cert_manager=cert_manager, namespace="ops")).splitlines() if line[0] == " "
-    ]
-    assert steps
+    said = " ".join(notes({"certManager": {"enabled": cert_manager}, "http": {"enabled": True}}, "ops").split())
+    told = next_steps(Choice(cert_manager=cert_manager, namespace="ops", http=True)).splitlines()
+    steps = [line for line in told if line[0] == " "]
+    assert len(steps) == (3 if cert_manager else 4)
     for step in steps:
         assert " ".join(step.split()) in said
     assert "pod-security.kubernetes.io/enforce=privileged" in said

@@ -11,12 +11,15 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]  # has no types
 import pytest
 import yaml  # type: ignore[import-untyped]  # comes with lightkube; its types do not
+from nodetell import alive
 from nodetell.setting import settings_of
 
 from agent.sensor.settings import SensorSettings
 from agent.settings import AgentSettings
 from aggregator.settings import AggregatorSettings
+from cli.install.parts import PARTS
 from release import kustomize
+from release.rootfs import APPLICATION, INTERPRETER
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = kustomize.overlays()
@@ -58,6 +61,29 @@ def test_what_is_rendered_is_what_kustomize_makes_of_it(overlay: str, library: P
 
 def test_nothing_is_rendered_that_has_no_overlay() -> None:
     assert sorted(path.stem for path in kustomize.RENDERED.iterdir()) == OVERLAYS
+    assert sorted(path.stem for path in kustomize.PARTS.iterdir()) == kustomize.parts() == sorted(PARTS)
+
+
+@pytest.mark.parametrize("part", kustomize.parts())
+def test_what_a_component_adds_is_rendered_as_kustomize_has_it(part: str, library: Path) -> None:
+    assert (kustomize.PARTS / f"{part}.yaml").read_text() == kustomize.part(part, library), "make manifests"
+
+
+@pytest.mark.parametrize("part", kustomize.parts())
+@pytest.mark.parametrize("tier", ["tier-1", "tier-3"])
+def test_install_puts_a_component_where_kustomize_puts_it(part: str, tier: str, library: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    own = tmp_path / "manifests" / "overlays" / "own"
+    own.mkdir()
+    with_it = yaml.safe_load((own.parent / tier / "kustomization.yaml").read_text())
+    with_it["components"] = [*with_it.get("components", ()), f"../../components/{part}"]
+    (own / "kustomization.yaml").write_text(yaml.safe_dump(with_it))
+    made = {_named(item): item for item in yaml.safe_load_all(kustomize.build(own, library))}
+    assert {_named(item): item for item in PARTS[part](objects(tier))} == made
+
+
+def _named(item: Object) -> tuple[str, str, str]:
+    return item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
@@ -174,6 +200,27 @@ def test_agents_in_the_hosts_network_reach_the_aggregator_without_crossing_the_o
     )
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_container_is_probed_by_its_sign_of_life_and_nothing_has_to_listen_for_that(overlay: str) -> None:
+    for container in (each for pod in pods(overlay).values() for each in pod["containers"]):
+        (role,) = container["args"]
+        settings = {each["name"]: each.get("value") for each in container["env"]}
+        file = Path(settings[f"NODETELL_{role.upper()}_ALIVE_FILE"])
+        assert [each["name"] for each in container["volumeMounts"] if each["mountPath"] == str(file.parent)] == ["run"]
+        probes = {
+            name: container[name] for name in ("startupProbe", "readinessProbe", "livenessProbe") if name in container
+        }
+        assert set(probes) - {"readinessProbe"} == {"startupProbe", "livenessProbe"}
+        assert ("readinessProbe" in probes) is (role == "aggregator")
+        for name, probe in probes.items():
+            python, how, program, path, seconds, *state = probe["exec"]["command"]
+            assert (python, how, path) == (f"/{INTERPRETER}", "-IS", str(file))
+            assert (ROOT / "proto" / Path(program).relative_to(f"/{APPLICATION}")).is_file()
+            assert float(seconds) >= 10 * alive.BEAT_S
+            assert state == (["ready"] if name == "readinessProbe" else [])
+            assert probe["timeoutSeconds"] >= 10
+
+
 # -- what has to fit together ------------------------------------------------------------------------------------------
 
 
@@ -238,12 +285,12 @@ def test_agent_and_sensor_share_the_socket_and_nothing_else_that_can_be_written(
         container["name"]: {each["name"] for each in container["volumeMounts"] if not each.get("readOnly")}
         for container in pod["containers"]
     }
-    assert writable == {"agent": {"sensor"}, "sensor": {"sensor", "scratch"}}
+    assert writable == {"agent": {"run"}, "sensor": {"run", "scratch"}}
     where = {
         each["mountPath"]
         for container in pod["containers"]
         for each in container["volumeMounts"]
-        if each["name"] == "sensor"
+        if each["name"] == "run"
     }
     assert where == {str(Path(SensorSettings().socket).parent)}
     (sensor,) = (container for container in pod["containers"] if container["name"] == "sensor")

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -18,15 +19,17 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from nodetell import alive
 
 from release import locks
 from release.archive import ENVIRONMENT, archive, layer, write
-from release.rootfs import COMMAND, NOBODY, RootfsError, build, size_of
+from release.rootfs import APPLICATION, COMMAND, INTERPRETER, NOBODY, RootfsError, build, size_of
 from tests import needs
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 MOST_BYTES = 120_000_000
+PROBE = (f"/{INTERPRETER}", "-IS", f"/{APPLICATION}/nodetell/alive_check.py")
 
 
 def installed(to: Path) -> None:
@@ -182,6 +185,7 @@ mount --rbind /proc "$0/proc"
 mount --rbind /dev "$0/dev"
 mount --rbind /sys "$0/host/sys"
 mount -t tmpfs -o uid=65534,gid=65534,mode=0700 tmpfs "$0/var/lib/nodetell"
+mount --bind "$RUN_DIRECTORY" "$0/run/nodetell"
 mount -o remount,bind,ro "$0"
 exec chroot --userspec=65534:65534 "$0" "$@"
 """
@@ -191,23 +195,26 @@ exec chroot --userspec=65534:65534 "$0" "$@"
 class Contained:
     """Processes from the tree."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, shared: Path) -> None:
+        self.root, self.shared = root, shared
+        shared.chmod(0o777)
         self.environment = dict(entry.split("=", 1) for entry in ENVIRONMENT)
         self.running: list[subprocess.Popen[bytes]] = []
 
     def _command(self, *arguments: str) -> list[str]:
-        inside = ["unshare", "--mount", "/bin/sh", "-c", MOUNTED, str(self.root), f"/{COMMAND}"]
-        return [*inside, *arguments]
+        inside = ["unshare", "--mount", "/bin/sh", "-c", MOUNTED, str(self.root)]
+        return [*inside, *arguments] if arguments[0].startswith("/") else [*inside, f"/{COMMAND}", *arguments]
 
     def _environment(self) -> dict[str, str]:
-        return {**self.environment, "PATH": f"{os.environ['PATH']}:{self.environment['PATH']}"}
+        path = f"{os.environ['PATH']}:{self.environment['PATH']}"
+        return {**self.environment, "PATH": path, "RUN_DIRECTORY": str(self.shared)}
 
-    def start(self, *arguments: str, log: Path) -> None:
+    def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
         with log.open("wb") as output:
             self.running.append(
                 subprocess.Popen(self._command(*arguments), stderr=output, stdout=output, env=self._environment())
             )
+        return self.running[-1]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -216,10 +223,11 @@ class Contained:
 
 
 @pytest.fixture
-def contained(tree: Path) -> Iterator[Contained]:
-    found = Contained(tree)
+def contained(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contained]:
+    found = Contained(tree, tmp_path_factory.mktemp("run"))
     yield found
     for process in found.running:
+        process.send_signal(signal.SIGCONT)
         process.terminate()
     for process in found.running:
         process.wait(10)
@@ -236,12 +244,14 @@ def test_both_roles_run_from_it_as_nobody_on_a_read_only_root(contained: Contain
     needs.root_netns()
     address = f"127.0.0.1:{free_port()}"
     logs = tmp_path / "aggregator.log", tmp_path / "agent.log"
-    contained.start(
-        *("aggregator", "--insecure", "--listen", address, "--state-directory", "/var/lib/nodetell"), log=logs[0]
+    aggregator = contained.start(
+        *("aggregator", "--insecure", "--listen", address, "--state-directory", "/var/lib/nodetell"),
+        *("--alive-file", "/run/nodetell/aggregator.alive"),
+        log=logs[0],
     )
     contained.start(
         *("agent", "--insecure", "--aggregator", address, "--node", "from-the-image"),
-        *("--host.proc", "/host/proc", "--host.sys", "/host/sys"),
+        *("--host.proc", "/host/proc", "--host.sys", "/host/sys", "--alive-file", "/run/nodetell/agent.alive"),
         log=logs[1],
     )
     end = time.monotonic() + 45
@@ -252,6 +262,14 @@ def test_both_roles_run_from_it_as_nobody_on_a_read_only_root(contained: Contain
             break
         assert time.monotonic() < end, (told, [log.read_text() for log in logs])
         time.sleep(0.3)
+    # What their probes run, and what it says of a loop that does not come round any more.
+    for role in ("aggregator", "agent"):
+        probe = contained.run(*PROBE, f"/run/nodetell/{role}.alive", "60", "ready")
+        assert (probe.returncode, probe.stderr) == (0, "")
+    aggregator.send_signal(signal.SIGSTOP)
+    time.sleep(alive.BEAT_S + 0.5)
+    probe = contained.run(*PROBE, "/run/nodetell/aggregator.alive", str(alive.BEAT_S))
+    assert (probe.returncode, "s old" in probe.stderr) == (1, True), probe
 
 
 @pytest.mark.needs_root

@@ -63,6 +63,35 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{/* What a probe runs, of a dict of role, seconds, and state, which may be missing. */}}
+{{- define "nodetell.alive" -}}
+exec:
+  command:
+    - /usr/local/bin/python3
+    - -IS
+    - /opt/nodetell/nodetell/alive_check.py
+    - /run/nodetell/{{ .role }}.alive
+    - {{ .seconds | quote }}
+    {{- with .state }}
+    - {{ . }}
+    {{- end }}
+{{- end }}
+
+{{/* Probes of what runs on every node, of its role: patient, for where a disk hangs no probe can be started either, and what is
+in memory and goes on is the one to tell of it. */}}
+{{- define "nodetell.nodeProbes" -}}
+startupProbe:
+  {{- include "nodetell.alive" (dict "role" . "seconds" 300) | nindent 2 }}
+  periodSeconds: 10
+  timeoutSeconds: 30
+  failureThreshold: 30
+livenessProbe:
+  {{- include "nodetell.alive" (dict "role" . "seconds" 300) | nindent 2 }}
+  periodSeconds: 60
+  timeoutSeconds: 30
+  failureThreshold: 10
+{{- end }}
+
 {{- define "nodetell.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

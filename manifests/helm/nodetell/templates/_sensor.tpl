@@ -2,12 +2,14 @@
 {{- define "nodetell.sensor" -}}
 {{- $own := list (dict "name" "NODETELL_SENSOR_PROC" "value" "/host/proc") }}
 {{- $own = append $own (dict "name" "NODETELL_SENSOR_SYS" "value" "/host/sys") }}
-{{- $own = append $own (dict "name" "NODETELL_SENSOR_SCRATCH_DIRECTORY" "value" "/scratch") -}}
+{{- $own = append $own (dict "name" "NODETELL_SENSOR_SCRATCH_DIRECTORY" "value" "/scratch") }}
+{{- $own = append $own (dict "name" "NODETELL_SENSOR_ALIVE_FILE" "value" "/run/nodetell/sensor.alive") -}}
 - name: sensor
   {{- include "nodetell.pulled" . | nindent 2 }}
   args: [sensor]
   env:
     {{- include "nodetell.env" (dict "own" $own "more" .Values.sensor.env) | nindent 4 }}
+  {{- include "nodetell.nodeProbes" "sensor" | nindent 2 }}
   securityContext:
     # Capabilities go to root alone, for no container of Kubernetes gets ambient ones.
     runAsNonRoot: false
@@ -20,7 +22,7 @@
   resources:
     {{- toYaml .Values.sensor.resources | nindent 4 }}
   volumeMounts:
-    - {name: sensor, mountPath: /run/nodetell}
+    - {name: run, mountPath: /run/nodetell}
     - {name: proc, mountPath: /host/proc, readOnly: true}
     - {name: sys, mountPath: /host/sys, readOnly: true}
     - {name: tracing, mountPath: /sys/kernel/tracing, readOnly: true}
