@@ -79,6 +79,8 @@ def load_settings(arguments: argparse.Namespace) -> Any:
 async def _alive(role: str, settings: Any, form: str, stop: asyncio.Event) -> int:
     """The role's main function, with a sign of life beside it where one is asked for. Raises AliveError."""
     async with alive(settings.alive_file) as signs:
+        if signs is not None and role != "aggregator":  # which is once it takes connections
+            signs.ready()
         return await _role_main(role, settings, form, signs)(stop)
 
 
