@@ -60,6 +60,8 @@ class Report:
     backlog_bytes: int = 0
     """What the agents hold of the absence, all together."""
     dropped_samples: int = 0
+    acknowledged: int = 0
+    """Updates of all, since they began."""
 
 
 class Host:
@@ -162,6 +164,7 @@ class Agents:
         report = dataclasses.replace(self._report, ended=dict(self._ends.most_common(5)))
         ledgers = [stream.ledger for stream in self._streams.values()]
         report.backlog_bytes = sum(ledger.backlog.size for ledger in ledgers)
+        report.acknowledged = sum(ledger.last_acknowledged for ledger in ledgers)
         report.dropped_samples = sum(ledger.dropped_samples for ledger in ledgers)
         return report
 
