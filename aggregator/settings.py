@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aggregator.signatures.thresholds import Thresholds
 
@@ -139,10 +140,15 @@ class HttpSettings:
     asks has to prove who they are as any operator does; HTTP with insecure = true, on loopback only. Empty: nowhere."""
     page: bool = True
     """Serve the page, too. False: only the HTTP API."""
+    url: str = ""
+    """Where browsers reach the page from outside, for the links in alerts ("https://nodetell.example.com/"). Empty: the
+    address of http.listen, where that is one to connect to."""
 
     def __post_init__(self) -> None:
         if self.listen:
             _check_address("listen", self.listen)
+        if self.url:
+            _check_url("url", self.url, plaintext=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +184,29 @@ class AlertmanagerSettings:
     """Findings as alerts of Alertmanager (API v2)."""
 
     urls: tuple[str, ...] = ()
-    """Base addresses, all of which get every alert ("http://alertmanager-0.alertmanager:9093"). None: off."""
+    """Base addresses, all of which get every alert ("https://alertmanager-0.alertmanager:9093"). None: off."""
+    plaintext: bool = False
+    """Take http for another host than this one, too, as Alertmanager mostly listens in a cluster: whoever is on the way
+    can then read the findings and forge alerts. Not with token_file."""
     ca: str = ""
-    """File of the authorities that may have signed its certificate, PEM. Empty: the system's."""
+    """File of the authorities that may have signed its certificate, PEM; read again when it changes. Empty: the
+    system's."""
     token_file: str = ""
     """File of a bearer token that it wants to see; read again when it changes. Empty: none."""
     least_severity: str = field(default="warning", metadata={"choices": ("info", "warning", "critical")})
     """Findings less severe than this are not sent."""
     quiet_start_s: float = field(default=120.0, metadata={"min": 0.0, "max": 3600.0, "unit": "s"})
-    """After a start, nothing is sent for so long: what a restart unsettles is no alert."""
+    """After a start, nothing new is sent for so long: what a restart unsettles is no alert. What was alerted before
+    goes on to stand, and what waited to be sent is."""
+    resend_s: float = field(default=60.0, metadata={"min": 1.0, "max": 600.0, "unit": "s"})
+    """Alerts that stand are sent again so often. Alertmanager takes one for resolved that it has not been told of for
+    ten times as long, ten minutes at least."""
+
+    def __post_init__(self) -> None:
+        for url in self.urls:
+            _check_url("urls", url, plaintext=self.plaintext)
+            if self.token_file and urlsplit(url).scheme == "http" and not _is_loopback_url(url):
+                raise ValueError(f"token_file: set, but {origin(url)} is http: whoever is on the way would have it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,27 +216,48 @@ class WebhookSettings:
     url: str = ""
     """Where they are posted: https, or http on loopback. Empty: off."""
     secret_file: str = ""
-    """File of the secret that bodies are signed with (HMAC-SHA-256); read again when it changes. Needed."""
+    """File of the secret that bodies are signed with (HMAC-SHA-256), 16 characters at least; read again when it
+    changes. Needed. Of several lines each is a secret, and each signs: so it can be changed without a pause."""
     ca: str = ""
-    """File of the authorities that may have signed its certificate, PEM. Empty: the system's."""
+    """File of the authorities that may have signed its certificate, PEM; read again when it changes. Empty: the
+    system's."""
     least_severity: str = field(default="warning", metadata={"choices": ("info", "warning", "critical")})
     """Findings less severe than this are not sent."""
     quiet_start_s: float = field(default=120.0, metadata={"min": 0.0, "max": 3600.0, "unit": "s"})
-    """After a start, nothing is sent for so long: what a restart unsettles is no alert."""
+    """After a start, nothing new is sent for so long: what a restart unsettles is no news. What waited to be sent
+    is."""
+
+    def __post_init__(self) -> None:
+        if self.url:
+            _check_url("url", self.url, plaintext=False)
+            if not self.secret_file:
+                raise ValueError("secret_file: not set, but url is")
 
 
 @dataclass(frozen=True, slots=True)
 class OtlpSettings:
-    """Findings as log records and signals as metrics, by OpenTelemetry's protocol over HTTP (OTLP)."""
+    """Findings as log records and signals as metrics, by OpenTelemetry's protocol over HTTP (OTLP). Variables of the
+    environment that begin with OTEL_ change nothing."""
 
     endpoint: str = ""
-    """Base address of the receiver ("http://collector:4318"). Empty: off."""
+    """Base address of the receiver ("https://collector:4318"). Empty: off."""
+    plaintext: bool = False
+    """Take http for another host than this one, too, as collectors mostly listen in a cluster: whoever is on the way
+    can then read what is sent. Not with headers_file."""
     ca: str = ""
-    """File of the authorities that may have signed its certificate, PEM. Empty: the system's."""
+    """File of the authorities that may have signed its certificate, PEM; read again when it changes. Empty: the
+    system's."""
     headers_file: str = ""
-    """File of headers that it wants to see, a line "name: value" for each. Empty: none."""
+    """File of headers that it wants to see, a line "name: value" for each; read again when it changes. Empty: none."""
     interval_s: float = field(default=60.0, metadata={"min": 1.0, "max": 3600.0, "unit": "s"})
     """Time between two exports of metrics. Findings are sent when they change."""
+
+    def __post_init__(self) -> None:
+        if self.endpoint:
+            _check_url("endpoint", self.endpoint, plaintext=self.plaintext)
+            if self.headers_file and urlsplit(self.endpoint).scheme == "http" and not _is_loopback_url(self.endpoint):
+                where = origin(self.endpoint)
+                raise ValueError(f"headers_file: set, but {where} is http: whoever is on the way would have them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +319,34 @@ def _check_address(name: str, address: str) -> None:
     match = _ADDRESS.fullmatch(address)
     if match is None or int(match[2]) > 65_535:
         raise ValueError(f'{name}: "{address}" is not "host:port"')
+
+
+def _check_url(name: str, url: str, *, plaintext: bool) -> None:
+    """Raise ValueError for what is no address to send things to. `plaintext`: http may leave this host."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or url != url.strip() or not url.isprintable():
+        raise ValueError(f'{name}: is no address like "https://host:port"')  # it may hold a secret
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"{name}: {origin(url)} has a user or a password in it, which belong into a file")
+    if parts.fragment:
+        raise ValueError(f"{name}: {origin(url)} has a fragment (#) in it")
+    if parts.scheme == "http" and not plaintext and not _is_loopback_url(url):
+        raise ValueError(f"{name}: {origin(url)} is http, and not on loopback: nothing would be encrypted")
+
+
+def origin(url: str) -> str:
+    """Of a URL what is no secret: it may have one in its path."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+
+
+def _is_loopback_url(url: str) -> bool:
+    return is_loopback(f"{urlsplit(url).hostname}:0")
 
 
 def is_loopback(listen: str) -> bool:

@@ -1,0 +1,318 @@
+"""Brings one receiver what it is to be told: quietly after a start, many at once, again and again until it has it.
+
+A task of its own for each receiver, so that one that hangs holds up nobody. What is slow by nature (the disk, a long
+list turned into JSON) is done in threads; the event loop sees none of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from nodetell.logs import event
+from nodetell.paced_log import PacedLog
+
+from aggregator.convert import iso_time
+from aggregator.findings import KEPT_RESOLVED, Record, Transition
+from aggregator.known import Known
+from aggregator.model import Gap, Severity
+from aggregator.outputs.outbox import Outbox
+from aggregator.outputs.receiver import Answer, Receiver
+from aggregator.outputs.rows import Changes, Form, Row, Rows, take
+
+_log = logging.getLogger("nodetell.aggregator")
+
+GATHER_S = 1.0
+"""What changes is sent so much later, with all that changed meanwhile."""
+SPACE_S = 0.2
+"""Between two posts."""
+FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 60.0
+"""After a post that was not taken; it doubles, and is made shorter by up to a half at random."""
+ROOM_S = 60.0
+"""Findings for which there was no room are looked at again so often."""
+MOST_REFUSED = 3
+"""A notice that a receiver says it can't understand is given up after so many times."""
+_NOT_UNDERSTOOD = frozenset({400, 413, 415, 422})
+_NEVER = float("inf")
+LOST = "not known any more after a start of the aggregator"
+"""Why a finding is told to be over that neither stands nor is known to be over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How one kind of receiver is served."""
+
+    most: int
+    """Findings in one post."""
+    kept_resolved_s: float = 0.0
+    """What is over is sent again for so long, as what stands is."""
+
+
+class Letters(Form, Protocol):
+    """A form that can be posted."""
+
+    @property
+    def delivery(self) -> Delivery:
+        """How."""
+
+    def body(self, rows: list[Row], now: float) -> bytes:
+        """Of a post. `now`: seconds since the epoch."""
+
+    def ended(self, payload: Mapping[str, Any], at: float, because: str) -> dict[str, Any]:
+        """What is sent of a finding that nothing more is known of than that it is over."""
+
+    def headers(self, body: bytes, now: float) -> dict[str, str]:
+        """Of a post. Raises OSError or ValueError, one line that holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What the settings say of all receivers of one kind."""
+
+    name: str
+    """Of the surface."""
+    least: Severity
+    quiet_start_s: float
+    resend_s: float = 0.0
+    """What stands is sent again so often; 0: it is not."""
+
+
+class Courier:
+    """Of one receiver. One event loop owns it."""
+
+    def __init__(
+        self,
+        manner: Manner,
+        receiver: Receiver,
+        form: Letters,
+        *,
+        outbox: Outbox,
+        known: Known,
+        standing: dict[str, Record],
+        clock: Callable[[], float],
+    ) -> None:
+        """`standing`: all findings that stand, kept up by whoever calls `heard`."""
+        self._manner, self._receiver, self._form, self._outbox = manner, receiver, form, outbox
+        self._known, self._standing, self._clock = known, standing, clock
+        self._rows = Rows()
+        self._touched: dict[str, Record] = {}
+        self._wake = asyncio.Event()
+        self._look_at = time.monotonic() + manner.quiet_start_s
+        """Everything that stands is compared with what was told then, by the monotonic clock."""
+        self._quiet = True
+        self._again: dict[str, None] = {}
+        """Keys of what is sent again, though nothing happened to it."""
+        self._again_at = time.monotonic() if manner.resend_s else _NEVER
+        self._not_before = 0.0
+        self._failures = 0
+        self._failing: tuple[float, str] | None = None
+        """Since when, and why."""
+        self._most = form.delivery.most
+        self._refused: dict[str, int] = {}
+        self._given_up, self._gave_up_why = 0, ""
+        self._due = 0
+        self._left_out = 0
+        self._number = 0
+        self._log = PacedLog(_log)
+
+    def heard(self, transition: Transition) -> None:
+        """Something happened to a finding."""
+        self._touched[transition.record.finding.id] = transition.record
+        self._wake.set()
+
+    def gaps(self) -> list[Gap]:
+        """What it can't do at present."""
+        found, where = [], self._receiver.origin
+        if self._failing is not None:
+            since, why = self._failing
+            found.append(f"{where}: {why}, since {iso_time(since)}; {self._due} findings wait to be sent")
+        if self._given_up:
+            found.append(f"{where}: {self._given_up} findings were given up that it does not take: {self._gave_up_why}")
+        if self._left_out:
+            found.append(f"{where}: {self._left_out} findings are not sent: there is no room for more")
+        return [Gap("", f"output/{self._manner.name}", "degraded", because) for because in found]
+
+    async def run(self, rows: Iterable[Row]) -> None:
+        """Until cancelled. `rows`: of an earlier life."""
+        self._rows = Rows(rows)
+        self._number = max((row.number for row in self._rows.by_key.values()), default=0)
+        await self._keep({})
+        while True:
+            try:
+                await self._wait()
+                await self._look()
+                await self._send()
+            except Exception as error:  # noqa: BLE001  # a defect: it is said, and everything is looked at anew
+                self._log.event(logging.ERROR, "output_failed", self._receiver.origin, reason=f"{error!r}")
+                self._fail(Answer(0, f"a defect: {type(error).__name__}"))
+                self._look_at = max(self._look_at if self._quiet else 0.0, time.monotonic() + ROOM_S)
+
+    # -- what is to be told ------------------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        """Until there is something to do."""
+        begins = [self._look_at, max(self._again_at, self._not_before)]
+        if self._again or self._due:
+            begins.append(self._not_before)
+        pause = min(begins) - time.monotonic()
+        try:
+            async with asyncio.timeout(None if pause == _NEVER else max(0.0, pause)):
+                await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(GATHER_S)
+        except TimeoutError:
+            pass
+
+    async def _look(self) -> None:
+        """Compare what is so with what was told: all of it, or what has changed."""
+        now = time.monotonic()
+        whole = now >= self._look_at
+        if not whole and (self._quiet or not self._touched):
+            return
+        records, self._touched = self._touched, {}
+        changes: Changes = {}
+        if whole:
+            self._quiet, self._look_at, self._left_out = False, _NEVER, 0
+            over = {record.finding.id: record for record in reversed(self._known.resolved(KEPT_RESOLVED))}
+            gone = [each for each in self._rows.findings() if each not in self._standing]
+            records = {each: over[each] for each in gone if each in over} | self._standing
+            changes = self._lose(each for each in gone if each not in over)
+        changes |= await asyncio.to_thread(self._take, list(records.values()))
+        if self._left_out:
+            self._look_at = min(self._look_at, now + ROOM_S)
+        for key in changes:
+            self._refused.pop(key, None)
+        await self._keep(changes)
+
+    def _take(self, records: list[Record]) -> Changes:
+        changes: Changes = {}
+        for record in records:
+            number, least = self._next_number(), self._manner.least
+            changed, room = take(self._rows, record, self._form, self._standing, least=least, number=number)
+            self._left_out += not room
+            changes |= changed
+        return changes
+
+    def _lose(self, findings: Iterable[str]) -> Changes:
+        """Findings that neither stand nor are known to be over: the aggregator has lost its memory of them."""
+        now, changes = self._clock(), {}
+        for row in [row for finding in findings for row in self._rows.of(finding) if row.over is None]:
+            payload = self._form.ended(row.payload, now, LOST)
+            ended = replace(row, payload=payload, over=now, due=True, number=self._next_number())
+            changes[row.key] = ended if row.told else None
+            self._rows.put(row.key, changes[row.key])
+        return changes
+
+    def _next_number(self) -> int:
+        self._number = max(self._number + 1, round(self._clock() * 1000))
+        return self._number
+
+    async def _keep(self, changes: Changes) -> None:
+        self._due = sum(row.due for row in self._rows.by_key.values())
+        if changes:
+            await asyncio.to_thread(self._outbox.save, self._receiver.key, changes)
+
+    # -- telling it --------------------------------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        """One post, if there is something to post and it is time."""
+        now = time.monotonic()
+        if now < self._not_before:
+            return
+        if now >= self._again_at:
+            await self._all_again(now)
+        batch = self._batch()
+        if not batch:
+            return
+        answer = await self._post(batch)
+        if answer.taken:
+            await self._taken(batch)
+        elif answer.status in _NOT_UNDERSTOOD:
+            await self._not_understood(batch, answer)
+        else:
+            self._fail(answer)
+
+    async def _all_again(self, now: float) -> None:
+        """What stands, and what has been over for a short while only."""
+        self._again_at = now + self._manner.resend_s * random.uniform(0.8, 1.0)  # noqa: S311  # no secret
+        before = self._clock() - self._form.delivery.kept_resolved_s
+        rows = self._rows.by_key.values()
+        old = [row.key for row in rows if row.over is not None and row.over < before and not row.due]
+        for key in old:
+            self._rows.put(key, None)
+            self._again.pop(key, None)
+        await self._keep(dict.fromkeys(old))
+        self._again = {key: None for key in self._rows.by_key if self._refused.get(key, 0) < MOST_REFUSED}
+
+    def _batch(self) -> list[Row]:
+        """What is due, the oldest first, then what is sent again; without what it does not take."""
+        due = sorted((row for row in self._rows.by_key.values() if row.due), key=lambda row: row.number)
+        self._again = {key: None for key in self._again if key in self._rows.by_key}
+        return [*due, *(row for key in self._again if not (row := self._rows.by_key[key]).due)][: self._most]
+
+    async def _post(self, batch: list[Row]) -> Answer:
+        first = {row.key: replace(row, told=True) for row in batch if not row.told}
+        for key, row in first.items():
+            self._rows.put(key, row)
+        await self._keep(dict(first))  # before it is told: whatever happens now, it may know
+        now = self._clock()
+        try:
+            body = await asyncio.to_thread(self._form.body, batch, now)
+            headers = await asyncio.to_thread(self._form.headers, body, now)
+        except OSError as error:
+            return Answer(0, f"{error.filename}: {(error.strerror or str(error)).lower()}")
+        except ValueError as error:
+            return Answer(0, str(error))
+        return await self._receiver.post(body, headers)
+
+    async def _taken(self, batch: list[Row]) -> None:
+        if self._failing is not None:
+            event(_log, logging.WARNING, "output_works_again", name=self._manner.name, receiver=self._receiver.origin)
+            if self._manner.resend_s:
+                self._again_at = time.monotonic()  # it may have been restarted meanwhile
+        self._failing, self._failures = None, 0
+        self._most = min(2 * self._most, self._form.delivery.most)
+        self._not_before = time.monotonic() + SPACE_S
+        changes: Changes = {}
+        for row in batch:
+            self._again.pop(row.key, None)
+            self._refused.pop(row.key, None)
+            if row.due:
+                kept = row.over is None or self._form.delivery.kept_resolved_s
+                changes[row.key] = replace(row, due=False, told=True) if kept else None
+                self._rows.put(row.key, changes[row.key])
+        await self._keep(changes)
+
+    async def _not_understood(self, batch: list[Row], answer: Answer) -> None:
+        """It may be one of many that it does not understand: they are sent in ever smaller parts, down to that one."""
+        if len(batch) > 1:
+            self._most = max(1, len(batch) // 2)
+            self._not_before = time.monotonic() + SPACE_S
+            return
+        row = batch[0]
+        self._refused[row.key] = self._refused.get(row.key, 0) + 1
+        if self._refused[row.key] < MOST_REFUSED:
+            self._fail(answer)
+            return
+        self._again.pop(row.key, None)
+        self._given_up, self._gave_up_why = self._given_up + 1, answer.reason
+        facts = {"name": self._manner.name, "receiver": self._receiver.origin, "id": row.finding}
+        self._log.event(logging.ERROR, "output_given_up", self._receiver.origin, **facts, reason=answer.reason)
+        self._failing, self._failures = None, 0
+        self._rows.put(row.key, replace(row, due=False, told=True))
+        await self._keep({row.key: self._rows.by_key[row.key]})
+
+    def _fail(self, answer: Answer) -> None:
+        if self._failing is None or self._failing[1] != answer.reason:
+            facts = {"name": self._manner.name, "receiver": self._receiver.origin, "reason": answer.reason}
+            self._log.event(logging.WARNING, "output_refused", self._receiver.origin, **facts)
+        since = self._failing[0] if self._failing is not None else self._clock()
+        self._failing = since, answer.reason
+        pause = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures, 30)) * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+        self._failures += 1
+        self._not_before = time.monotonic() + max(pause, answer.retry_after_s)
