@@ -63,4 +63,12 @@ def surfaces(made: Made) -> list[Surface]:
         from aggregator.web.server import HttpSurface  # noqa: PLC0415  # what is off is not imported
 
         found.append(HttpSurface(made))
+    if made.settings.alertmanager.urls:
+        from aggregator.outputs.alerts import alertmanager  # noqa: PLC0415
+
+        found.append(alertmanager(made))
+    if made.settings.webhook.url:
+        from aggregator.outputs.alerts import webhook  # noqa: PLC0415
+
+        found.append(webhook(made))
     return found
