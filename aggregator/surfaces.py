@@ -71,4 +71,8 @@ def surfaces(made: Made) -> list[Surface]:
         from aggregator.outputs.alerts import webhook  # noqa: PLC0415
 
         found.append(webhook(made))
+    if made.settings.objects.events or made.settings.objects.node_conditions:
+        from aggregator.outputs.kubernetes.surface import ObjectsSurface  # noqa: PLC0415
+
+        found.append(ObjectsSurface(made))
     return found

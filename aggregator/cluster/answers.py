@@ -43,10 +43,19 @@ class ApiError(Exception):
     """A request did not succeed: the reason, one line."""
 
     def __init__(
-        self, cause: Cause, reason: str, *, retry_after_s: float | None = None, token: str = "", silent: bool = False
+        self,
+        cause: Cause,
+        reason: str,
+        *,
+        retry_after_s: float | None = None,
+        token: str = "",
+        silent: bool = False,
+        code: int = 0,
     ) -> None:
         super().__init__(" ".join(reason.split()))  # the server's words may be in it
         self.cause = cause
+        self.code = code
+        """HTTP status; 0: there was none, or it is not what this is about."""
         self.silent = silent
         """Nothing came, and nobody hung up: it may have been gone for as long as nothing came."""
         self.retry_after_s = retry_after_s
@@ -135,7 +144,7 @@ def _error(status: Status, after: float | None) -> ApiError:
     if after is None and details.retry_after_s > 0:
         after = details.retry_after_s
     token = status.metadata.token if status.metadata is not None else ""
-    return ApiError(cause, f"HTTP {status.code}: {message}", retry_after_s=after, token=token)
+    return ApiError(cause, f"HTTP {status.code}: {message}", retry_after_s=after, token=token, code=status.code)
 
 
 def shown(text: str) -> str:

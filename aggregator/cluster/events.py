@@ -1,9 +1,11 @@
-"""Which events are kept: all warnings, and of the normal ones those that the diagnosis reads something from."""
+"""Which events are kept: all warnings of others, and of normal ones those that the diagnosis reads something from."""
 
 from __future__ import annotations
 
 from aggregator.cluster.objects import Event
 
+OWN = "nodetell.dev/aggregator"
+"""Who wrote an event (reportingController) that an aggregator has written."""
 MOST_EVENTS = 50_000
 """Events that are kept; normal ones, then the oldest, go first. (An API server drops them after an hour.)"""
 
@@ -65,8 +67,8 @@ NORMAL_REASONS = frozenset(
 
 
 def wanted(event: Event) -> bool:
-    """It is kept."""
-    return event.type != "Normal" or event.reason in NORMAL_REASONS
+    """It is kept. Not what an aggregator wrote itself: no finding is to rest on another's words."""
+    return event.component != OWN and (event.type != "Normal" or event.reason in NORMAL_REASONS)
 
 
 def first_to_go(event: Event) -> tuple[bool, float]:

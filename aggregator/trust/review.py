@@ -1,7 +1,7 @@
 """What the API server is asked of those who call: whether a token is good, and whether whoever it is of may look.
 
-The two things that the aggregator ever sends to it by POST, apart from the client that reads (cluster/client.py), which
-can't. Neither changes anything there. Answers are kept for a short while, and only so many questions are under way.
+Two questions by POST, which change nothing there. Answers are kept for a short while, and only so many questions are
+under way.
 """
 
 from __future__ import annotations
@@ -15,14 +15,11 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, TypeVar
 
-import httpx2
 import msgspec
 
-from aggregator.cluster import credentials as own
-from aggregator.cluster.answers import Cause, refusal
-from aggregator.cluster.client import open_http, reason_of
-from aggregator.cluster.credentials import Credentials, KubeError, Source
-from aggregator.cluster.pace import Pace
+from aggregator.cluster.answers import ApiError, refusal
+from aggregator.cluster.credentials import Source
+from aggregator.cluster.sender import Sender
 from aggregator.trust.caller import RefusedError, not_now
 
 T = TypeVar("T")
@@ -123,17 +120,12 @@ class Reviewer:
         monotonic: Callable[[], float] = time.monotonic,
         answer_s: float = ANSWER_S,
     ) -> None:
-        self._source, self._env, self._audience = source, env, audience
+        self._audience, self._answer_s = audience, answer_s
         self._clock, self._monotonic = clock, monotonic
-        self._pace = Pace(connect_s=answer_s, answer_s=answer_s)
-        self._http: httpx2.AsyncClient | None = None
-        self._credentials: Credentials | None = None
-        self._print = b""
+        self._sender = Sender(source, env, answer_s=answer_s, clock=clock)
         self._turns = {lane: asyncio.Semaphore(lane.value[0]) for lane in Lane}
         self._waiting = dict.fromkeys(Lane, 0)
         self._tokens, self._rights = _Kept(), _Kept()
-        self._retired: set[httpx2.AsyncClient] = set()
-        self._closing: set[asyncio.Task[None]] = set()
 
     async def of_agent(self, token: str) -> Answer:
         """Whose token an agent has sent, for the dedicated audience. Raises RefusedError where that can't be asked."""
@@ -179,8 +171,7 @@ class Reviewer:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for each in (*self._retired, *([self._http] if self._http is not None else ())):
-            await each.aclose()
+        await self._sender.aclose()
 
     async def _ask(
         self, path: str, version: str, kind: str, spec: Mapping[str, Any], lane: Lane
@@ -191,61 +182,18 @@ class Reviewer:
         content = msgspec.json.encode({"apiVersion": version, "kind": kind, "spec": spec})
         self._waiting[lane] += 1
         try:
-            async with asyncio.timeout(self._pace.answer_s), self._turns[lane]:
-                answer = await self._sent(path, content)
-        except (TimeoutError, httpx2.TimeoutException):
+            async with asyncio.timeout(self._answer_s), self._turns[lane]:
+                answer = await self._sender.send("POST", path, content)
+        except TimeoutError:
             raise _unanswered(kind, "no answer in time") from None
-        except KubeError as error:
+        except ApiError as error:
             raise _unanswered(kind, str(error)) from None
-        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
-            self._print = b""  # it may be our certificates, or theirs
-            raise _unanswered(kind, reason_of(error)) from None
         finally:
             self._waiting[lane] -= 1
-        if answer.status_code not in (200, 201) or len(answer.content) > _MAX_ANSWER:
+        if len(answer.content) > _MAX_ANSWER:
             refused = refusal(answer.status_code, answer.headers, answer.content[:_MAX_ANSWER], self._clock())
-            if refused.cause is Cause.UNAUTHORIZED:
-                self._print = b""
             raise _unanswered(kind, str(refused))
         return answer.content, self._server_time(answer.headers.get("date"))
-
-    async def _sent(self, path: str, content: bytes) -> httpx2.Response:
-        http, credentials = self._client()
-        extensions = {"sni_hostname": credentials.tls_name} if credentials.tls_name else {}
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        return await http.post(path, content=content, headers=headers, extensions=extensions)
-
-    def _client(self) -> tuple[httpx2.AsyncClient, Credentials]:
-        """The client, built anew if what it was built from has changed. Raises KubeError."""
-        held, known = self._http, self._credentials
-        now = own.fingerprint(self._source, known)
-        if held is not None and known is not None and now == self._print:
-            return held, known
-        try:
-            now = own.fingerprint(self._source, own.load(self._source, self._env))  # before what it is of is read
-            credentials = own.load(self._source, self._env)
-            built = open_http(credentials, self._pace)
-        except KubeError:
-            if held is None or known is None or not self._print:
-                raise
-            return held, known  # a file that is being replaced
-        if held is not None:
-            self._retire(held)
-        self._http, self._credentials, self._print = built, credentials, now
-        return built, credentials
-
-    def _retire(self, http: httpx2.AsyncClient) -> None:
-        """Close it once what is under way on it is over."""
-        self._retired.add(http)
-
-        def close() -> None:
-            self._retired.discard(http)
-            closing = loop.create_task(http.aclose())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
-
-        loop = asyncio.get_running_loop()
-        loop.call_later(2 * self._pace.answer_s, close)
 
     def _server_time(self, date: str | None) -> float:
         try:
