@@ -42,6 +42,7 @@ from aggregator.settings import FleetSettings, PathMtuSettings
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.store import Store
 from aggregator.view import ClusterView, Outage
+from aggregator.work import Work
 
 _log = logging.getLogger("nodetell.aggregator")
 
@@ -144,8 +145,10 @@ class Fleet:
         """Called with each transition, in order, before it is on disk."""
         self.limits_of: list[Callable[[], list[Gap]]] = []
         """What else knows limits of its own: the surfaces."""
+        self.work = Work()
+        """What has been done so far."""
         self._store, self._judge, self._clock, self._monotonic = store, judge, clock, monotonic
-        self._settings, self._thresholds = settings or FleetSettings(), thresholds or Thresholds()
+        self._settings, self.thresholds = settings or FleetSettings(), thresholds or Thresholds()
         self._history = history or History(None, history_s=self._settings.history_s, clock=clock)
         self._cluster = cluster
         self._api = api
@@ -164,7 +167,7 @@ class Fleet:
         self._hosts: dict[str, NodeState] = {}
         """Nodes whose facts are known."""
         self._judgement = engine.Judgement()
-        self._clocks = Clocks(self._thresholds.clock_offset_s, clock, monotonic)
+        self._clocks = Clocks(self.thresholds.clock_offset_s, clock, monotonic)
         self._started, self._started_mono = clock(), monotonic()
         self._awaited = {node for record in book.standing.values() for node in record.finding.nodes}
         """Nodes that findings of an earlier life name and that were not heard in this one."""
@@ -213,6 +216,7 @@ class Fleet:
         stored = self._history.take(known.kept, instance, number, update)
         engine.prepare(known.state, self._objects.nodes.get(node))
         known.last_update = number
+        self.work.updates += 1
         self._hosts[node] = known.state
         self._awaited.discard(node)
         self._hear(known)
@@ -226,6 +230,7 @@ class Fleet:
                 if stored is not None:
                     await stored
         except TimeoutError:
+            self.work.not_stored += 1
             raise NotStoredError(self._store.problem or "it was not stored in time") from None
         finally:
             self._unstored.discard(judged)
@@ -316,12 +321,15 @@ class Fleet:
     def evaluate(self) -> None:
         """Judge everything now, tell the listeners, send what changed to the store."""
         waiting, self._waiting = self._waiting, []
+        begun = time.monotonic()
         try:
             transitions = self._evaluate()
         except Exception as error:  # noqa: BLE001  # a defect: the agents concerned come again, the task goes on
             _log.exception("event=evaluation_failed")
+            self.work.failed += 1
             _give_back(waiting, f"the findings could not be evaluated: {error}")
             return
+        self.work.evaluations.note(time.monotonic() - begun)
         if transitions:
             commit = asyncio.get_running_loop().create_task(self._commit(transitions, waiting))
             self._commits.add(commit)
@@ -335,9 +343,10 @@ class Fleet:
         self._clocks.settle(self._hosts, self._api.clock_offset_s() if self._api is not None else None)
         view = self.view()
         self._arrange_probing(view, presence)
-        judgement = self._judge(view, self._thresholds)
+        judgement = self._judge(view, self.thresholds)
         self._log_failures(self._judgement, judgement)
         self._judgement = judgement
+        self.work.signatures_failed = len(judgement.failed)
         transitions = self.book.update(judgement, presence, now)
         for transition in transitions:
             finding = transition.record.finding
@@ -423,6 +432,15 @@ class Fleet:
 
     def gaps(self) -> list[Gap]:
         """What limits the diagnosis: the store, the API server, the signatures, then each node's own coverage."""
+        gaps = self.own_gaps()
+        for name in sorted(self._hosts):
+            gaps += [gap_from_coverage(name, coverage) for coverage in self._hosts[name].coverage()]
+        for name in ("", *sorted(self.nodes)):
+            gaps += [gap_from_coverage(name, item.coverage) for item in pace_items(self._held_back(name))]
+        return gaps
+
+    def own_gaps(self) -> list[Gap]:
+        """... without what agents say of their nodes' coverage, and what holds them back."""
         gaps = []
         if self._store.problem:
             gaps.append(Gap("", "store", "missing", f"findings can't be stored: {self._store.problem}"))
@@ -433,15 +451,19 @@ class Fleet:
             gaps += self._api.gaps()
         gaps += [gap for limits in self.limits_of for gap in limits()]
         gaps += self._clocks.gaps()
-        gaps += self._judgement.verdict.gaps
-        for name in sorted(self._hosts):
-            gaps += [gap_from_coverage(name, coverage) for coverage in self._hosts[name].coverage()]
-        for name in ("", *sorted(self.nodes)):
-            gaps += [gap_from_coverage(name, item.coverage) for item in pace_items(self._held_back(name))]
-        return gaps
+        return gaps + self._judgement.verdict.gaps
 
     def _held_back(self, name: str) -> dict[str, Reached]:
         return self.paces.reached(name, self._monotonic())
+
+    def reached(self, name: str) -> Mapping[str, Reached]:
+        """Limits by which something of a node is left out or held back. Raises KeyError if it is not known."""
+        return {**self.nodes[name].state.reached, **self._held_back(name)}
+
+    def silent(self) -> list[str]:
+        """Nodes that are expected and not heard."""
+        now, after = self._monotonic(), self._settings.silent_after_s
+        return [*(name for name, node in self.nodes.items() if now - node.heard_mono > after), *self._awaited]
 
     def limited(self, name: str) -> list[facts_pb2.Item]:
         """Coverage entries for what of a node is left out or held back. Raises KeyError if it is not known."""
@@ -469,7 +491,7 @@ class Fleet:
 
     def _summary(self, name: str, node: Node, findings: Mapping[str, int]) -> operator_pb2.NodeSummary:
         state = node.state
-        summary = summary_of(state, findings.get(name, 0), self._thresholds)
+        summary = summary_of(state, findings.get(name, 0), self.thresholds)
         summary.connected, summary.agent_version = node.connected, node.version
         summary.heard_at_unix_ms = milliseconds(node.heard_at)
         summary.limits.extend(limits_reached({**state.reached, **self._held_back(name)}))

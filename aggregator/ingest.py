@@ -97,10 +97,12 @@ def server_options() -> list[tuple[str, int]]:
 
 def add_agent_service(
     server: grpc.aio.Server, sink: Sink, trust: Trust, clock: Callable[[], float], paces: Paces | None = None
-) -> None:
-    """Serve agents on `server`. `clock` gives seconds since the epoch; `paces` are those of nodes."""
+) -> Admission:
+    """Serve agents on `server`. `clock` gives seconds since the epoch; `paces` are those of nodes. Gives the places of
+    those that come back."""
     service = AgentService(sink, trust, clock, paces=paces)
     agent_pb2_grpc.add_AgentServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated
+    return service.admission
 
 
 class _EndError(Exception):
@@ -174,7 +176,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         self._paces = paces or Paces()
         """Likewise; the empty name's counts what no node can be blamed for."""
         self._addresses = Paces(self._paces.at_most)
-        self._admission = Admission(self._paces.at_most, monotonic=monotonic)
+        self.admission = Admission(self._paces.at_most, monotonic=monotonic)
         self._paced_log = PacedLog(_log, monotonic)
 
     async def ProvePath(self, request: agent_pb2.PathProof, context: Any) -> agent_pb2.PathProof:  # noqa: N802  # the contract's name
@@ -276,7 +278,7 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
 
     async def _place(self, node: str) -> Place:
         try:
-            return await self._admission.enter(node)
+            return await self.admission.enter(node)
         except BusyError as busy:
             self._paces.of("").note("arrivals_waiting", self._monotonic())
             raise _EndError(grpc.StatusCode.RESOURCE_EXHAUSTED, str(busy), busy.retry_s) from None

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from aggregator.history.keeper import History
 from aggregator.ingest import add_agent_service, server_options
 from aggregator.installed import installed
 from aggregator.known import LiveKnown
+from aggregator.metrics import inside
 from aggregator.query import add_operator_service
 from aggregator.settings import AggregatorSettings, start_problem, state_directory
 from aggregator.store import Store
@@ -85,6 +87,10 @@ async def run(
         )
         known = LiveKnown(fleet, history, settings.cluster, time.time)
         made = Made(settings, known, way_in.operators, source, directory, time.time)
+        made.meters.add("fleet", partial(inside.fleet_metrics, fleet))
+        made.meters.add("store", partial(inside.store_metrics, history, lambda: store.problem))
+        if api is not None:
+            made.meters.add("api_server", partial(inside.api_metrics, api, time.time))
         async with _running(api):
             return await _serve(way_in, fleet, made, stop, ready)
     except (_KubeMissingError, DoorError, SurfaceError) as error:
@@ -195,7 +201,8 @@ async def _serve(
 ) -> int:
     outlets = surfaces(made)
     server = grpc.aio.server(options=server_options(), interceptors=way_in.interceptors)
-    add_agent_service(server, fleet, way_in.agents, time.time, fleet.paces)
+    admission = add_agent_service(server, fleet, way_in.agents, time.time, fleet.paces)
+    made.meters.add("admission", partial(inside.admission_metrics, admission))
     add_operator_service(server, fleet, time.time)
     try:
         ports = [listener.add_to(server) for listener in way_in.listeners]

@@ -7,9 +7,11 @@ A surface owns its tasks, never holds up what agents and operators wait for, and
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from nodetell.metrics import Meters
 
 from aggregator.known import Known
 from aggregator.model import Gap
@@ -54,6 +56,8 @@ class Made:
     """The state directory; None: nowhere."""
     clock: Callable[[], float]
     """Seconds since the epoch."""
+    meters: Meters = field(default_factory=Meters)
+    """What there is to count. A surface adds its own, and declares it in aggregator/metrics/declared.py."""
 
 
 def surfaces(made: Made) -> list[Surface]:
@@ -63,6 +67,10 @@ def surfaces(made: Made) -> list[Surface]:
         from aggregator.web.server import HttpSurface  # noqa: PLC0415  # what is off is not imported
 
         found.append(HttpSurface(made))
+    if made.settings.objects.events or made.settings.objects.node_conditions:
+        from aggregator.outputs.kubernetes.surface import ObjectsSurface  # noqa: PLC0415
+
+        found.append(ObjectsSurface(made))
     if made.settings.alertmanager.urls:
         from aggregator.outputs.alerts import alertmanager  # noqa: PLC0415
 
@@ -71,8 +79,8 @@ def surfaces(made: Made) -> list[Surface]:
         from aggregator.outputs.alerts import webhook  # noqa: PLC0415
 
         found.append(webhook(made))
-    if made.settings.objects.events or made.settings.objects.node_conditions:
-        from aggregator.outputs.kubernetes.surface import ObjectsSurface  # noqa: PLC0415
+    if made.settings.prometheus.listen:
+        from aggregator.outputs.prometheus import PrometheusSurface  # noqa: PLC0415
 
-        found.append(ObjectsSurface(made))
+        found.append(PrometheusSurface(made))
     return found

@@ -33,6 +33,7 @@ from aggregator.database import (
 )
 from aggregator.history.hours import HOUR_S, add_rows
 from aggregator.history.retention import prune
+from aggregator.work import timing
 
 _log = logging.getLogger("nodetell.aggregator")
 
@@ -153,6 +154,10 @@ class Journal:
         """Why the limit of space can't be kept."""
         self.writing_since: float | None = None
         """Since when the disk has been at it, by the monotonic clock; None: it is not."""
+        self.written = 0
+        """Entries that are on disk."""
+        self.writes = timing()
+        """How long transactions took."""
         self._directory, self._retention_s, self._max_bytes, self._clock = directory, retention_s, max_bytes, clock
         self._deliver = deliver
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
@@ -282,6 +287,8 @@ class Journal:
             batch, more = self._gather(entry)
             self._written_at = self.writing_since = time.monotonic()
             told = self._write(batch)
+            self.writes.note(time.monotonic() - self._written_at)
+            self.written += sum(not reason for _, reason in told)
             self.writing_since = None
             self._deliver(told)
             if not more:

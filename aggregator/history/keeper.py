@@ -97,11 +97,21 @@ class History:
         if self._journal is not None:
             self._journal.close()
 
+    @property
+    def journal(self) -> Journal | None:
+        """The file; None: nothing is kept."""
+        return self._journal
+
     # -- after a restart ---------------------------------------------------------------------------------------------
 
     def waiting(self) -> str | None:
         """A node that is not rebuilt yet; None: all are."""
         return next(iter(self._stored), None)
+
+    @property
+    def not_rebuilt(self) -> int:
+        """How many are not."""
+        return len(self._stored)
 
     def rebuilt(self, name: str) -> Kept | None:
         """A node as its last stored update left it; None: nothing is stored of it, or it is known already."""

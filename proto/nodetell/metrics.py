@@ -7,6 +7,7 @@ something to tell adds a meter: a function that gives the rows of now. Nothing h
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -95,3 +96,25 @@ class Meters:
                 reason = f"{type(error).__name__}: {error}"
                 self._paced_log.event(logging.ERROR, "meter_failed", name, meter=name, reason=reason)
         return found
+
+
+@dataclass(slots=True)
+class Timing:
+    """How long something took, each time."""
+
+    bounds: Sequence[float]
+    """Upper bounds, seconds, ascending."""
+    counts: list[int] = field(init=False)
+    sum_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = [0] * (len(self.bounds) + 1)
+
+    def note(self, took_s: float) -> None:
+        """Once more."""
+        self.counts[bisect_left(self.bounds, took_s)] += 1
+        self.sum_s += took_s
+
+    def value(self) -> Distribution:
+        """As it is told."""
+        return Distribution(self.bounds, tuple(self.counts), self.sum_s)

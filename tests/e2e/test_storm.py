@@ -51,7 +51,7 @@ class Watched:
         self._take = self.fleet.take
 
     async def take(self, node: str, instance: bytes, number: int, update: agent_pb2.Update) -> None:
-        door = self.service._admission
+        door = self.service.admission
         self.most = max(self.most, door.taken)
         assert door.taken <= AT_MOST.arrivals_at_once
         assert door.waiting <= AT_MOST.arrivals_waiting
@@ -105,7 +105,7 @@ def test_two_hundred_agents_come_back_at_once_and_all_get_in(
             await until(lambda: first.connected() == AGENTS, 50)
         source.now = host_with(5, salt=1)
         caplog.clear()
-        door = second.service._admission
+        door = second.service.admission
         held = [await door.enter(f"held-{number}") for number in range(AT_MOST.arrivals_at_once)]
         async with second.serving(address):
             await until(lambda: door.refused > 0, 30)

@@ -1,0 +1,10 @@
+"""Every metric that an aggregator can tell: docs/prometheus.md has a row for each. A surface adds its own here."""
+
+from __future__ import annotations
+
+from nodetell.metrics import Metric
+
+from aggregator.metrics import inside, known
+
+METRICS: tuple[Metric, ...] = (*known.METRICS, *inside.METRICS)
+"""Without those of the answer and of the process, which nodetell.scrape adds."""
