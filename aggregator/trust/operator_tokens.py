@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nodetell.fingerprint import Fingerprint, fingerprint
 from nodetell.logs import event
 
 _log = logging.getLogger("nodetell.aggregator")
@@ -31,11 +31,11 @@ class OperatorTokens:
 
     path: Path
     _known: tuple[tuple[str, bytes], ...] = ()
-    _print: tuple[int, ...] = ()
+    _print: Fingerprint = ()
     _said: str = field(default="")
 
     def __post_init__(self) -> None:
-        self._print = self._fingerprint()
+        self._print = fingerprint(self.path)
         self._known = _read(self.path)
 
     def name_of(self, token: str) -> str:
@@ -49,7 +49,7 @@ class OperatorTokens:
         return found
 
     def _renew(self) -> None:
-        now = self._fingerprint()
+        now = fingerprint(self.path)
         if now == self._print:
             return
         try:
@@ -61,13 +61,6 @@ class OperatorTokens:
             return
         self._print, self._said = now, ""
         event(_log, logging.INFO, "operator_tokens", file=self.path, tokens=len(self._known))
-
-    def _fingerprint(self) -> tuple[int, ...]:
-        try:
-            found = os.stat(self.path)
-        except OSError:
-            return ()
-        return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def _read(path: Path) -> tuple[tuple[str, bytes], ...]:

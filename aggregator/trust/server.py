@@ -7,13 +7,13 @@ use, which is said once. TLS below 1.3 is impossible (nodetell, which has the re
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import grpc
+from nodetell.fingerprint import Fingerprint, fingerprint
 from nodetell.logs import event
 from nodetell.pem import PemError, expires, read_authorities, read_pair
 
@@ -84,14 +84,5 @@ class ServerCertificates:
             facts = {"file": self._settings.certificate, "expires": iso_time(self._expires)}
             event(_log, logging.WARNING, "certificate_expires", **facts)
 
-    def _fingerprint(self) -> tuple[tuple[int, ...], ...]:
-        """Of the files, without reading them: a renewal replaces a file, writes to it, or turns a link to it."""
-        return tuple(_identity(path) for path in self._files)
-
-
-def _identity(path: str) -> tuple[int, ...]:
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return ()
-    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+    def _fingerprint(self) -> tuple[Fingerprint, ...]:
+        return tuple(map(fingerprint, self._files))

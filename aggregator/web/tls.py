@@ -6,12 +6,12 @@ A context is chosen at each new connection. Files that cannot be used leave the 
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from nodetell.fingerprint import Fingerprint, fingerprint
 from nodetell.logs import event
 from nodetell.pem import PemError, load_pair, read_authorities, read_pair
 
@@ -28,7 +28,7 @@ class Contexts:
     clock: Callable[[], float] = time.time
     current: ssl.SSLContext = field(init=False)
     """What the next connection gets."""
-    _print: tuple[tuple[int, ...], ...] = field(init=False)
+    _print: tuple[Fingerprint, ...] = field(init=False)
     _said: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
@@ -76,15 +76,6 @@ class Contexts:
             context.verify_mode = ssl.CERT_OPTIONAL  # a browser without one shows a token
         return context
 
-    def _fingerprint(self) -> tuple[tuple[int, ...], ...]:
+    def _fingerprint(self) -> tuple[Fingerprint, ...]:
         tls = self.settings
-        files = [tls.certificate, tls.key, *([tls.client_ca] if tls.client_ca else ())]
-        return tuple(_identity(path) for path in files)
-
-
-def _identity(path: str) -> tuple[int, ...]:
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return ()
-    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+        return tuple(map(fingerprint, (tls.certificate, tls.key, *([tls.client_ca] if tls.client_ca else ()))))
