@@ -432,12 +432,16 @@ class Fleet:
 
     def gaps(self) -> list[Gap]:
         """What limits the diagnosis: the store, the API server, the signatures, then each node's own coverage."""
-        gaps = self.own_gaps()
+        return [gap for part in self.gaps_in_parts() for gap in part]
+
+    def gaps_in_parts(self) -> Iterator[list[Gap]]:
+        """The same, a node at a time: between two parts, others may have their turn."""
+        yield self.own_gaps()
         for name in sorted(self._hosts):
-            gaps += [gap_from_coverage(name, coverage) for coverage in self._hosts[name].coverage()]
+            if (host := self._hosts.get(name)) is not None:
+                yield [gap_from_coverage(name, coverage) for coverage in host.coverage()]
         for name in ("", *sorted(self.nodes)):
-            gaps += [gap_from_coverage(name, item.coverage) for item in pace_items(self._held_back(name))]
-        return gaps
+            yield [gap_from_coverage(name, item.coverage) for item in pace_items(self._held_back(name))]
 
     def own_gaps(self) -> list[Gap]:
         """... without what agents say of their nodes' coverage, and what holds them back."""

@@ -7,7 +7,7 @@ knows which.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from aggregator.history.keeper import History
 from aggregator.history.reading import Point, Series
 from aggregator.model import Gap
 from aggregator.node_summary import with_api
+from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 
 
@@ -33,6 +34,10 @@ class Known(Protocol):
     @property
     def cluster(self) -> str:
         """Name of the cluster."""
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What findings are judged by."""
 
     @property
     def listeners(self) -> list[Callable[[Transition], None]]:
@@ -53,8 +58,14 @@ class Known(Protocol):
     def gaps(self) -> list[Gap]:
         """What limits the diagnosis: coverage."""
 
+    def gaps_in_parts(self) -> Iterator[list[Gap]]:
+        """The same: of thousands of nodes, let others have their turn between two parts."""
+
     def node_names(self) -> list[str]:
         """Nodes with an agent, by name."""
+
+    def has(self, name: str) -> bool:
+        """A node of this name is known: an agent has told of it, or the API server has it."""
 
     def summaries(self, names: Sequence[str] | None = None) -> list[operator_pb2.NodeSummary]:
         """Nodes with an agent, by name, with what the API server says of them; of `names`, those that there are. Some
@@ -91,6 +102,11 @@ class LiveKnown:
         return self._cluster
 
     @property
+    def thresholds(self) -> Thresholds:
+        """As the settings say."""
+        return self._fleet.thresholds
+
+    @property
     def listeners(self) -> list[Callable[[Transition], None]]:
         """The fleet's own."""
         return self._fleet.listeners
@@ -114,6 +130,14 @@ class LiveKnown:
     def gaps(self) -> list[Gap]:
         """Of everything."""
         return self._fleet.gaps()
+
+    def gaps_in_parts(self) -> Iterator[list[Gap]]:
+        """Of everything."""
+        return self._fleet.gaps_in_parts()
+
+    def has(self, name: str) -> bool:
+        """To agents or the API server."""
+        return name in self._fleet.nodes or name in self._fleet.view().nodes
 
     def node_names(self) -> list[str]:
         """Of all nodes that an agent has reported for."""

@@ -7,7 +7,7 @@ goes through the very code that a live aggregator keeps its history with, so cha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -68,6 +68,14 @@ class BundleKnown:
     def gaps(self) -> list[Gap]:
         """Of the diagnosis."""
         return list(self.report.gaps)
+
+    def gaps_in_parts(self) -> Iterator[list[Gap]]:
+        """All at once: they are there."""
+        return iter((self.gaps(),))
+
+    def has(self, name: str) -> bool:
+        """A host or an object of the bundle."""
+        return name in self.hosts.hosts or name in self.hosts.nodes
 
     def node_names(self) -> list[str]:
         """Hosts of the bundle."""

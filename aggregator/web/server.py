@@ -19,7 +19,7 @@ from aggregator.model import Gap
 from aggregator.surfaces import Made, SurfaceError
 from aggregator.trust.operators import OperatorTrust
 from aggregator.trust.token import MAX_TOKEN_BYTES
-from aggregator.web.api.routes import add_api
+from aggregator.web.api.routes import STREAMS, add_api
 from aggregator.web.connections import Connections
 from aggregator.web.headers import secure
 from aggregator.web.host import own_names
@@ -63,10 +63,9 @@ def make_site(known: Known, operators: OperatorTrust | None, *, page: bool = Tru
     app[KNOWN], app[EVENTS] = known, site.events
     login = Login(operators, Sessions()) if operators is not None else None
     app[LOGIN] = login
-    streams = frozenset({"/api/v1/events"})
     who = own_names if login is None else asked(login)
     # Who asks is found out first: whoever has to wait for that takes nobody's place.
-    app.middlewares.extend([site.connections.noted(), told, who, bounded(site.requests, streams), tagged()])
+    app.middlewares.extend([site.connections.noted(), told, who, bounded(site.requests, STREAMS), tagged()])
     app.on_response_prepare.append(secure)
     add_api(app)
     if login is not None:
