@@ -279,8 +279,7 @@ def felt(finding: Finding) -> Finding:
 
 def _evidence(state: NodeState, slow: _Slow) -> list[Evidence]:
     source, tail = slow.source, slow.tail
-    pod = f", pod {source.pod_uid}" if source.pod_uid else ""
-    subject = f"{source.process}{pod} on {_device(state, source.device)}"
+    subject = subject_of(state, source)
     method = source.attached_by or ("own probe" if source.method == pb.LATENCY_METHOD_PROBE else "passive")
     return [
         Evidence(state.name, f"fsync.{name}", subject, value, unit, method, state.at)
@@ -290,6 +289,12 @@ def _evidence(state: NodeState, slow: _Slow) -> list[Evidence]:
             ("calls", tail.calls, f"calls in {tail.seconds:g} s"),
         )
     ]
+
+
+def subject_of(state: NodeState, source: pb.LatencySource) -> str:
+    """Whose fsyncs they are, and on what: "etcd on nvme0n1 (259:3)"."""
+    pod = f", pod {source.pod_uid}" if source.pod_uid else ""
+    return f"{source.process}{pod} on {_device(state, source.device)}"
 
 
 def is_etcd(source: pb.LatencySource) -> bool:
