@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 import secrets
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING
 from nodetell.names import node_name_problem
 
 from cli import exits
+from cli.documents import emit_document, wants_document
 from cli.exits import CliError
-from cli.terminal import clean, complain, emit, emit_json
+from cli.listing import Column, choice, emit_listing
+from cli.terminal import clean, complain, emit, look
 
 if TYPE_CHECKING:
     from cli.authority import Described, Role, Signed
@@ -36,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         reason = "needs the package cryptography (pip install 'nodetell[cli]')"
         raise CliError(exits.UNAVAILABLE, f"certs: {reason}") from error
+    choice(arguments, COLUMNS)  # what is wrong with it is said before anything is written
     parts = {"init": _init, "issue": _issue, "renew": _renew, "show": _show}
     return parts[arguments.part](arguments)
 
@@ -194,8 +198,11 @@ def _write(path: Path, content: bytes, mode: int, *, force: bool) -> None:
 def _told(
     found: Sequence[tuple[Path, Path | None, Described]], arguments: argparse.Namespace, none: str = "no certificate"
 ) -> int:
-    if arguments.format == "json":
-        emit_json({"certificates": [_json(*each) for each in found]})
+    wanted = choice(arguments, COLUMNS)
+    if wants_document(arguments):
+        emit_document({"certificates": [_json(*each) for each in found]}, arguments)
+    elif wanted.table:
+        emit_listing(found, wanted, look(sys.stdout, os.environ))
     elif found:
         emit("\n\n".join(_text(*each) for each in found))
     elif arguments.part != "show":
@@ -203,11 +210,28 @@ def _told(
     return exits.OK
 
 
+COLUMNS: Sequence[Column[tuple[Path, Path | None, Described]]] = (
+    Column("FILE", "of the certificate", lambda row: str(row[0])),
+    Column("ROLE", "authority, aggregator, agent or operator", lambda row: _role(row[2])),
+    Column("NAME", "its common name", lambda row: row[2].name),
+    Column("NAMES", "host names and addresses", lambda row: ",".join(row[2].alternatives)),
+    Column("UNTIL", "when it expires", lambda row: _iso(row[2].not_after)),
+    Column("FROM", "since when it counts", lambda row: _iso(row[2].not_before), wide=True),
+    Column("ISSUER", "who signed it", lambda row: row[2].issuer, wide=True),
+    Column("KEY", "file of its key, where it was made", lambda row: str(row[1] or ""), wide=True),
+)
+"""All columns of certificates as a table."""
+
+
+def _role(what: Described) -> str:
+    return what.role.name.lower() if what.role is not None else ""
+
+
 def _json(path: Path, key: Path | None, what: Described) -> dict[str, object]:
     return {
         "file": str(path),
         "key": str(key) if key is not None else None,
-        "role": what.role.name.lower() if what.role is not None else None,
+        "role": _role(what) or None,
         "name": what.name,
         "names": list(what.alternatives),
         "subject": what.subject,
@@ -219,7 +243,7 @@ def _json(path: Path, key: Path | None, what: Described) -> dict[str, object]:
 
 
 def _text(path: Path, key: Path | None, what: Described) -> str:
-    role = what.role.name.lower() if what.role is not None else "of no role here"
+    role = _role(what) or "of no role here"
     left = (what.not_after - _now()).days
     state = "EXPIRED" if what.not_after <= _now() else f"{left} day{'' if left == 1 else 's'} left"
     rows = [

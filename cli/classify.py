@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,11 @@ from typing import BinaryIO, TextIO
 
 from aggregator.messages import Classification, classify
 from cli import exits
+from cli.documents import emit_document, wants_document
+from cli.listing import Column, choice, emit_listing
 from cli.messages_describe import is_kubectl_text, read_kubectl_text
 from cli.messages_json import Entry, Say, has_entries, is_document, read_document, read_lines
-from cli.terminal import Look, clean, complain, emit, emit_json, look, pad, table, wrap
+from cli.terminal import Look, clean, complain, emit, look, pad, table, wrap
 
 _HEAD = 1 << 16
 """Characters that tell the format, and as many of its first line."""
@@ -33,23 +35,40 @@ def run(arguments: argparse.Namespace) -> int:
     """Classify all messages of a file or of standard input. Raises CliError if nothing in it can be read."""
     place = "standard input" if arguments.file == "-" else arguments.file
     shape = look(sys.stdout, os.environ)
+    wanted = choice(arguments, COLUMNS)
+    rows: list[tuple[Entry, Classification]] = []
     outcomes: Counter[str] = Counter()
     try:
         with _opened(arguments.file) as stream:
             for entry in entries(stream, place):
                 answer = classify(entry.message)
                 outcomes[answer.outcome] += 1
-                if arguments.format == "json":
-                    emit_json(as_json(entry, answer), lines=True)
+                if wants_document(arguments):
+                    emit_document(as_json(entry, answer), arguments, lines=True)
+                elif wanted.table:
+                    rows.append((entry, answer))
                 else:
                     emit(_text(entry, answer, shape))
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
         raise exits.CliError(exits.UNREADABLE, f"{place}: {error.strerror or error}") from error
-    if arguments.format != "json":
+    if wanted.table:
+        emit_listing(rows, wanted, shape)
+    elif not wants_document(arguments):
         emit("\n".join(_counts(outcomes, shape)))
     return exits.OK
+
+
+COLUMNS: Sequence[Column[tuple[Entry, Classification]]] = (
+    Column("LABEL", "cause family, no-fault or unknown", lambda row: row[1].outcome),
+    Column("OBJECT", "that the message is about", lambda row: row[0].shown),
+    Column("REASON", "of the event or status", lambda row: row[0].message.reason),
+    Column("PHRASE", "that decided", lambda row: row[1].phrase),
+    Column("ALSO", "other families that it speaks of", lambda row: ",".join(row[1].also), wide=True),
+    Column("WHY", "what the phrase means", lambda row: row[1].why, wide=True),
+)
+"""All columns of messages as a table."""
 
 
 def as_json(entry: Entry, answer: Classification) -> dict[str, object]:

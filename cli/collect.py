@@ -22,9 +22,10 @@ from agent.hosts.live import live_host
 from agent.settings import AgentSettings
 from aggregator.settings import AggregatorSettings
 from cli import exits
+from cli.documents import emit_document, wants_document
 from cli.report import iso
 from cli.role_settings import env_prefix
-from cli.terminal import clean, complain, emit, emit_json
+from cli.terminal import clean, complain, emit
 
 if TYPE_CHECKING:
     from aggregator.cluster.credentials import Credentials
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
                 pack(directory, path)
     except OSError as error:
         raise exits.CliError(exits.OUTPUT, f"{error.filename or path}: {error.strerror or error}") from error
-    _tell(collection, path, as_json=arguments.format == "json")
+    _tell(collection, path, arguments)
     return exits.OK
 
 
@@ -158,16 +159,17 @@ def _take_kube(collection: _Collection, credentials: Credentials, folder: Path, 
         collection.say(f"the cluster's objects: {error}")
 
 
-def _tell(collection: _Collection, path: Path, *, as_json: bool) -> None:
-    if as_json:
-        emit_json(
+def _tell(collection: _Collection, path: Path, arguments: argparse.Namespace) -> None:
+    if wants_document(arguments):
+        emit_document(
             {
                 "path": str(path),
                 "cluster": collection.cluster,
                 "node": collection.node,
                 "snapshots": collection.snapshots,
                 "problems": collection.problems,
-            }
+            },
+            arguments,
         )
         return
     what = "interfaces, addresses, routes, counters, disks, mounts and volumes of this host"

@@ -6,19 +6,22 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import replace
 
 from nodetell.v1 import operator_pb2
 
 from aggregator.convert import gap_from_message, record_from_message, record_to_json
 from aggregator.node_json import summary_json
-from cli import client, exits
+from cli import client, coverage_text, exits, findings_table, nodes_table
 from cli.access import access
-from cli.coverage_text import coverage_json, coverage_page
+from cli.documents import emit_document, wants_document
+from cli.exits import CliError
 from cli.facts import HostFacts
-from cli.node_text import node_text, nodes_text
+from cli.listing import choice, emit_listing
+from cli.node_text import node_text
 from cli.render import event_text, report_text
 from cli.report import Json, Report, iso, live_json
-from cli.terminal import Look, emit, emit_json, look
+from cli.terminal import Look, emit, look
 
 _EVENT_WORDS = {
     operator_pb2.FindingEvent.KIND_STANDING: "standing",
@@ -28,31 +31,64 @@ _EVENT_WORDS = {
     operator_pb2.FindingEvent.KIND_SYNCED: "synced",
 }
 
+_UNBOUNDED = 100_000
+"""Columns of a page whose lines are as long as they are."""
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of them."""
     commands = {"nodes": _nodes, "node": _node, "findings": _findings}
+    _check(arguments)
     with client.operator(access(arguments), arguments.timeout) as operator:
         return commands[arguments.command](operator, arguments, look(sys.stdout, os.environ))
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """That the flags fit together, before anybody is asked. Raises CliError."""
+    if arguments.command == "nodes":
+        choice(arguments, nodes_table.columns(0.0))
+    elif arguments.command == "node":
+        chosen = choice(arguments, coverage_text.COLUMNS)
+        if chosen.table and not (arguments.coverage or _is_plain_wide(arguments)):
+            raise CliError(exits.USAGE, "node: a page has no columns; --coverage is a table")
+    elif choice(arguments, findings_table.COLUMNS).table and arguments.watch:
+        raise CliError(
+            exits.USAGE, "findings: --watch has no table: what comes later is not known; json and yaml are streams"
+        )
+
+
 def _nodes(operator: client.Operator, arguments: argparse.Namespace, shape: Look) -> int:
     answer = operator.nodes()
-    if arguments.format == "json":
+    if wants_document(arguments):
         nodes = [summary_json(node) for node in answer.nodes]
-        emit_json({"aggregator_version": answer.aggregator_version, "nodes": nodes})
+        emit_document({"aggregator_version": answer.aggregator_version, "nodes": nodes}, arguments)
     else:
-        emit(nodes_text(answer.nodes, time.time(), shape))
+        wanted = choice(arguments, nodes_table.columns(time.time()))
+        if wanted.table:
+            emit_listing(answer.nodes, wanted, shape)
+        else:
+            emit(nodes_table.nodes_text(answer.nodes, wanted, shape))
     return exits.OK
 
 
 def _node(operator: client.Operator, arguments: argparse.Namespace, shape: Look) -> int:
     facts = HostFacts(operator.node(arguments.name))
-    if arguments.format == "json":
-        emit_json(coverage_json(facts) if arguments.coverage else facts.as_json())
+    wanted = choice(arguments, coverage_text.COLUMNS)
+    if wants_document(arguments):
+        emit_document(coverage_text.coverage_json(facts) if arguments.coverage else facts.as_json(), arguments)
+    elif arguments.coverage and wanted.table:
+        emit_listing(coverage_text.states(facts), wanted, shape)
+    elif arguments.coverage:
+        emit(coverage_text.coverage_page(facts, shape))
     else:
-        emit(coverage_page(facts, shape) if arguments.coverage else node_text(facts, shape))
+        whole = arguments.format == "wide"
+        emit(node_text(facts, replace(shape, width=_UNBOUNDED) if whole else shape, whole=whole))
     return exits.OK
+
+
+def _is_plain_wide(arguments: argparse.Namespace) -> bool:
+    """--format wide, and nothing else that is said of a table."""
+    return arguments.format == "wide" and not (arguments.columns or arguments.sort_by or arguments.no_headers)
 
 
 def _findings(operator: client.Operator, arguments: argparse.Namespace, shape: Look) -> int:
@@ -62,21 +98,23 @@ def _findings(operator: client.Operator, arguments: argparse.Namespace, shape: L
     records = [record_from_message(finding) for finding in answer.findings]
     gaps = [gap_from_message(each) for each in answer.coverage]
     report = Report("", time.time(), records, gaps)
-    if arguments.format == "json":
-        emit_json(live_json(report))
+    wanted = choice(arguments, findings_table.COLUMNS)
+    if wants_document(arguments):
+        emit_document(live_json(report), arguments)
+    elif wanted.table:
+        emit_listing(records, wanted, shape, "no findings")
     else:
         emit(report_text(report, shape, verbose=arguments.verbose))
     return report.status
 
 
 def _watch(operator: client.Operator, arguments: argparse.Namespace, shape: Look) -> int:
-    as_json = arguments.format == "json"
     standing = 0
     try:
         for event in operator.watch():
-            show_event(event, shape, as_json=as_json)
+            show_event(event, shape, arguments)
             standing += event.kind == operator_pb2.FindingEvent.KIND_STANDING
-            if event.kind == operator_pb2.FindingEvent.KIND_SYNCED and not as_json and not standing:
+            if event.kind == operator_pb2.FindingEvent.KIND_SYNCED and not wants_document(arguments) and not standing:
                 # A screen that stays empty cannot be told from a command that hangs.
                 emit(f"{iso(event.at_unix_ms / 1000)} no findings; watching for some")
     except KeyboardInterrupt:
@@ -84,10 +122,10 @@ def _watch(operator: client.Operator, arguments: argparse.Namespace, shape: Look
     return exits.OK
 
 
-def show_event(event: operator_pb2.FindingEvent, shape: Look, *, as_json: bool) -> None:
+def show_event(event: operator_pb2.FindingEvent, shape: Look, arguments: argparse.Namespace) -> None:
     """Print what became of a finding."""
-    if as_json:
-        emit_json(_event_json(event), lines=True)
+    if wants_document(arguments):
+        emit_document(_event_json(event), arguments, lines=True)
     elif event.kind in _EVENT_WORDS and event.HasField("finding"):
         emit(event_text(_EVENT_WORDS[event.kind], event.at_unix_ms / 1000, record_from_message(event.finding), shape))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nodetell import signals
 from nodetell.v1 import facts_pb2
 
 from cli.facts import HostFacts
+from cli.listing import Column
 from cli.report import Json
 from cli.terminal import Look, clean, table, wrap
 
@@ -55,6 +56,16 @@ def states(facts: HostFacts) -> list[SignalState]:
         for signal in (*signals.SIGNALS, *unknown.values())
     ]
 
+
+COLUMNS: Sequence[Column[SignalState]] = (
+    Column("SIGNAL", "its name", lambda each: each.signal.name),
+    Column("STATUS", "measured, degraded, unavailable, denied or damaged", lambda each: each.status),
+    Column("READ FROM", "where it comes from", lambda each: each.source),
+    Column("WHAT", "what it tells", lambda each: each.signal.what, wide=True),
+    Column("BECAUSE", "why it is not better", lambda each: "; ".join(why for why, _ in each.reasons), wide=True),
+    Column("REMEDY", "what would mend that", lambda each: "; ".join(do for _, do in each.reasons if do), wide=True),
+)
+"""All columns of a node's signals as a table."""
 
 _SILENT = "there is nothing of it on this node, or nothing that the agent can see"
 _UNREAD = "it was not read yet, or the agent is of a version that does not know it"

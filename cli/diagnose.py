@@ -34,10 +34,13 @@ from aggregator.node_state import NodeState
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 from cli import api_history
+from cli.documents import emit_document, wants_document
 from cli.exits import UNREADABLE, CliError
+from cli.findings_table import COLUMNS
+from cli.listing import choice, emit_listing
 from cli.render import report_text
 from cli.report import Report, diagnosis_json
-from cli.terminal import emit, emit_json, look
+from cli.terminal import emit, look
 
 _NAMED = 3
 """Odd objects of one list that are named."""
@@ -54,9 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
         from cli.serve import run as serve  # noqa: PLC0415  # a diagnosis alone loads no server
 
         return serve(arguments)
+    wanted = choice(arguments, COLUMNS)
     report = of_path(arguments.bundle)
-    if arguments.format == "json":
-        emit_json(diagnosis_json(report))
+    if wants_document(arguments):
+        emit_document(diagnosis_json(report), arguments)
+    elif wanted.table:
+        emit_listing(report.records, wanted, look(sys.stdout, os.environ), "no findings")
     else:
         emit(report_text(report, look(sys.stdout, os.environ), verbose=arguments.verbose))
     return report.status
@@ -185,6 +191,8 @@ class _History:
             reading.add(source_item(signal, source))
         try:
             recorded.minutes.take(recorded.encoder.full(reading, round(snapshot.at * 1000)), snapshot.at)
+            if recorded.seen_at:
+                recorded.minutes.spread(recorded.seen_at[-1])
         except UpdateError as error:
             because = f"snapshot {snapshot.name} is refused: {error}"
             self.gaps.append(Gap(recorded.state.name, "snapshot", "damaged", because))

@@ -28,22 +28,70 @@ CONFIG = 78
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
-HELP = """\
-exit status:
-  0    done; for findings, diagnose and explain: nothing above info
-  1    a finding of severity warning stands (findings, diagnose, explain); a part ended by itself (up); something could
-       not come back (whatif); something is wrong (doctor)
-  2    a critical finding stands (findings, diagnose, explain); something keeps the installation from working (doctor)
-  3    the input could not be read at all (diagnose, explain, classify, whatif, certs)
-  64   the command line is wrong
-  66   no such node, zone or finding
-  69   the aggregator cannot be reached or started
-  73   the place to write to is taken or not writable
-  74   the output could not be written
-  77   the aggregator does not know who asks, or does not let them
-  78   the settings are wrong
-  130  interrupted
-"""
+_FINDINGS = {
+    OK: "nothing above info stands",
+    WARNING: "a finding of severity warning stands, none critical",
+    CRITICAL: "a critical finding stands",
+}
+_ALWAYS = {
+    OK: "done",
+    USAGE: "the command line is wrong",
+    OUTPUT: "the output could not be written",
+    INTERRUPTED: "interrupted",
+    BROKEN_PIPE: "who read the output went away",
+}
+_ASKS = {
+    UNAVAILABLE: "the aggregator cannot be reached",
+    NOT_PERMITTED: "the aggregator does not know who asks, or does not let them",
+    CONFIG: "how the aggregator is to be reached is not said, or wrong",
+}
+_ROLE = {UNAVAILABLE: "it could not be started, or ended by itself", CONFIG: "the settings are wrong"}
+_UNREADABLE = {UNREADABLE: "the input could not be read at all"}
+_WRITES = {CANNOT_CREATE: "the place to write to is taken or not writable"}
+_BY_COMMAND: dict[str, dict[int, str]] = {
+    "up": {ENDED: "a part of it ended by itself", **_ROLE},
+    "agent": _ROLE,
+    "aggregator": _ROLE,
+    "sensor": _ROLE,
+    "nodes": _ASKS,
+    "node": {NOT_FOUND: "there is no such node", **_ASKS},
+    "findings": _FINDINGS | _ASKS,
+    "explain": {**_FINDINGS, **_UNREADABLE, NOT_FOUND: "there is no such finding", **_ASKS},
+    "whatif": {
+        OK: "everything would come back",
+        WARNING: "something could not come back",
+        **_UNREADABLE,
+        NOT_FOUND: "there is no such node or zone",
+        **_ASKS,
+    },
+    "diagnose": _FINDINGS | _UNREADABLE,
+    "collect": _WRITES,
+    "classify": _UNREADABLE,
+    "certs": {**_UNREADABLE, UNAVAILABLE: "cryptography is not installed", **_WRITES, CONFIG: "the authority can't"},
+    "doctor": {
+        OK: "nothing is wrong, as far as it could be checked",
+        WARNING: "something is wrong",
+        CRITICAL: "something keeps the installation from working",
+        UNAVAILABLE: "neither the API server nor the aggregator could be asked",
+        CONFIG: "how they are to be reached is not said, or wrong",
+    },
+    "help": {NOT_FOUND: "there is no such topic"},
+    "completion": {UNAVAILABLE: "shtab is not installed"},
+}
+
+
+def statuses(command: str) -> list[tuple[int, str]]:
+    """Exit statuses of a command with their meaning, in order. Empty name: of any."""
+    if command:
+        return sorted((_ALWAYS | _BY_COMMAND.get(command, {})).items())
+    meanings: dict[int, dict[str, list[str]]] = {}
+    for name, told in _BY_COMMAND.items():
+        for status, meaning in told.items():
+            meanings.setdefault(status, {}).setdefault(meaning, []).append(name)
+    found = {status: [meaning] for status, meaning in _ALWAYS.items()}
+    for status, by_meaning in meanings.items():
+        found.setdefault(status, []).extend(f"{meaning} ({', '.join(of)})" for meaning, of in by_meaning.items())
+    return [(status, "; ".join(found[status])) for status in sorted(found)]
 
 
 class CliError(Exception):

@@ -12,10 +12,13 @@ from aggregator.findings import Record
 from aggregator.model import Finding
 from aggregator.story import tell
 from aggregator.story_json import story_json
+from cli.documents import emit_document, wants_document
+from cli.evidence_table import COLUMNS, evidence
 from cli.exits import NOT_FOUND, CliError
+from cli.listing import choice, emit_listing
 from cli.report import Report, iso, status_of
 from cli.story_text import story_text
-from cli.terminal import clean, emit, emit_json, look
+from cli.terminal import clean, emit, look
 
 _NAMED = 12
 """Findings that are named to somebody who asked for one that there is not."""
@@ -23,18 +26,22 @@ _NAMED = 12
 
 def run(arguments: argparse.Namespace) -> int:
     """Tell the story; the exit status is that of the worst finding of its chain."""
+    wanted = choice(arguments, COLUMNS)
     report = _of_bundle(arguments) if arguments.bundle is not None else _of_aggregator(arguments)
     asked = chosen(report.records, arguments.id)
     # What is over explains nothing that stands, and is explained by what was there with it.
     standing = [record for record in report.records if record.resolved is None]
     known = standing if asked.resolved is None else [*standing, asked]
     story = tell([record.finding for record in known], asked.finding.id)
-    if arguments.format == "json":
-        emit_json({"cluster": report.cluster, "at": iso(report.at), **story_json(story)})
+    shape = look(sys.stdout, os.environ)
+    if wants_document(arguments):
+        emit_document({"cluster": report.cluster, "at": iso(report.at), **story_json(story)}, arguments)
+    elif wanted.table:
+        emit_listing(evidence(story), wanted, shape)
     else:
         where = f"cluster {clean(report.cluster)}, {iso(report.at)}" if report.cluster else iso(report.at)
         by_id = {record.finding.id: record for record in known}
-        emit(story_text(story, by_id, where, look(sys.stdout, os.environ)))
+        emit(story_text(story, by_id, where, shape))
     return status_of(story.severity)
 
 

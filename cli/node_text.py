@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-from nodetell.v1 import facts_pb2, operator_pb2
+from nodetell.v1 import facts_pb2
 
 from aggregator.convert import gap_from_coverage
 from aggregator.histogram import quantile
 from aggregator.model import Gap
-from cli.clock_text import offset_sentence, offset_words
+from cli.clock_text import offset_sentence
 from cli.facts import Change, HostFacts
 from cli.link_events_text import link_events
+from cli.nodes_table import ready
 from cli.render import coverage_text
 from cli.report import iso
 from cli.storage_text import kernel_log, timeline, unused_disks
@@ -30,60 +30,11 @@ _MANY = 12
 """Of long lists, so many are shown."""
 
 
-def nodes_text(nodes: Sequence[operator_pb2.NodeSummary], now: float, look: Look) -> str:
-    """All nodes as a table."""
-    if not nodes:
-        return "no agent has reported yet"
-    rows = [
-        (
-            node.node,
-            "connected" if node.connected else "silent",
-            _ready(node),
-            node.zone,
-            _ago(now - node.heard_at_unix_ms / 1000) if node.heard_at_unix_ms else "never",
-            offset_words(node),
-            node.agent_version,
-            str(node.links),
-            str(node.disks),
-            str(node.volumes),
-            str(node.findings),
-            str(node.coverage_gaps),
-        )
-        for node in nodes
-    ]
-    headers = (
-        "NODE",
-        "AGENT",
-        "READY",
-        "ZONE",
-        "HEARD",
-        "CLOCK",
-        "VERSION",
-        ">LINKS",
-        ">DISKS",
-        ">VOLUMES",
-        ">FINDINGS",
-        ">GAPS",
-    )
-    lines = table(headers, rows, look.width, "")
-    if coarse := [node for node in nodes if node.dropped_samples]:
-        merged = sum(node.dropped_samples for node in coarse)
-        of = coarse[0].node if len(coarse) == 1 else f"{len(coarse):,} nodes"
-        text = f"{merged:,} samples of {of} could not be told in time and were merged into coarser ones"
-        lines += ["", *wrap(clean(text), look.width, "")]
-    return "\n".join(lines)
-
-
-def _ready(node: operator_pb2.NodeSummary) -> str:
-    word = {"True": "yes", "False": "no", "Unknown": "unknown", "": ""}.get(node.ready, node.ready)
-    return f"{word}, cordoned" if node.cordoned else word
-
-
-def node_text(facts: HostFacts, look: Look) -> str:
-    """Everything known of one host."""
+def node_text(facts: HostFacts, look: Look, *, whole: bool = False) -> str:
+    """Everything known of one host. `whole`: every interface by itself, and all counters of trouble."""
     sections = [
-        ("interfaces", _links(facts, look)),
-        ("drops and errors", _drops(facts, look)),
+        ("interfaces", _links(facts, look, whole=whole)),
+        ("drops and errors", _drops(facts, look, whole=whole)),
         ("interfaces while the aggregator was away", link_events(facts, look)),
         ("disks", _disks(facts, look)),
         ("fsync latency", _latency(facts, look)),
@@ -105,7 +56,7 @@ def _head(facts: HostFacts, look: Look) -> list[str]:
     agent = f"agent {summary.agent_version} {'connected' if summary.connected else 'silent'}"
     heard = summary.connected or summary.heard_at_unix_ms
     parts = [agent, f"facts of {iso(facts.at)}" if facts.at else "no facts yet"] if heard else ["no agent has reported"]
-    parts += [f"Ready: {_ready(summary)}"] if summary.ready else []
+    parts += [f"Ready: {ready(summary)}"] if summary.ready else []
     parts += [f"zone {summary.zone}"] if summary.zone else []
     if (host := facts.first("host")) is not None:
         kernel = " ".join(word for word in (host.kernel_release, host.machine) if word)
@@ -123,12 +74,12 @@ def _volumes(facts: HostFacts, look: Look) -> list[str]:
 # -- network -------------------------------------------------------------------------------------------------------
 
 
-def _links(facts: HostFacts, look: Look) -> list[str]:
+def _links(facts: HostFacts, look: Look, *, whole: bool) -> list[str]:
     rows: list[tuple[str, ...]] = []
     veths: dict[tuple[str, ...], list[str]] = {}
     for link in sorted(facts.links.values(), key=lambda each: each.ifindex):
         row = (_kind(link), str(link.mtu), _state(link), _carried_by(link, facts), ", ".join(link.addresses))
-        if link.kind == "veth" and not link.addresses:
+        if link.kind == "veth" and not link.addresses and not whole:
             veths.setdefault((*row[:3], _port_of(link, facts)), []).append(link.name)
         else:
             rows.append((link.name, *row))
@@ -194,7 +145,7 @@ def _name(ifindex: int, facts: HostFacts) -> str:
     return link.name if link else f"interface {ifindex}"
 
 
-def _drops(facts: HostFacts, look: Look) -> list[str]:
+def _drops(facts: HostFacts, look: Look, *, whole: bool) -> list[str]:
     """Counters of trouble, each by itself: a sum over interfaces would hide the one. Those that move come first."""
     rows = []
     for subject, counters in facts.counters.items():
@@ -210,9 +161,9 @@ def _drops(facts: HostFacts, look: Look) -> list[str]:
     if not rows:
         return ["  none counted since boot"] if facts.counters else []
     rows.sort(key=lambda row: row[:2])
-    shown = [row for _, _, row in rows[:_MANY]]
+    shown = [row for _, _, row in (rows if whole else rows[:_MANY])]
     lines = table(("OF", "COUNTER", ">SINCE THE AGENT BEGAN", ">SINCE BOOT"), shown, look.width)
-    more = f"and {len(rows) - len(shown)} more counters: --format json shows them"
+    more = f"and {len(rows) - len(shown)} more counters: --format wide shows them"
     return lines + (wrap(more, look.width, "  ") if len(rows) > len(shown) else [])
 
 
@@ -364,7 +315,3 @@ def _bytes(count: int) -> str:
             break
         value /= 1024
     return f"{value:.4g} {unit}" if value < 1024 else f"{value:,.0f} {unit}"
-
-
-def _ago(seconds: float) -> str:
-    return "now" if seconds < 1 else f"{span(seconds)} ago"

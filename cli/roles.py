@@ -19,7 +19,7 @@ from nodetell.logs import configure, use_json
 from nodetell.settings import SettingsError, load, render
 
 from cli import exits
-from cli.parser import SETTING
+from cli.flags import SETTING
 from cli.role_settings import env_prefix, settings_class, start_problem
 from cli.terminal import emit, emit_json
 

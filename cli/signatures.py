@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nodetell.setting import Setting, settings_of
@@ -20,9 +20,11 @@ from aggregator.signatures.catalog import CODES
 from aggregator.signatures.code import Code
 from aggregator.signatures.stages import stages_of
 from aggregator.signatures.thresholds import Thresholds
+from cli.documents import emit_document, wants_document
 from cli.exits import OK
+from cli.listing import Column, choice, emit_listing
 from cli.report import Json
-from cli.terminal import Look, emit, emit_json, look, wrap
+from cli.terminal import Look, emit, look, wrap
 
 BUILT_IN = "built in"
 
@@ -65,12 +67,27 @@ def rows(found: Installed, codes: Mapping[str, Code] = CODES) -> list[CodeRow]:
 
 def run(arguments: argparse.Namespace) -> int:
     """List them."""
+    wanted, shape = choice(arguments, COLUMNS), look(sys.stdout, os.environ)
     found = installed()
-    if arguments.format == "json":
-        emit_json(signatures_json(found))
+    if wants_document(arguments):
+        emit_document(signatures_json(found), arguments)
+    elif wanted.table:
+        emit_listing(rows(found), wanted, shape)
     else:
-        emit(signatures_text(found, look(sys.stdout, os.environ)))
+        emit(signatures_text(found, shape))
     return OK
+
+
+COLUMNS: Sequence[Column[CodeRow]] = (
+    Column("CODE", "as findings have it", lambda row: row.code.code),
+    Column("INCIDENT", "what it belongs to", lambda row: row.code.incident),
+    Column("STAGE", "risk, active or both", lambda row: row.stage),
+    Column("SEVERITY", "the usual one", lambda row: row.severity),
+    Column("MEANING", "in a few words", lambda row: row.code.headline),
+    Column("CLEARS WHEN", "it is over then", lambda row: row.code.clears_when, wide=True),
+    Column("SOURCE", "built in, or the distribution it is from", lambda row: row.source, wide=True),
+)
+"""All columns of codes as a table."""
 
 
 def _source_of(setting: Setting) -> str:

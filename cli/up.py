@@ -16,8 +16,8 @@ from typing import Any
 
 from cli import exits
 from cli.child import Child, stop_all
+from cli.flags import DEFAULT_AGGREGATOR
 from cli.foreground import own_terminal
-from cli.parser import DEFAULT_AGGREGATOR
 from cli.report import iso
 from cli.terminal import Look, clean, complain, emit, emit_json, look
 
@@ -150,7 +150,7 @@ class _Up:
             from cli.node_text import node_text  # noqa: PLC0415
 
             emit("\n" + node_text(facts, self._look) + "\n")
-        await follow(aggregator, self._look, as_json=self._as_json)
+        await follow(aggregator, self._look, self._arguments)
 
     def _said(self, role: str, line: str) -> None:
         if self._as_json:

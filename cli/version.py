@@ -7,13 +7,14 @@ import argparse
 from nodetell import __version__
 
 from cli import exits
-from cli.terminal import emit, emit_json
+from cli.documents import emit_document, wants_document
+from cli.terminal import emit
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the version."""
-    if arguments.format == "json":
-        emit_json({"version": __version__})
+    if wants_document(arguments):
+        emit_document({"version": __version__}, arguments)
     else:
         emit(f"nodetell {__version__}")
     return exits.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 
 import grpc
@@ -32,12 +33,12 @@ async def first_host(access: Access, poll_s: float) -> HostFacts:
             raise as_cli_error(error, access) from error
 
 
-async def follow(access: Access, shape: Look, *, as_json: bool) -> None:
+async def follow(access: Access, shape: Look, arguments: argparse.Namespace) -> None:
     """Print standing findings, then what becomes of them, for ever. Raises CliError."""
     async with access.aio_channel() as channel:
         stub = operator_pb2_grpc.OperatorServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
         try:
             async for event in stub.WatchFindings(operator_pb2.WatchFindingsRequest()):
-                show_event(event, shape, as_json=as_json)
+                show_event(event, shape, arguments)
         except grpc.RpcError as error:
             raise as_cli_error(error, access) from error

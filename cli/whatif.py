@@ -6,15 +6,18 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.hosts.bundle import BundleError, open_bundle
 from aggregator.whatif import Cause, Loss, Stranded, WhatIfError, WhatIfUnknownError, lose, nodes_of
 from aggregator.whatif.document import loss_json
 from aggregator.wording import some
+from cli.documents import emit_document, wants_document
 from cli.exits import NOT_FOUND, OK, UNREADABLE, USAGE, WARNING, CliError
+from cli.listing import Column, choice, emit_listing
 from cli.report import iso
-from cli.terminal import Look, clean, emit, emit_json, look, wrap
+from cli.terminal import Look, clean, emit, look, wrap
 
 _NAMED = 6
 _WORDS = {
@@ -30,6 +33,41 @@ _NOTE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One workload of the answer."""
+
+    workload: str
+    pods: Sequence[str]
+    fate: str
+    because: str = ""
+    needs: Sequence[str] = ()
+    claims: Sequence[str] = ()
+    nodes: Sequence[str] = ()
+
+
+def _rows(loss: Loss) -> list[_Row]:
+    """What could not come back first."""
+    stranded = [
+        _Row(each.workload, each.pods, _WORDS[each.cause], each.because, each.needs, each.claims)
+        for each in loss.stranded
+    ]
+    return stranded + [_Row(each.workload, each.pods, "comes back", nodes=each.nodes) for each in loss.returning]
+
+
+COLUMNS: Sequence[Column[_Row]] = (
+    Column("WORKLOAD", "what the pods are of", lambda row: row.workload),
+    Column("PODS", "how many", lambda row: str(len(row.pods)), lambda row: len(row.pods), right=True),
+    Column("FATE", "whether they come back, or what keeps them", lambda row: row.fate),
+    Column("NODES", "where they would go", lambda row: some(row.nodes, _NAMED)),
+    Column("BECAUSE", "why they could not", lambda row: row.because),
+    Column("NEEDS", "what it would take", lambda row: "; or ".join(row.needs), wide=True),
+    Column("CLAIMS", "volumes that hold them", lambda row: ",".join(row.claims), wide=True),
+    Column("NAMES", "of the pods", lambda row: ",".join(row.pods), wide=True),
+)
+"""All columns of the answer as a table."""
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Answer, and exit with 1 if something could not come back."""
     zones, nodes = arguments.lose_zone or [], arguments.lose_node or []
@@ -37,14 +75,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise CliError(
             USAGE, "what would be lost? --lose-zone ZONE or --lose-node NODE\nnodetell whatif --help tells more"
         )
+    wanted = choice(arguments, COLUMNS)
     if arguments.bundle is not None:
         cluster, at, loss = _of_bundle(arguments.bundle, zones, nodes)
     else:
         cluster, at, loss = _of_aggregator(arguments, zones, nodes)
-    if arguments.format == "json":
-        emit_json(loss_json(cluster, at, zones, loss))
+    shape = look(sys.stdout, os.environ)
+    if wants_document(arguments):
+        emit_document(loss_json(cluster, at, zones, loss), arguments)
+    elif wanted.table:
+        emit_listing(_rows(loss), wanted, shape, "nothing would have to come back")
     else:
-        emit(loss_text(cluster, at, zones, loss, look(sys.stdout, os.environ)))
+        emit(loss_text(cluster, at, zones, loss, shape))
     return WARNING if loss.stranded else OK
 
 

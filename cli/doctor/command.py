@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import httpx2
@@ -19,22 +19,38 @@ from cli.doctor import admission, certificates, nodes, objects, pods, rights, ve
 from cli.doctor.aggregator_reader import read_aggregator, shown_certificate
 from cli.doctor.api_reader import ApiRead, ApiReader
 from cli.doctor.model import Check, Reading, State, Unread
+from cli.documents import emit_document, wants_document
 from cli.exits import CliError
-from cli.parser import DEFAULT_AGGREGATOR
-from cli.terminal import Look, emit, emit_json, look, wrap
+from cli.flags import DEFAULT_AGGREGATOR
+from cli.listing import Column, choice, emit_listing
+from cli.terminal import Look, emit, look, wrap
 
 _ORDER = (State.BROKEN, State.WRONG, State.UNKNOWN, State.OK)
 _STYLES = {State.BROKEN: "critical", State.WRONG: "warning", State.UNKNOWN: "info", State.OK: "good"}
 
+COLUMNS: Sequence[Column[Check]] = (
+    Column(
+        "STATE", "broken, wrong, unknown or ok", lambda each: each.state.value, lambda each: _ORDER.index(each.state)
+    ),
+    Column("CHECK", "what was looked at", lambda each: each.name),
+    Column("WHAT", "what was found", lambda each: each.what),
+    Column("WHY", "what tells it", lambda each: each.why),
+    Column("DO", "what mends it", lambda each: each.do),
+)
+"""All columns of checks as a table."""
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, check, and tell; the exit status is that of the worst."""
+    wanted, shape = choice(arguments, COLUMNS), look(sys.stdout, os.environ)
     reading = read(arguments)
     found = sorted(checks(reading), key=lambda each: _ORDER.index(each.state))
-    if arguments.format == "json":
-        emit_json(as_json(reading, found))
+    if wants_document(arguments):
+        emit_document(as_json(reading, found), arguments)
+    elif wanted.table:
+        emit_listing(found, wanted, shape)
     else:
-        emit(as_text(found, look(sys.stdout, os.environ), verbose=arguments.verbose))
+        emit(as_text(found, shape, verbose=arguments.verbose))
     return status(found)
 
 

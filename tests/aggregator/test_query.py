@@ -20,7 +20,9 @@ from aggregator.query import OperatorService
 from aggregator.store import Store
 from aggregator.view import ClusterView
 from cli.facts import HostFacts
-from cli.node_text import node_text, nodes_text
+from cli.listing import usual
+from cli.node_text import node_text
+from cli.nodes_table import columns, nodes_text
 from cli.terminal import Look
 from tests.lab.cluster import Lab
 
@@ -149,7 +151,7 @@ def test_the_list_of_nodes_has_what_the_api_server_says() -> None:
         answer = await service.ListNodes(operator_pb2.ListNodesRequest(), Context())
         (node,) = answer.nodes
         assert (node.node, node.ready, node.zone, node.cordoned) == ("n1", "True", "eu-1a", False)
-        header, row = nodes_text(answer.nodes, 0.0, Look(120)).splitlines()
+        header, row = nodes_text(answer.nodes, usual(columns(0.0)), Look(120)).splitlines()
         assert header.split()[:4] == ["NODE", "AGENT", "READY", "ZONE"]
         assert row.split()[:4] == ["n1", "connected", "yes", "eu-1a"]
 

@@ -13,7 +13,9 @@ from aggregator.findings import Record
 from aggregator.histogram import quantile
 from aggregator.model import Evidence, Severity, report_order
 from cli.facts import HostFacts
-from cli.node_text import node_text, nodes_text
+from cli.listing import usual
+from cli.node_text import node_text
+from cli.nodes_table import columns, nodes_text
 from cli.render import event_text, report_text
 from cli.report import Report, diagnosis_json, live_json
 from cli.terminal import Look
@@ -49,17 +51,21 @@ def test_what_a_host_says_cannot_steer_the_terminal() -> None:
 
 def test_nodes(golden: Golden) -> None:
     known = [samples.host().summary, operator_pb2.NodeSummary(node="node-b", heard_at_unix_ms=round(samples.AT * 1000))]
-    golden("nodes.txt", nodes_text(known, samples.AT + 75, Look(100)))
-    assert nodes_text([], samples.AT, Look(100)) == "no agent has reported yet"
+    golden("nodes.txt", nodes_text(known, usual(columns(samples.AT + 75)), Look(100)))
+    assert nodes_text([], usual(columns(samples.AT)), Look(100)) == "no agent has reported yet"
 
 
 def test_what_was_merged_in_an_absence_is_said_below_the_nodes() -> None:
     away = [operator_pb2.NodeSummary(node=f"n{number}", dropped_samples=number * 600) for number in range(3)]
-    assert nodes_text(away, samples.AT, Look(100)).endswith(
+    assert nodes_text(away, usual(columns(samples.AT)), Look(100)).endswith(
         "\n\n1,800 samples of 2 nodes could not be told in time and were merged into coarser ones"
     )
-    assert nodes_text(away[:2], samples.AT, Look(100)).splitlines()[-1].startswith("600 samples of n1 could")
-    assert "samples" not in nodes_text(away[:1], samples.AT, Look(100))
+    assert (
+        nodes_text(away[:2], usual(columns(samples.AT)), Look(100))
+        .splitlines()[-1]
+        .startswith("600 samples of n1 could")
+    )
+    assert "samples" not in nodes_text(away[:1], usual(columns(samples.AT)), Look(100))
 
 
 def test_no_findings() -> None:
