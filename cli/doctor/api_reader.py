@@ -205,10 +205,15 @@ def calls_of(aggregators: list[Object]) -> tuple[Call, ...]:
     """The calls that an aggregator of this Deployment makes, by its settings in the environment."""
 
     def on(name: str) -> bool:
-        setting = f"NODETELL_AGGREGATOR_KUBERNETES_{name}"
+        setting = f"NODETELL_AGGREGATOR_{name}"
         return any(variable_of(each, setting).lower() in ("true", "yes", "on", "1") for each in aggregators)
 
-    return calls(secret_metadata=on("SECRET_METADATA"), credential_expiry=on("CREDENTIAL_EXPIRY"))
+    return calls(
+        secret_metadata=on("KUBERNETES_SECRET_METADATA"),
+        credential_expiry=on("KUBERNETES_CREDENTIAL_EXPIRY"),
+        events=on("OBJECTS_EVENTS"),
+        node_conditions=on("OBJECTS_NODE_CONDITIONS"),
+    )
 
 
 def _used(workloads: list[Object], kind: str, key: str) -> set[str]:
@@ -218,8 +223,10 @@ def _used(workloads: list[Object], kind: str, key: str) -> set[str]:
 
 
 def _attributes(call: Call) -> dict[str, str]:
-    asked = {"verb": call.verb, "group": call.group, "resource": call.resource}
-    return asked | ({"namespace": call.namespace} if call.namespace else {})
+    resource, _, part = call.resource.partition("/")
+    asked = {"verb": call.verb, "group": call.group, "resource": resource, "subresource": part}
+    asked["namespace"] = call.namespace
+    return {name: value for name, value in asked.items() if value or name == "group"}
 
 
 def _path(group: str, plural: str, within: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aggregator.cluster.resources import CREDENTIALS, METRICS_PATH, WATCHED, Resource
+from aggregator.outputs.kubernetes.rights import CONDITIONS, EVENTS
 from aggregator.trust.review import ACCESS_REVIEWS, TOKEN_REVIEWS
 
 REVIEWS = (TOKEN_REVIEWS, ACCESS_REVIEWS)
@@ -43,9 +44,17 @@ class Call:
         return Resource(self.resource, self.group, namespace=self.namespace).rule(self.verb)
 
 
-def calls(*, secret_metadata: bool = False, credential_expiry: bool = False) -> tuple[Call, ...]:
-    """Those that an aggregator with these two of its kubernetes settings makes."""
-    return tuple(_calls(secret_metadata=secret_metadata, credential_expiry=credential_expiry))
+def calls(
+    *,
+    secret_metadata: bool = False,
+    credential_expiry: bool = False,
+    events: bool = False,
+    node_conditions: bool = False,
+) -> tuple[Call, ...]:
+    """Those that an aggregator with these of its settings makes: two of kubernetes, two of objects."""
+    reads = tuple(_calls(secret_metadata=secret_metadata, credential_expiry=credential_expiry))
+    writes = (*((EVENTS,) if events else ()), *((CONDITIONS,) if node_conditions else ()))
+    return (*reads, *(Call(verb, right.group, right.resource) for right in writes for verb in right.verbs))
 
 
 def _calls(*, secret_metadata: bool, credential_expiry: bool) -> Iterator[Call]:

@@ -36,6 +36,7 @@ EVERYTHING: Values = {
     "controlPlane": {"enabled": True, "etcdMetricsUrl": "http://127.0.0.1:2382/metrics"},
     "createNamespace": True,
     "http": {"enabled": True},
+    "objects": {"events": True, "nodeConditions": True},
     "image": {"digest": DIGEST, "tag": "1.0", "pullPolicy": "Always", "pullSecrets": ["one", "two"]},
     "persistence": {"keep": True},
     "credentialExpiry": {"enabled": True, "namespaces": ["no"], "everywhere": True},
@@ -202,7 +203,8 @@ def test_what_is_chosen_is_in_its_place() -> None:
 
 def test_secrets_are_granted_where_that_is_asked_for_and_nowhere_else() -> None:
     more = by_name(objects({**EVERYTHING, "createNamespace": False}, "ops"))
-    less = by_name(objects({**of_overlay("tier-3-control-plane"), "http": {"enabled": True}}, "ops"))
+    others = {key: EVERYTHING[key] for key in ("http", "objects")}
+    less = by_name(objects({**of_overlay("tier-3-control-plane"), **others}, "ops"))
     grants = {name for name in {*more} - {*less} if name[0].endswith("Binding")}
     assert grants == {
         ("RoleBinding", "no", "nodetell-ops-credential-expiry"),

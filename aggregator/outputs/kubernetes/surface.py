@@ -24,8 +24,9 @@ from aggregator.outputs.kubernetes import conditions, events
 from aggregator.outputs.kubernetes.conditions import Patch
 from aggregator.outputs.kubernetes.events import MOST_WAITING, Due, Events
 from aggregator.outputs.kubernetes.nodes import Nodes
+from aggregator.outputs.kubernetes.rights import CONDITIONS, EVENTS
 from aggregator.outputs.kubernetes.words import rank
-from aggregator.outputs.kubernetes.writer import CONDITIONS, EVENTS, MERGE, SIGNAL, Counters, Write, Writer, is_final
+from aggregator.outputs.kubernetes.writer import MERGE, SIGNAL, Counters, Write, Writer, is_final
 from aggregator.surfaces import Made, SurfaceError
 
 _log = logging.getLogger("nodetell.aggregator")

@@ -16,6 +16,7 @@ from aggregator.cluster.answers import ApiError, Cause
 from aggregator.cluster.pace import Backoff, Pace
 from aggregator.cluster.sender import JSON, Sender
 from aggregator.model import Gap
+from aggregator.outputs.kubernetes.rights import ROLE, Right
 
 SIGNAL = "output/objects"
 MERGE = "application/strategic-merge-patch+json"
@@ -23,28 +24,6 @@ _BRIEF = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, applicat
 """Of the object that was written, its metadata: a Node is some 20 kB."""
 _ENDING = "being terminated"
 """What a 403 says of a namespace that is being deleted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Right:
-    """What the API server must allow, and what is not written without it."""
-
-    what: str
-    group: str
-    resource: str
-    verbs: tuple[str, ...]
-
-    @property
-    def rule(self) -> str:
-        """The RBAC rule that allows it."""
-        verbs = ", ".join(f'"{verb}"' for verb in self.verbs)
-        return f'apiGroups: ["{self.group}"], resources: ["{self.resource}"], verbs: [{verbs}]'
-
-
-EVENTS = Right("Events", "events.k8s.io", "events", ("create", "patch"))
-CONDITIONS = Right("conditions of nodes", "", "nodes/status", ("patch",))
-ROLE = "nodetell-objects"
-"""The ClusterRole of the manifests that has both."""
 
 
 @dataclass(frozen=True, slots=True)
