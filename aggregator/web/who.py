@@ -24,8 +24,8 @@ from aggregator.web.problems import ProblemError, of_api
 _log = logging.getLogger("nodetell.aggregator")
 
 TOKEN_HEADER = "X-Nodetell-Token"  # noqa: S105  # a name
-OPEN = ("/login", "/assets/")
-"""Beginnings of what anybody may have: the form, and what a browser needs to show it. No secret is there."""
+OPEN = frozenset({"/login", "/logout", "/assets/{name}"})
+"""What anybody may have: the form, and what a browser needs to show it. No secret is there."""
 _STATUS = {
     grpc.StatusCode.UNAUTHENTICATED: 401,
     grpc.StatusCode.PERMISSION_DENIED: 403,
@@ -39,7 +39,8 @@ def asked(login: Login) -> Middleware:
 
     @web.middleware
     async def ask(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith(OPEN):
+        resource = request.match_info.route.resource
+        if resource is not None and resource.canonical in OPEN:
             return await handler(request)
         try:
             request[CALLER] = await admitted(login, request)
