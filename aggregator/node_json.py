@@ -75,12 +75,12 @@ def _plain_value(field: Any, value: Any) -> Any:
         return plain(value)
     if field.enum_type is not None:
         number = field.enum_type.values_by_number.get(value)
-        prefix = _screaming(field.enum_type.name)
+        prefix = screaming(field.enum_type.name)
         return number.name.removeprefix(prefix).lower() if number else value
     return value
 
 
-def _screaming(name: str) -> str:
+def screaming(name: str) -> str:
     """ "OperState" as "OPER_STATE_"."""
     return "".join(f"_{c}" if c.isupper() else c.upper() for c in name).lstrip("_") + "_"
 

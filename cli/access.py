@@ -6,7 +6,9 @@ import argparse
 import ipaddress
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own log lines would stand between ours
 
@@ -16,6 +18,9 @@ from nodetell.handshake import Shown
 from nodetell.pem import PemError, read, read_authorities, read_pair
 
 from cli.exits import CONFIG, CliError
+
+if TYPE_CHECKING:
+    from cli.remote.operator import Through
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _MAX_ANSWER_BYTES = 64 << 20
@@ -58,6 +63,13 @@ class Access:
 def on_this_host(address: str) -> Access:
     """To what listens on loopback without TLS."""
     return Access(address, None)
+
+
+def reached(arguments: argparse.Namespace) -> Access | Through:
+    """As the command line has it that was used: directly, or (`kubectl nodetell`) through the API server. Raises
+    CliError."""
+    through: Callable[[argparse.Namespace], Through] | None = getattr(arguments, "through", None)
+    return access(arguments) if through is None else through(arguments)
 
 
 def access(arguments: argparse.Namespace) -> Access:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from cli.access import Access  # isort: skip  # sets what gRPC logs, before it is imported
 
@@ -15,19 +15,47 @@ from nodetell.v1 import operator_pb2, operator_pb2_grpc
 from cli.exits import NOT_FOUND, NOT_PERMITTED, UNAVAILABLE, CliError
 from cli.terminal import clean
 
+if TYPE_CHECKING:
+    from cli.remote.operator import Through
+
 
 @contextmanager
-def operator(access: Access, timeout_s: float) -> Iterator[Operator]:
+def operator(access: Access | Through, timeout_s: float) -> Iterator[Operator]:
     """The operators' service of an aggregator. Raises CliError for whatever goes wrong with it."""
+    if not isinstance(access, Access):
+        from cli.remote.operator import operator as remote  # noqa: PLC0415  # what asks the API server takes a moment
+
+        with remote(access, timeout_s) as found:
+            yield found
+        return
     with access.channel() as channel:
         try:
-            yield Operator(channel, timeout_s)
+            yield GrpcOperator(channel, timeout_s)
         except grpc.RpcError as error:
             raise as_cli_error(error, access) from error
 
 
-class Operator:
-    """Calls of the operators' service, with types and a time limit in seconds for each but the watch."""
+class Operator(Protocol):
+    """Calls of the operators' service. Over gRPC they end with an RpcError, through the API server with a CliError."""
+
+    def nodes(self) -> operator_pb2.ListNodesResponse:
+        """All nodes."""
+
+    def node(self, name: str) -> operator_pb2.GetNodeResponse:
+        """One node; not found where no agent ever reported for it."""
+
+    def findings(self, *, resolved: bool) -> operator_pb2.ListFindingsResponse:
+        """Standing findings, on request those that are over too."""
+
+    def what_if(self, zones: Sequence[str], nodes: Sequence[str]) -> operator_pb2.WhatIfResponse:
+        """What would follow if these were lost; not found for one that there is not."""
+
+    def watch(self) -> Iterator[operator_pb2.FindingEvent]:
+        """Standing findings, then what becomes of them, for ever."""
+
+
+class GrpcOperator:
+    """By gRPC, with a time limit in seconds for each but the watch."""
 
     def __init__(self, channel: grpc.Channel, timeout_s: float) -> None:
         self._stub = operator_pb2_grpc.OperatorServiceStub(channel)  # type: ignore[no-untyped-call]  # generated

@@ -185,6 +185,11 @@ def _impersonation(user: Mapping[str, Any]) -> list[tuple[str, str]]:
     return headers + [("Impersonate-Group", str(group)) for group in user.get("as-groups") or []]
 
 
+def is_token(text: str) -> bool:
+    """It is one that an HTTP header can carry."""
+    return _TOKEN.fullmatch(text) is not None
+
+
 def _token(path: Path) -> str:
     text = path.read_bytes()[:_MAX_FILE].decode("latin-1").strip()
     if not text:
