@@ -7,32 +7,24 @@ list turned into JSON) is done in threads; the event loop sees none of it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from nodetell.logs import event
-from nodetell.paced_log import PacedLog
-
-from aggregator.convert import iso_time
 from aggregator.findings import KEPT_RESOLVED, Record, Transition
 from aggregator.known import Known
 from aggregator.model import Gap, Severity
 from aggregator.outputs.outbox import Outbox
 from aggregator.outputs.receiver import Answer, Receiver
 from aggregator.outputs.rows import Changes, Form, Row, Rows, take
-
-_log = logging.getLogger("nodetell.aggregator")
+from aggregator.outputs.trouble import Trouble
 
 GATHER_S = 1.0
 """What changes is sent so much later, with all that changed meanwhile."""
 SPACE_S = 0.2
 """Between two posts."""
-FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 60.0
-"""After a post that was not taken; it doubles, and is made shorter by up to a half at random."""
 ROOM_S = 60.0
 """Findings for which there was no room are looked at again so often."""
 MOST_REFUSED = 3
@@ -109,16 +101,13 @@ class Courier:
         """Keys of what is sent again, though nothing happened to it."""
         self._again_at = time.monotonic() if manner.resend_s else _NEVER
         self._not_before = 0.0
-        self._failures = 0
-        self._failing: tuple[float, str] | None = None
-        """Since when, and why."""
+        self._trouble = Trouble(manner.name, receiver, clock)
         self._most = form.delivery.most
         self._refused: dict[str, int] = {}
         self._given_up, self._gave_up_why = 0, ""
         self._due = 0
         self._left_out = 0
         self._number = 0
-        self._log = PacedLog(_log)
 
     def heard(self, transition: Transition) -> None:
         """Something happened to a finding."""
@@ -127,10 +116,8 @@ class Courier:
 
     def gaps(self) -> list[Gap]:
         """What it can't do at present."""
-        found, where = [], self._receiver.origin
-        if self._failing is not None:
-            since, why = self._failing
-            found.append(f"{where}: {why}, since {iso_time(since)}; {self._due} findings wait to be sent")
+        where = self._receiver.origin
+        found = self._trouble.said(f"{self._due} findings wait to be sent")
         if self._given_up:
             found.append(f"{where}: {self._given_up} findings were given up that it does not take: {self._gave_up_why}")
         if self._left_out:
@@ -148,17 +135,18 @@ class Courier:
                 await self._look()
                 await self._send()
             except Exception as error:  # noqa: BLE001  # a defect: it is said, and everything is looked at anew
-                self._log.event(logging.ERROR, "output_failed", self._receiver.origin, reason=f"{error!r}")
-                self._fail(Answer(0, f"a defect: {type(error).__name__}"))
+                self._trouble.log("output_failed", reason=repr(error))
+                self._trouble.failed(Answer(0, f"a defect: {type(error).__name__}"))
                 self._look_at = max(self._look_at if self._quiet else 0.0, time.monotonic() + ROOM_S)
 
     # -- what is to be told ------------------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
         """Until there is something to do."""
-        begins = [self._look_at, max(self._again_at, self._not_before)]
+        free = max(self._not_before, self._trouble.not_before)
+        begins = [self._look_at, max(self._again_at, free)]
         if self._again or self._due:
-            begins.append(self._not_before)
+            begins.append(free)
         pause = min(begins) - time.monotonic()
         try:
             async with asyncio.timeout(None if pause == _NEVER else max(0.0, pause)):
@@ -222,7 +210,7 @@ class Courier:
     async def _send(self) -> None:
         """One post, if there is something to post and it is time."""
         now = time.monotonic()
-        if now < self._not_before:
+        if now < max(self._not_before, self._trouble.not_before):
             return
         if now >= self._again_at:
             await self._all_again(now)
@@ -235,7 +223,7 @@ class Courier:
         elif answer.status in _NOT_UNDERSTOOD:
             await self._not_understood(batch, answer)
         else:
-            self._fail(answer)
+            self._trouble.failed(answer)
 
     async def _all_again(self, now: float) -> None:
         """What stands, and what has been over for a short while only."""
@@ -271,11 +259,8 @@ class Courier:
         return await self._receiver.post(body, headers)
 
     async def _taken(self, batch: list[Row]) -> None:
-        if self._failing is not None:
-            event(_log, logging.WARNING, "output_works_again", name=self._manner.name, receiver=self._receiver.origin)
-            if self._manner.resend_s:
-                self._again_at = time.monotonic()  # it may have been restarted meanwhile
-        self._failing, self._failures = None, 0
+        if self._trouble.over() and self._manner.resend_s:
+            self._again_at = time.monotonic()  # it may have been restarted meanwhile
         self._most = min(2 * self._most, self._form.delivery.most)
         self._not_before = time.monotonic() + SPACE_S
         changes: Changes = {}
@@ -297,22 +282,11 @@ class Courier:
         row = batch[0]
         self._refused[row.key] = self._refused.get(row.key, 0) + 1
         if self._refused[row.key] < MOST_REFUSED:
-            self._fail(answer)
+            self._trouble.failed(answer)
             return
         self._again.pop(row.key, None)
         self._given_up, self._gave_up_why = self._given_up + 1, answer.reason
-        facts = {"name": self._manner.name, "receiver": self._receiver.origin, "id": row.finding}
-        self._log.event(logging.ERROR, "output_given_up", self._receiver.origin, **facts, reason=answer.reason)
-        self._failing, self._failures = None, 0
+        self._trouble.log("output_given_up", id=row.finding, reason=answer.reason)
+        self._trouble.over()
         self._rows.put(row.key, replace(row, due=False, told=True))
         await self._keep({row.key: self._rows.by_key[row.key]})
-
-    def _fail(self, answer: Answer) -> None:
-        if self._failing is None or self._failing[1] != answer.reason:
-            facts = {"name": self._manner.name, "receiver": self._receiver.origin, "reason": answer.reason}
-            self._log.event(logging.WARNING, "output_refused", self._receiver.origin, **facts)
-        since = self._failing[0] if self._failing is not None else self._clock()
-        self._failing = since, answer.reason
-        pause = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures, 30)) * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
-        self._failures += 1
-        self._not_before = time.monotonic() + max(pause, answer.retry_after_s)

@@ -38,6 +38,8 @@ class Answer:
     """Why it was not taken, one line; empty: it was."""
     retry_after_s: float = 0.0
     """How long it wants to be left alone."""
+    body: bytes = b""
+    """What it says to what it has taken, if that is short."""
 
     @property
     def taken(self) -> bool:
@@ -87,7 +89,7 @@ class Receiver:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=context, limit=1),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": f"nodetell/{__version__}"},
+                headers={"User-Agent": f"nodetell/{__version__}", "Accept-Encoding": "identity"},
                 timeout=aiohttp.ClientTimeout(total=None),
                 auto_decompress=False,
                 trust_env=False,
@@ -115,9 +117,10 @@ def _why(error: Exception) -> str:
 
 async def _answer(response: aiohttp.ClientResponse) -> Answer:
     if 200 <= response.status < 300:
-        if await _read(response) is None:
+        said = await _read(response)
+        if said is None:
             response.close()  # it goes on and on: the connection is not used again
-        return Answer(response.status)
+        return Answer(response.status, body=said or b"")
     said = quoted((await _read(response) or b"").decode("utf-8", "replace"))
     response.close()
     if 300 <= response.status < 400:

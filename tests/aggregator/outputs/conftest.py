@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from aggregator.outputs import courier
+from aggregator.outputs import courier, trouble
 
 
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become hundredths."""
-    for name, seconds in (("GATHER_S", 0.02), ("SPACE_S", 0.01), ("FIRST_PAUSE_S", 0.02), ("LAST_PAUSE_S", 0.1)):
-        monkeypatch.setattr(courier, name, seconds)
+    monkeypatch.setattr(courier, "GATHER_S", 0.02)
+    monkeypatch.setattr(courier, "SPACE_S", 0.01)
+    monkeypatch.setattr(trouble, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(trouble, "LAST_PAUSE_S", 0.1)

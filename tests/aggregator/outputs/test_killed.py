@@ -62,7 +62,7 @@ async def report(address: str, mtu: int) -> None:
     vxlan = pb.Link(ifindex=3, name="flannel.1", kind="vxlan", mtu=1450, up=True, lower=2, tunnel=tunnel)
     route = pb.Route(destination="10.244.2.0/24", ifindex=3, gateway="10.244.2.0", table=254)
     for key, item in (("link/2", {"link": eth0}), ("link/3", {"link": vxlan}), ("route/254/x/3/0", {"route": route})):
-        update.items.append(pb.Item(key=key, **item))  # type: ignore[arg-type]  # one of its messages
+        update.items.append(pb.Item(key=key, **item))
     async with grpc.aio.insecure_channel(address) as channel:
         stream = agent_pb2_grpc.AgentServiceStub(channel).Connect()  # type: ignore[no-untyped-call]  # generated
         hello = agent_pb2.Hello(protocol=1, node="a", instance=b"i" * 16)

@@ -55,7 +55,7 @@ def raw(reply: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[
 
 
 def test_what_is_taken_is_taken() -> None:
-    assert answer(None) == Answer(200)
+    assert answer(None) == Answer(200, body=b"ok")
 
 
 @pytest.mark.parametrize("status", [500, 503, 404, 401, 429])
