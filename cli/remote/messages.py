@@ -18,7 +18,8 @@ from aggregator.node_json import screaming
 
 Json = Mapping[str, Any]
 M = TypeVar("M", bound=Message)
-_FACTS = frozenset(field.name for field in facts_pb2.Item.DESCRIPTOR.oneofs_by_name["fact"].fields)
+FACTS = frozenset(field.name for field in facts_pb2.Item.DESCRIPTOR.oneofs_by_name["fact"].fields)
+"""Kinds of facts that are known here."""
 
 
 class NotUnderstoodError(Exception):
@@ -56,12 +57,15 @@ def _scalar(field: Any, value: Any) -> Any:
     return found.number if found is not None else 0
 
 
-def nodes(parts: Sequence[Json], version: str) -> operator_pb2.ListNodesResponse:
-    """The list of nodes. Raises NotUnderstoodError."""
+def nodes(parts: Sequence[Json], cluster: Json) -> operator_pb2.ListNodesResponse:
+    """The list of nodes, of the list and the overview. Raises NotUnderstoodError."""
     try:
-        return operator_pb2.ListNodesResponse(nodes=[_summary(each) for each in parts], aggregator_version=version)
+        told = {"aggregator_version": cluster["version"], "at_unix_ms": milliseconds(seconds(cluster["at"]))}
+        answer = filled(operator_pb2.ListNodesResponse(), told)
+        answer.nodes.extend(_summary(each) for each in parts)
     except _WRONG as error:
         raise _not_understood("nodes", error) from error
+    return answer
 
 
 def _summary(document: Json) -> operator_pb2.NodeSummary:
@@ -95,7 +99,7 @@ def node(document: Json) -> operator_pb2.GetNodeResponse:
 
 def _add_item(facts: facts_pb2.NodeFacts, document: Json) -> None:
     kind = document["fact"]
-    if kind not in _FACTS:
+    if kind not in FACTS:
         return
     item = facts.items.add(key=document["key"])
     fact = getattr(item, kind)

@@ -44,8 +44,8 @@ class RemoteOperator:
     def nodes(self) -> operator_pb2.ListNodesResponse:
         """All nodes."""
         parts = self._http.pages("nodes", "nodes", [("limit", "1000")])
-        version = str(self._http.get("cluster").get("version", ""))
-        return _understood(lambda: messages.nodes(parts, version))
+        cluster = self._http.get("cluster")
+        return _understood(lambda: messages.nodes(parts, cluster))
 
     def node(self, name: str) -> operator_pb2.GetNodeResponse:
         """One node."""
