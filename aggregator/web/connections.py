@@ -7,17 +7,25 @@ first head may take to come, or an answer to go. So whoever has not finished a r
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_protocol import RequestHandler
+from nodetell.paced_log import PacedLog
 
 from aggregator.limits import HTTP
+from aggregator.web.headers import put
+from aggregator.web.problems import MEDIA_TYPE, Problem
 
+_paced = PacedLog(logging.getLogger("nodetell.aggregator"))
 LOOK_SHARE = 0.2
 """Connections are looked at so often, as a share of what they may rest."""
 
@@ -34,11 +42,12 @@ class Connections:
     _working: Counter[RequestHandler] = field(default_factory=Counter)
     """Those of which a request is worked on."""
 
-    def factory(self, server: web.Server) -> Callable[[], asyncio.BaseProtocol]:
-        """What a listening socket makes of a connection."""
+    def factory(self, server: web.Server, **options: Any) -> Callable[[], asyncio.BaseProtocol]:
+        """What a listening socket makes of a connection. `options`: aiohttp's, for each."""
+        loop = asyncio.get_running_loop()
 
         def made() -> asyncio.BaseProtocol:
-            return server() if len(server.connections) < self.most else _Closed()
+            return _Handler(server, loop=loop, **options) if len(server.connections) < self.most else _Closed()
 
         return made
 
@@ -74,6 +83,29 @@ class Connections:
                 continue
             if now - self._since[connection] > self.idle_s and connection.transport is not None:
                 connection.transport.abort()
+
+
+class _Handler(RequestHandler):
+    """aiohttp's end of a connection, but for what it says of a request that is none: it would log and send back what
+    came, be it a token, as often as somebody likes."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """What is sent before the connection is closed."""
+        if not 400 <= status < 500:
+            return super().handle_error(request, status, exc, message)
+        peer = request.remote or ""
+        _paced.event(logging.INFO, "http_request_refused", peer, peer=peer, reason=type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("half an answer is sent already")
+        told = Problem(HTTPStatus(status).phrase, status, "this is no HTTP request, or its head is too long")
+        response = web.Response(status=status, body=msgspec.json.encode(told), content_type=MEDIA_TYPE)
+        put(response)
+        response.force_close()
+        return response
 
 
 class _Closed(asyncio.Protocol):

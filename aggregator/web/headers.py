@@ -31,6 +31,11 @@ _ALWAYS = {
 
 async def secure(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001  # aiohttp's signature
     """Put them on an answer that is about to be sent."""
+    put(response)
+
+
+def put(response: web.StreamResponse) -> None:
+    """Put them on an answer."""
     for name, value in _ALWAYS.items():
         response.headers[name] = value
     # Kept, but asked about each time: a browser shows nothing to whoever is not let in any more.

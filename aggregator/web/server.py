@@ -97,19 +97,18 @@ class HttpServer:
 
     async def start(self) -> str:
         """Listen; where that is, as an address for browsers. Raises OSError."""
-        runner = self._runner = web.AppRunner(
-            self.site.app,
-            access_log=None,
-            shutdown_timeout=STOP_S,
-            keepalive_timeout=self.site.connections.idle_s,
-            max_field_size=MAX_FIELD,
-        )
+        options = {
+            "access_log": None,
+            "keepalive_timeout": self.site.connections.idle_s,
+            "max_field_size": MAX_FIELD,
+        }
+        runner = self._runner = web.AppRunner(self.site.app, shutdown_timeout=STOP_S, access_log=None)
         await runner.setup()
         assert runner.server is not None  # noqa: S101  # setup() has made it
         host, _, port = self.listen.rpartition(":")
         context = self.tls.listening() if self.tls is not None else None
         self._server = await asyncio.get_running_loop().create_server(
-            self.site.connections.factory(runner.server),
+            self.site.connections.factory(runner.server, **options),
             host.strip("[]"),
             int(port),
             ssl=context,

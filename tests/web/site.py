@@ -99,7 +99,10 @@ class Running:
         connector = aiohttp.TCPConnector(ssl=self.context(shows), force_close=True)
         async with (
             aiohttp.ClientSession(
-                connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector,
+                auto_decompress=False,
+                skip_auto_headers=("Accept-Encoding",),
+                cookie_jar=aiohttp.DummyCookieJar(),
             ) as session,
             session.request(method, url, allow_redirects=False, **more) as response,
         ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator
 
@@ -76,10 +77,11 @@ def test_one_connection_too_many_is_closed() -> None:
     asyncio.run(scene())
 
 
-def test_heads_and_addresses_that_are_too_long_are_refused() -> None:
+def test_heads_and_addresses_that_are_too_long_are_refused_and_not_quoted(caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> None:
         async with impatient(30.0) as address:
             for head in (
+                HEAD + b"Authorization: Bearer s3cret" + b"x" * (MAX_FIELD + 1) + b"\r\n\r\n",
                 HEAD + b"X: " + b"x" * (MAX_FIELD + 1) + b"\r\n\r\n",
                 HEAD + b"".join(b"X-%d: x\r\n" % number for number in range(300)) + b"\r\n",
                 b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
@@ -87,10 +89,17 @@ def test_heads_and_addresses_that_are_too_long_are_refused() -> None:
             ):
                 reader, writer = await connected(address)
                 writer.write(head)
-                assert b" 400 " in (await reader.readline())
+                answer = await rest_of(reader)
+                assert answer.split(b" ")[1] == b"400"
+                assert b"Content-Security-Policy: default-src 'none'" in answer
+                assert b"s3cret" not in answer
+                assert b"xxx" not in answer
                 writer.close()
 
-    asyncio.run(scene())
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "nodetell.aggregator"):
+        asyncio.run(scene())
+    assert "s3cret" not in caplog.text
+    assert "http_request_refused" in caplog.text
 
 
 def test_a_connection_on_which_a_request_is_worked_on_is_left_alone() -> None:

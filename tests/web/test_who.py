@@ -255,7 +255,7 @@ def test_who_guesses_waits_and_no_token_is_logged(tmp_path: Path, caplog: pytest
         assert (await at.get(FINDINGS, headers=with_cookie(SECRET))).status == 401
         assert (await at.get(FINDINGS, headers={"X-Nodetell-Token": SECRET})).status == 401
 
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "nodetell.aggregator"):
         at_the_door(tmp_path, scene, api=True, operator_tokens_file=tokens(tmp_path))
     said = [each.getMessage() for each in caplog.records if "operator_refused" in each.getMessage()]
     assert all(len([each for each in said if f"path={path}" in each]) > 1 for path in ("/login", FINDINGS))
