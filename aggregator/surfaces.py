@@ -83,4 +83,8 @@ def surfaces(made: Made) -> list[Surface]:
         from aggregator.outputs.prometheus import PrometheusSurface  # noqa: PLC0415
 
         found.append(PrometheusSurface(made))
+    if made.settings.otlp.endpoint:
+        from aggregator.outputs.otlp import OtlpSurface  # noqa: PLC0415
+
+        found.append(OtlpSurface(made))
     return found

@@ -68,6 +68,9 @@ class Situation:
     def gaps(self) -> list[Gap]:
         return self.limits
 
+    def node_names(self) -> list[str]:
+        return [each.node for each in self.nodes]
+
     def summaries(self, names: Sequence[str] | None = None) -> list[operator_pb2.NodeSummary]:
         return [each for each in self.nodes if names is None or each.node in names]
 

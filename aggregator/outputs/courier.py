@@ -17,7 +17,7 @@ from aggregator.findings import KEPT_RESOLVED, Record, Transition
 from aggregator.known import Known
 from aggregator.model import Gap, Severity
 from aggregator.outputs.outbox import Outbox
-from aggregator.outputs.receiver import Answer, Receiver
+from aggregator.outputs.receiver import NOT_UNDERSTOOD, Answer, Receiver, reason_of
 from aggregator.outputs.rows import Changes, Form, Row, Rows, take
 from aggregator.outputs.trouble import Trouble
 
@@ -29,7 +29,6 @@ ROOM_S = 60.0
 """Findings for which there was no room are looked at again so often."""
 MOST_REFUSED = 3
 """A notice that a receiver says it can't understand is given up after so many times."""
-_NOT_UNDERSTOOD = frozenset({400, 413, 415, 422})
 _NEVER = float("inf")
 LOST = "not known any more after a start of the aggregator"
 """Why a finding is told to be over that neither stands nor is known to be over."""
@@ -220,7 +219,7 @@ class Courier:
         answer = await self._post(batch)
         if answer.taken:
             await self._taken(batch)
-        elif answer.status in _NOT_UNDERSTOOD:
+        elif answer.status in NOT_UNDERSTOOD:
             await self._not_understood(batch, answer)
         else:
             self._trouble.failed(answer)
@@ -252,10 +251,8 @@ class Courier:
         try:
             body = await asyncio.to_thread(self._form.body, batch, now)
             headers = await asyncio.to_thread(self._form.headers, body, now)
-        except OSError as error:
-            return Answer(0, f"{error.filename}: {(error.strerror or str(error)).lower()}")
-        except ValueError as error:
-            return Answer(0, str(error))
+        except (OSError, ValueError) as error:
+            return Answer(0, reason_of(error))
         return await self._receiver.post(body, headers)
 
     async def _taken(self, batch: list[Row]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import aiohttp
 from nodetell import __version__
+from nodetell.fingerprint import Fingerprint, fingerprint
 
 from aggregator.settings import origin
 from aggregator.wording import quoted
@@ -25,6 +27,8 @@ TIMEOUT_S = 10.0
 READ_BYTES = 2_048
 """Of an answer's body."""
 MOST_RETRY_AFTER_S = 300.0
+NOT_UNDERSTOOD = frozenset({400, 413, 415, 422})
+"""Answers to what is wrong in itself, and no better the next time."""
 _CLOSE_S = 0.2
 
 
@@ -57,7 +61,7 @@ class Receiver:
         """For the outbox: the address may have a secret in it."""
         self._url, self._ca, self._timeout_s = url, ca, timeout_s
         self._session: aiohttp.ClientSession | None = None
-        self._seen: object = None
+        self._seen: Fingerprint = ()
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send it. Never raises but what ends the task."""
@@ -81,7 +85,7 @@ class Receiver:
 
     async def _connected(self) -> aiohttp.ClientSession:
         """The session, a new one where its authorities have changed. Raises OSError."""
-        seen = await asyncio.to_thread(_identity, self._ca)
+        seen = await asyncio.to_thread(fingerprint, self._ca)
         if self._session is None or seen != self._seen:
             context = await asyncio.to_thread(_context, self._ca) if self._url.startswith("https:") else True
             await self.aclose()
@@ -104,23 +108,26 @@ def _why(error: Exception) -> str:
             said = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
             return f"its certificate is not taken: {quoted(said)}"
         case aiohttp.ClientConnectorError():
-            return f"no connection: {quoted((error.os_error.strerror or str(error.os_error)).lower())}"
+            below = error.os_error
+            number = below.errno or 0
+            said = os.strerror(number) if number > 0 else below.strerror or str(below)
+            return f"no connection: {quoted(said.lower())}"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | ConnectionError():
             return "the connection ended before an answer"
         case aiohttp.ClientResponseError():
             return "its answer is no HTTP"
         case OSError() if error.filename:
-            return f"{error.filename}: {(error.strerror or str(error)).lower()}"
+            return reason_of(error)
         case _:
             return f"{type(error).__name__}: {quoted(str(error))}"
 
 
 async def _answer(response: aiohttp.ClientResponse) -> Answer:
     if 200 <= response.status < 300:
-        said = await _read(response)
-        if said is None:
+        body = await _read(response)
+        if body is None:
             response.close()  # it goes on and on: the connection is not used again
-        return Answer(response.status, body=said or b"")
+        return Answer(response.status, body=body or b"")
     said = quoted((await _read(response) or b"").decode("utf-8", "replace"))
     response.close()
     if 300 <= response.status < 400:
@@ -141,20 +148,22 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     return found if len(found) < READ_BYTES or response.status >= 300 else None
 
 
-def _identity(ca: str) -> object:
-    if not ca:
-        return None
-    about = Path(ca).stat()
-    return about.st_mtime_ns, about.st_size, about.st_ino
-
-
 def _context(ca: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca or None)
-    except ssl.SSLError as error:
+    except ssl.SSLError as error:  # an OSError, too
         raise OSError(f"{ca}: holds no certificate that can be used") from error
+    except OSError as error:  # which does not say of what
+        raise OSError(error.errno, error.strerror, ca) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def reason_of(error: Exception) -> str:
+    """Why a file of ours can't be used, one line."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}"
+    return str(error)
 
 
 def secret_lines(path: str, least: int = 1) -> list[str]:
