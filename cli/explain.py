@@ -82,8 +82,8 @@ def _of_bundle(arguments: argparse.Namespace) -> Report:
 def _of_aggregator(arguments: argparse.Namespace) -> Report:
     from aggregator.convert import record_from_message  # noqa: PLC0415  # a bundle needs no gRPC
     from cli import client  # noqa: PLC0415
-    from cli.access import access  # noqa: PLC0415
+    from cli.access import reached  # noqa: PLC0415
 
-    with client.operator(access(arguments), arguments.timeout) as operator:
+    with client.operator(reached(arguments), arguments.timeout) as operator:
         answer = operator.findings(resolved=True)
     return Report("", time.time(), [record_from_message(finding) for finding in answer.findings])

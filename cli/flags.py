@@ -43,7 +43,10 @@ def output(parser: argparse.ArgumentParser, formats: tuple[str, ...], *, inherit
 
 
 def client(parser: argparse.ArgumentParser) -> None:
-    """Which aggregator is asked, and who asks."""
+    """Which aggregator is asked, and who asks; of a parser that has a way of its own (`reach`), that."""
+    if (reach := getattr(parser, "reach", None)) is not None:
+        reach(parser)
+        return
     group = parser.add_argument_group("aggregator")
     group.add_argument(
         "--aggregator",

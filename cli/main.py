@@ -6,14 +6,20 @@ Nothing heavy is imported before it is known what is wanted: help, and a diagnos
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from cli.exits import BROKEN_PIPE, INTERRUPTED, CliError
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    return guarded(_run, sys.argv[1:] if argv is None else argv)
+
+
+def guarded(run: Callable[[list[str]], int], argv: list[str]) -> int:
+    """Run what takes a command line; what goes wrong becomes a status and a line."""
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
+        return run(argv)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

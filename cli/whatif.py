@@ -118,9 +118,9 @@ def _of_aggregator(
 ) -> tuple[str, float, Loss]:
     from aggregator.whatif.messages import loss_from_message  # noqa: PLC0415  # a bundle needs no gRPC
     from cli import client  # noqa: PLC0415
-    from cli.access import access  # noqa: PLC0415
+    from cli.access import reached  # noqa: PLC0415
 
-    with client.operator(access(arguments), arguments.timeout) as operator:
+    with client.operator(reached(arguments), arguments.timeout) as operator:
         answer = operator.what_if(zones, nodes)
     return answer.cluster, answer.at_unix_ms / 1000, loss_from_message(answer)
 
