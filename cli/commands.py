@@ -13,7 +13,7 @@ from nodetell.v1 import operator_pb2
 from aggregator.convert import gap_from_message, record_from_message, record_to_json
 from aggregator.node_json import summary_json
 from cli import client, coverage_text, exits, findings_table, nodes_table
-from cli.access import access
+from cli.access import reached
 from cli.documents import emit_document, wants_document
 from cli.exits import CliError
 from cli.facts import HostFacts
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run one of them."""
     commands = {"nodes": _nodes, "node": _node, "findings": _findings}
     _check(arguments)
-    with client.operator(access(arguments), arguments.timeout) as operator:
+    with client.operator(reached(arguments), arguments.timeout) as operator:
         return commands[arguments.command](operator, arguments, look(sys.stdout, os.environ))
 
 
