@@ -37,4 +37,6 @@ def some(names: Iterable[str], most: int = 3) -> str:
 
 def without_node(text: str, node: str) -> str:
     """The text without the node's own name in it (paths in a bundle have it), so that equal reasons meet."""
-    return re.sub(rf"(?<![\w.-]){re.escape(node)}(?![\w-])", "NODE", text) if node else text
+    if not node or node not in text:
+        return text
+    return re.sub(rf"(?<![\w.-]){re.escape(node)}(?![\w-])", "NODE", text)

@@ -7,7 +7,7 @@ time, or not at all, says so where its chart would be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
@@ -58,12 +58,31 @@ async def evidence_charts(
         found = shown(Asked(view, finding, each, thresholds))
         if found is not None and len(drawn) < MOST:
             drawn.setdefault(found, index)
-    reader = _Reader(known, finding, *_period(known, finding))
+    reader = _Reader(known, finding.since, *_period(known, finding))
     made = await asyncio.gather(*(reader.chart(each) for each in drawn))
     charts: list[Markup | None] = [None] * len(asked)
     for index, chart in zip(drawn.values(), made, strict=True):
         charts[index] = chart
     return charts
+
+
+def each_once(known: Known) -> Callable[[Finding, Evidence], Awaitable[Markup | None]]:
+    """Draws fact by fact, for one page: what has been drawn there already is not drawn again."""
+    drawn: set[Shown] = set()
+
+    async def draw(finding: Finding, fact: Evidence) -> Markup | None:
+        found = shown(Asked(known.view(), finding, fact, known.thresholds))
+        if found is None or found in drawn or len(drawn) >= MOST:
+            return None
+        drawn.add(found)
+        return await evidence_chart(known, finding, fact)
+
+    return draw
+
+
+async def chart_of(known: Known, wanted: Shown, period: Span, since: float = 0.0) -> Markup | None:
+    """A chart of any time; None: nothing is known of it. Never raises."""
+    return await _Reader(known, since, *period).chart(wanted)
 
 
 def _period(known: Known, finding: Finding) -> Span:
@@ -83,7 +102,8 @@ class _Reader:
     """What the charts of one finding have in common."""
 
     known: Known
-    finding: Finding
+    since: float
+    """When what it is about began; 0.0: not known."""
     begin: float
     end: float
     heard: dict[str, asyncio.Task[tuple[Span, ...]]] = field(default_factory=dict)
@@ -133,9 +153,9 @@ class _Reader:
                 wanted_.title,
                 wanted_.unit,
                 lines,
-                min(begin, self.finding.since - MINUTE_S) if self.finding.since > self.begin else begin,
+                min(begin, self.since - MINUTE_S) if self.since > self.begin else begin,
                 self.end if steady else min(self.end, self.known.now()),
-                self.finding.since,
+                self.since,
                 wanted_.limits,
                 wanted_.remark,
             )
@@ -170,14 +190,12 @@ class _Reader:
         begin = max(self.begin, inside[0].begin)
         end = min(self.end, max(each.end for each in inside))
         remark = _API_KEPT if begin > self.begin + MINUTE_S and self.known.live else ""
-        return time_chart(
-            Chart(wanted_.title, wanted_.unit, [line], begin, end, self.finding.since, wanted_.limits, remark)
-        )
+        return time_chart(Chart(wanted_.title, wanted_.unit, [line], begin, end, self.since, wanted_.limits, remark))
 
     def _of_runs(self, wanted_: RunsChart) -> Markup | None:
         view = self.known.view()
         pod = view.objects.pods.get(wanted_.pod)
-        return runs_chart(pod, view.now or self.known.now(), self.finding.since) if pod is not None else None
+        return runs_chart(pod, view.now or self.known.now(), self.since) if pod is not None else None
 
 
 _SORTS = {How.HELD: Sort.LEVEL, How.RISEN: Sort.RATE, How.TOLD: Sort.TAIL}
