@@ -21,6 +21,8 @@ from cli.foreground import own_terminal
 from cli.report import iso
 from cli.terminal import Look, clean, complain, emit, emit_json, look
 
+DEFAULT_PAGE = "127.0.0.1:7444"
+"""Where the page is, unless that port is taken, or the aggregator's own address is another one than usual."""
 START_S = 30.0
 """Longer than any start takes; whoever needs longer hangs."""
 _POLL_S = 0.1
@@ -85,8 +87,11 @@ class _Up:
         self._children.append(aggregator)
         event = await self._with_children(_ready(aggregator))
         address = _reachable(str(event.get("listen", "")))
-        self._tell("listening", f"listening on {address}", address=address)
+        page = _page(event)
+        self._tell("listening", f"listening on {address}", address=address, **({"page": page} if page else {}))
         if not self._as_json:
+            if page:
+                emit(f"look at it: {page}")
             where = "" if address == DEFAULT_AGGREGATOR else f" --aggregator {address}"
             emit(f"ask it with: nodetell findings --insecure{where}")
         return address
@@ -104,6 +109,9 @@ class _Up:
             if not free:
                 self._tell("port_taken", f"{DEFAULT_AGGREGATOR} is taken: taking a free port (--listen chooses one)")
             flags += ["--listen", DEFAULT_AGGREGATOR if free else "127.0.0.1:0"]
+        if not arguments.aggregator_config:
+            usual = DEFAULT_AGGREGATOR in flags and not _taken(DEFAULT_PAGE)
+            flags += ["--http.listen", DEFAULT_PAGE if usual else "127.0.0.1:0"]
         if arguments.kubeconfig:
             if not os.access(arguments.kubeconfig, os.R_OK):
                 raise exits.CliError(exits.CONFIG, f"{arguments.kubeconfig}: is not there, or may not be read")
@@ -172,6 +180,13 @@ class _EndedError(Exception):
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         last = [f"  {clean(line)}" for line in child.last_lines]
         super().__init__("\n".join([f"the {child.role} {how}{'; its last lines:' if last else ''}", *last]))
+
+
+def _page(event: dict[str, object]) -> str:
+    """Where a browser finds the page; empty: nowhere."""
+    surfaces = event.get("surfaces")
+    found = surfaces.get("http", "") if isinstance(surfaces, dict) else ""
+    return f"{found}/" if found else ""
 
 
 async def _ready(aggregator: Child) -> dict[str, object]:

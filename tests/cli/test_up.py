@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,12 @@ def test_it_shows_this_host_and_stops_at_once(up: Up) -> None:
     assert {"link", "host", "usage", "coverage"} <= facts
     assert any(item["fact"] == "link" and item["loopback"] for item in host["items"])
     up.until("synced")
+    page = str(listening["page"])
+    assert page.startswith("http://127.0.0.1:")
+    with urllib.request.urlopen(page, timeout=20) as answer:  # noqa: S310  # it begins with http
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    with urllib.request.urlopen(f"{page}api/v1/nodes", timeout=20) as answer:  # noqa: S310  # likewise
+        assert [node["connected"] for node in json.loads(answer.read())["nodes"]] == [True]
     children = up.children()
     assert len(children) == 2
     began = time.monotonic()
