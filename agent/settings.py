@@ -206,8 +206,8 @@ class AgentSettings:
     log_level: str = field(default="info", metadata={"choices": ("debug", "info", "warning", "error")})
     """Least severe events that are logged, to standard error."""
     alive_file: str = ""
-    """File with a sign of life of the event loop, written every 5 s, for an exec probe (alive_check.py). It belongs on a
-    tmpfs, so that no disk can hold the loop up. Empty: none."""
+    """File with a sign of life of the event loop, written every 5 s, for an exec probe (alive_check.py). It belongs on
+    a tmpfs, so that no disk can hold the loop up. Empty: none."""
     host: HostSettings = field(default_factory=HostSettings)
     collectors: CollectorSettings = field(default_factory=CollectorSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
