@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +26,10 @@ sys.path[:0] = [str(TOP), str(TOP / "proto")]
 
 from cli.doctor.calls import Call, calls  # noqa: E402  # it may be run without being installed
 from cli.install.objects import rendered  # noqa: E402
+from cli.install.parts import part  # noqa: E402
 
 OVERLAYS = TOP / "manifests" / "overlays"
+COMPONENTS = TOP / "manifests" / "components"
 NAMESPACE = "nodetell"
 AGGREGATOR, OTHERS = "nodetell-aggregator", ("nodetell-agent", "default")
 RIGHTS = ("Namespace", "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
@@ -44,6 +48,21 @@ NOT_MADE = (
     Call("impersonate", "", "users"),
 )
 """Calls that the aggregator does not make, and that would be worth most to whoever takes it over."""
+
+
+OPERATOR = "nodetell-check"
+"""A user that the check binds the Role of operators to."""
+OPERATORS_CALLS = (
+    ("create", "serviceaccounts/nodetell-operator", "token", True),
+    ("create", "serviceaccounts/nodetell-aggregator", "token", False),
+    ("create", "serviceaccounts/default", "token", False),
+    ("get", "services/https:nodetell-aggregator:http", "proxy", True),
+    ("get", "services/https:nodetell-aggregator:grpc", "proxy", False),
+    ("create", "services/https:nodetell-aggregator:http", "proxy", False),
+    ("get", "services/nodetell-aggregator", "", False),
+    ("get", "pods", "", False),
+)
+"""Verb, object, part of it, and whether `kubectl nodetell` may: what it does, and what it must not."""
 
 
 class NotCheckedError(Exception):
@@ -73,10 +92,18 @@ class Kubectl:
             resource, _, part = call.resource.partition("/")
             what, where = (f"{resource}.{call.group}" if call.group else resource), (f"--subresource={part}", *where)
         groups_asked = [f"--as-group={group}" for group in groups]
-        code, said = self.run("auth", "can-i", call.verb, what, *where, who, *groups_asked)
+        return self._can_i(call.shown, call.verb, what, *where, who, *groups_asked)
+
+    def operator_may(self, verb: str, what: str, below: str) -> bool:
+        """Whether an operator with the Role nodetell-operator may. Raises NotCheckedError where that is not told."""
+        more = [f"--subresource={below}"] if below else []
+        return self._can_i(f"{verb} {what} {below}", verb, what, *more, "-n", NAMESPACE, f"--as={OPERATOR}")
+
+    def _can_i(self, shown: str, *words: str) -> bool:
+        code, said = self.run("auth", "can-i", *words)
         answer = said.splitlines()[-1].split(" ")[0] if said else ""
         if answer not in ("yes", "no"):
-            raise NotCheckedError(f"kubectl auth can-i {call.shown}: {code}: {said}")
+            raise NotCheckedError(f"kubectl auth can-i {shown}: {code}: {said}")
         return answer == "yes"
 
 
@@ -92,6 +119,29 @@ def overlay_problems(kubectl: Kubectl) -> Iterator[str]:
             yield f"{overlay.name}: {said}"
         else:
             _say(f"taken: {overlay.name}")
+
+
+def component_problems(kubectl: Kubectl) -> Iterator[str]:
+    """Components that the server does not take beside the base."""
+    for component in sorted(each for each in COMPONENTS.iterdir() if each.is_dir()):
+        if component.name in ("cert-manager", "control-plane"):  # overlays have them, where they can be
+            continue
+        with tempfile.TemporaryDirectory() as own:
+            way = os.path.relpath(TOP / "manifests", Path(own).resolve())
+            made = {"resources": [f"{way}/base"], "components": [f"{way}/components/{component.name}"]}
+            (Path(own) / "kustomization.yaml").write_text(json.dumps(made))
+            code, said = kubectl.run("apply", "--dry-run=server", "-k", own)
+        if code:
+            yield f"component {component.name}: {said}"
+        else:
+            _say(f"taken: component {component.name}")
+
+
+def operator_problems(kubectl: Kubectl) -> Iterator[str]:
+    """What the Role of operators allows too little or too much."""
+    for verb, what, below, may in OPERATORS_CALLS:
+        if kubectl.operator_may(verb, what, below) is not may:
+            yield f"an operator may {'not ' if may else ''}{verb} {what}{f'/{below}' if below else ''}"
 
 
 def right_problems(kubectl: Kubectl) -> Iterator[str]:
@@ -138,7 +188,7 @@ def _problems(kubeconfig: Path, *, apply: bool) -> list[str]:
         how = "without --apply its rights are checked" if apply else "--apply makes it for as long as this takes"
         raise NotCheckedError(f"namespace {NAMESPACE} is {'' if apply else 'not '}there; {how}")
     if not apply:
-        return [*overlay_problems(kubectl), *right_problems(kubectl)]
+        return [*overlay_problems(kubectl), *component_problems(kubectl), *right_problems(kubectl)]
     made = json.dumps({"apiVersion": "v1", "kind": "List", "items": _rights()})
     _, said = kubectl.run("get", "--ignore-not-found", "-o", "name", "-f", "-", given=made)
     if left := [line for line in said.splitlines() if "/" in line and " " not in line]:
@@ -147,7 +197,8 @@ def _problems(kubeconfig: Path, *, apply: bool) -> list[str]:
         code, said = kubectl.run("apply", "-f", "-", given=made)
         if code:
             raise NotCheckedError(said)
-        return [*overlay_problems(kubectl), *right_problems(kubectl)]
+        problems = [*overlay_problems(kubectl), *component_problems(kubectl)]
+        return [*problems, *right_problems(kubectl), *operator_problems(kubectl)]
     finally:
         kubectl.run("delete", "--ignore-not-found", "--wait=false", "-f", "-", given=made)
 
@@ -157,7 +208,14 @@ def _say(text: str, to: TextIO | None = None) -> None:
 
 
 def _rights() -> list[dict[str, object]]:
-    return [item for item in rendered("tier-1") if item["kind"] in RIGHTS]
+    bound = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": OPERATOR, "namespace": NAMESPACE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "nodetell-operator"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": OPERATOR}],
+    }
+    return [*(item for item in [*rendered("tier-1"), *part("http")] if item["kind"] in RIGHTS), bound]
 
 
 if __name__ == "__main__":

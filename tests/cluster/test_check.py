@@ -17,7 +17,7 @@ import pytest
 from cli.doctor.calls import Call, calls
 from tests.apiserver import Json, Reply, Request, serving, status
 from tests.cluster import check
-from tests.cluster.check import AGGREGATOR, NOT_MADE, OVERLAYS
+from tests.cluster.check import AGGREGATOR, COMPONENTS, NOT_MADE, OPERATORS_CALLS, OVERLAYS
 from tests.entrance import kubeconfig
 
 
@@ -31,7 +31,12 @@ class Server:
     """Name of an overlay that is not taken."""
     left: str = ""
     """What of the rights is there already."""
-    allowed: set[tuple[str, ...]] = field(default_factory=lambda: {asked(AGGREGATOR, call) for call in calls()})
+    allowed: set[tuple[str, ...]] = field(
+        default_factory=lambda: {
+            *(asked(AGGREGATOR, call) for call in calls()),
+            *(asked_for_operator(*each) for *each, may in OPERATORS_CALLS if may),
+        }
+    )
     words: list[tuple[str, ...]] = field(default_factory=list)
 
     def run(self, *words: str, given: str | None = None) -> tuple[int, str]:
@@ -59,6 +64,12 @@ def asked(account: str, call: Call) -> tuple[str, ...]:
     return ("auth", "can-i", call.verb, what, *scope, f"--as=system:serviceaccount:nodetell:{account}")
 
 
+def asked_for_operator(verb: str, what: str, below: str) -> tuple[str, ...]:
+    """The same for an operator."""
+    more = (f"--subresource={below}",) if below else ()
+    return ("auth", "can-i", verb, what, *more, "-n", "nodetell", "--as=nodetell-check")
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     def run(server: Server, *more: str) -> int:
@@ -72,8 +83,10 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 def test_as_it_should_be(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     server = Server()
     assert run(server) == 0
-    applied = {Path(words[-1]).name for words in server.words if words[0] == "apply"}
-    assert applied == {each.name for each in OVERLAYS.iterdir() if each.is_dir()}
+    applied = [Path(words[-1]) for words in server.words if words[0] == "apply"]
+    overlays = {each.name for each in OVERLAYS.iterdir() if each.is_dir()}
+    assert {each.name for each in applied if each.parent == OVERLAYS} == overlays
+    assert len(applied) == len(overlays) + len(list(COMPONENTS.iterdir())) - 2
     assert all("--dry-run=server" in words for words in server.words if words[0] == "apply")
     assert "0 problems" in capsys.readouterr().out
 
@@ -89,6 +102,20 @@ def test_a_right_that_is_missing_and_one_too_many(run: Callable[..., int], capsy
         f"wrong: {AGGREGATOR} may not: {first.shown}",
         f"wrong: default may: {first.shown}",
         f"wrong: {AGGREGATOR} may: {NOT_MADE[0].shown}",
+    ]
+
+
+def test_an_operators_right_that_is_missing_and_one_too_many(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = Server(is_there=False)
+    server.allowed.remove(asked_for_operator("get", "services/https:nodetell-aggregator:http", "proxy"))
+    server.allowed.add(asked_for_operator("get", "pods", ""))
+    assert run(server, "--apply") == 1
+    wrong = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wrong: ")]
+    assert wrong == [
+        "wrong: an operator may not get services/https:nodetell-aggregator:http/proxy",
+        "wrong: an operator may get pods",
     ]
 
 
