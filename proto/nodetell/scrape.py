@@ -6,6 +6,7 @@ a pace, and however many ask, the answer is made once a second at most: the rest
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import logging
 import socket
@@ -31,7 +32,7 @@ from prometheus_client.samples import Sample
 from nodetell import __version__
 from nodetell.bucket import Bucket
 from nodetell.logs import event
-from nodetell.metrics import Distribution, Kind, Metric, Told, one
+from nodetell.metrics import Distribution, Kind, Labels, Metric, Told, one
 
 _log = logging.getLogger("nodetell.metrics")
 
@@ -118,16 +119,25 @@ class _Answers(Collector):
 
 
 def families(told: Iterable[Told], most_rows: int = MOST_ROWS) -> tuple[list[Family], int]:
-    """As the library's families, one for each metric, and how many rows were left out."""
+    """As the library's families, one for each metric, and how many rows were left out.
+
+    Of rows with the same labels, which a host whose names are odd can bring about, the first counts.
+    """
     found: dict[str, Family] = {}
+    seen: dict[str, set[Labels]] = {}
     left_out = 0
     for each in told:
         metric = each.metric
         family = found.get(metric.name)
         if family is None:
             family = found[metric.name] = Family(metric.name.removesuffix("_total"), metric.help, metric.kind.value)
-        left_out += max(0, len(each.rows) - most_rows)
-        for values, value in each.rows[:most_rows]:
+            seen[metric.name] = set()
+        have = seen[metric.name]
+        for values, value in each.rows:
+            if len(have) >= most_rows or values in have:
+                left_out += 1
+                continue
+            have.add(values)
             labels = dict(zip(metric.labels, values, strict=True))
             if isinstance(value, Distribution):
                 family.samples += _samples(metric.name, labels, value)
@@ -202,10 +212,8 @@ class _Server(ThreadingWSGIServer):
         with self._lock:
             late = [request for request, since in self._since.items() if now - since > MOST_S]
             for request in late:
-                try:
+                with contextlib.suppress(OSError):  # its peer was faster
                     request.shutdown(socket.SHUT_RDWR)
-                except OSError:  # its peer was faster
-                    _log.debug("event=scrape_gone")
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A peer that went away is no news."""
@@ -235,8 +243,10 @@ class ScrapeServer:
         """Stop listening; answers under way are left to end by themselves. Harmless where nothing was started."""
         server, self._server = self._server, None
         if server is not None:
-            server.socket.close()  # nobody is taken any more, though the thread sees that half a second later
-            threading.Thread(target=server.shutdown, name="metrics-end", daemon=True).start()
+            with contextlib.suppress(OSError):
+                server.socket.shutdown(socket.SHUT_RDWR)  # wakes its thread, which else looks up twice a second
+            server.shutdown()
+            server.socket.close()
 
     def _app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         headers = [("Content-Type", _TEXT)]
