@@ -13,9 +13,10 @@ import os
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from nodetell.logs import event
+from nodetell.metrics import Told
 
 from aggregator.cluster.sender import Sender
 from aggregator.findings import Transition
@@ -23,10 +24,11 @@ from aggregator.model import Gap
 from aggregator.outputs.kubernetes import conditions, events
 from aggregator.outputs.kubernetes.conditions import Patch
 from aggregator.outputs.kubernetes.events import MOST_WAITING, Due, Events
+from aggregator.outputs.kubernetes.meters import Counters, metrics
 from aggregator.outputs.kubernetes.nodes import Nodes
 from aggregator.outputs.kubernetes.rights import CONDITIONS, EVENTS
 from aggregator.outputs.kubernetes.words import rank
-from aggregator.outputs.kubernetes.writer import MERGE, SIGNAL, Counters, Write, Writer, is_final
+from aggregator.outputs.kubernetes.writer import MERGE, SIGNAL, Write, Writer, is_final
 from aggregator.surfaces import Made, SurfaceError
 
 _log = logging.getLogger("nodetell.aggregator")
@@ -70,6 +72,7 @@ class ObjectsSurface:
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
         """How often it has happened, by namespace and name of an Event that was written."""
         self._task: asyncio.Task[None] | None = None
+        made.meters.add(self.name, self._metrics)
 
     @property
     def counters(self) -> Counters:
@@ -97,13 +100,19 @@ class ObjectsSurface:
 
     def gaps(self) -> list[Gap]:
         """What cannot be written at present, and why; what was too much."""
-        found = self._writer.gaps(self._events.waiting + self._nodes.waiting)
+        found = self._writer.gaps(self._waiting())
         if self._events.dropped:
             because = (
                 f"{self._events.dropped:,} Events were not written, the least severe: more than {MOST_WAITING:,} waited"
             )
             found.append(Gap("", SIGNAL, "degraded", because))
         return found
+
+    def _metrics(self) -> Iterable[Told]:
+        return metrics(self.counters, self._waiting(), self._events.dropped)
+
+    def _waiting(self) -> int:
+        return self._events.waiting + self._nodes.waiting
 
     # -- what is due -------------------------------------------------------------------------------------------------
 

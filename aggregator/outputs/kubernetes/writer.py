@@ -16,6 +16,7 @@ from aggregator.cluster.answers import ApiError, Cause
 from aggregator.cluster.pace import Backoff, Pace
 from aggregator.cluster.sender import JSON, Sender
 from aggregator.model import Gap
+from aggregator.outputs.kubernetes.meters import Counters
 from aggregator.outputs.kubernetes.rights import ROLE, Right
 
 SIGNAL = "output/objects"
@@ -35,22 +36,6 @@ class Write:
     path: str
     content: Mapping[str, Any]
     content_type: str = JSON
-
-
-@dataclass(slots=True)
-class Counters:
-    """What was done since the start."""
-
-    written: int = 0
-    """Requests that succeeded."""
-    failed: int = 0
-    """Requests that did not, and are made again."""
-    denied: int = 0
-    """... because the right is missing."""
-    refused: int = 0
-    """Requests that never will be: the object is gone, or what was sent does not fit."""
-    slowed: int = 0
-    """Times that the API server has asked to be left alone (429)."""
 
 
 @dataclass(slots=True)
@@ -113,7 +98,6 @@ class Writer:
             self._denied[write.right] = now + self._pace.denied_s, str(error)
             return
         self.counters.failed += 1
-        self.counters.slowed += error.cause is Cause.BUSY
         self.problem = str(error)
         self._not_before = max(self._not_before, now + self._backoff.next(error.retry_after_s))
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+from nodetell.metrics import Meters
+
 from aggregator.cluster.objects import Claim, Condition, NodeObject, Owner, Pod, PodSpec, Workload
 from aggregator.cluster.state import ClusterState
 from aggregator.findings import Kind, Record, Transition
@@ -158,6 +160,7 @@ class Scene:
     cluster: Cluster
     server: Writes
     time: Time
+    meters: Meters
 
     def shown(self, node: str) -> None:
         """The watch brings the Node as it is now."""
@@ -197,7 +200,7 @@ def play(
                 clock=passing.clock,
             )
             surface = ObjectsSurface(made, env={}, monotonic=passing.monotonic, sleep=passing.sleep)
-            scene = Scene(surface, known, server, passing)
+            scene = Scene(surface, known, server, passing, made.meters)
             server.patched = scene.shown
             assert await surface.start() == ""
             try:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from aggregator.cluster.objects import Condition
+from aggregator.metrics.declared import METRICS as DECLARED
 from aggregator.model import Severity, Stage
 from aggregator.outputs.kubernetes.events import MOST_WAITING
+from aggregator.outputs.kubernetes.meters import METRICS
 from aggregator.outputs.kubernetes.surface import ObjectsSurface
 from aggregator.settings import AggregatorSettings, ObjectsSettings
 from aggregator.surfaces import SurfaceError
@@ -52,7 +54,11 @@ def test_a_finding_is_told_on_its_objects_and_nodes_and_clears_itself(tmp_path: 
         await scene.time.until(1_000.0)
         assert len(scene.server.calls) == 6
         assert not scene.surface.gaps()
-        assert scene.surface.counters.written == 6
+        told = {each.metric.name: each.rows for each in scene.meters.told()}
+        assert (("written",), 6) in told["nodetell_objects_writes_total"]
+        assert told["nodetell_objects_waiting"] == [((), 0)]
+        assert set(told) == {each.name for each in METRICS}
+        assert set(METRICS) <= set(DECLARED)
 
     play(tmp_path, acts, cluster)
 

@@ -1,0 +1,1 @@
+"""What each surface of an aggregator costs beside what it does anyway."""
