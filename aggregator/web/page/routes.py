@@ -10,6 +10,7 @@ from aggregator.web.charts.evidence import each_once
 from aggregator.web.keys import KNOWN
 from aggregator.web.page import incidents as named
 from aggregator.web.page.heard import Heard
+from aggregator.web.page.maps import add_maps
 from aggregator.web.page.models import brief
 from aggregator.web.page.models_finding import finding_page
 from aggregator.web.page.models_node import names, node_page
@@ -35,6 +36,7 @@ def add_page(app: web.Application) -> None:
     get("/findings/{id}", show_finding)
     get("/nodes", show_nodes)
     get("/nodes/{name}", show_node)
+    add_maps(app)
     get("/coverage", show_coverage)
     get("/history", show_history)
     get("/assets/{name}", send_asset)
