@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any, Protocol
 
 from aggregator.findings import KEPT_RESOLVED, Record, Transition
@@ -104,7 +105,6 @@ class Courier:
         self._most = form.delivery.most
         self._refused: dict[str, int] = {}
         self._given_up, self._gave_up_why = 0, ""
-        self._due = 0
         self._left_out = 0
         self._number = 0
 
@@ -116,7 +116,7 @@ class Courier:
     def gaps(self) -> list[Gap]:
         """What it can't do at present."""
         where = self._receiver.origin
-        found = self._trouble.said(f"{self._due} findings wait to be sent")
+        found = self._trouble.said(f"{len(self._rows.due)} findings wait to be sent")
         if self._given_up:
             found.append(f"{where}: {self._given_up} findings were given up that it does not take: {self._gave_up_why}")
         if self._left_out:
@@ -127,7 +127,6 @@ class Courier:
         """Until cancelled. `rows`: of an earlier life."""
         self._rows = Rows(rows)
         self._number = max((row.number for row in self._rows.by_key.values()), default=0)
-        await self._keep({})
         while True:
             try:
                 await self._wait()
@@ -144,7 +143,7 @@ class Courier:
         """Until there is something to do."""
         free = max(self._not_before, self._trouble.not_before)
         begins = [self._look_at, max(self._again_at, free)]
-        if self._again or self._due:
+        if self._again or self._rows.due:
             begins.append(free)
         pause = min(begins) - time.monotonic()
         try:
@@ -200,7 +199,6 @@ class Courier:
         return self._number
 
     async def _keep(self, changes: Changes) -> None:
-        self._due = sum(row.due for row in self._rows.by_key.values())
         if changes:
             await asyncio.to_thread(self._outbox.save, self._receiver.key, changes)
 
@@ -238,9 +236,9 @@ class Courier:
 
     def _batch(self) -> list[Row]:
         """What is due, the oldest first, then what is sent again; without what it does not take."""
-        due = sorted((row for row in self._rows.by_key.values() if row.due), key=lambda row: row.number)
-        self._again = {key: None for key in self._again if key in self._rows.by_key}
-        return [*due, *(row for key in self._again if not (row := self._rows.by_key[key]).due)][: self._most]
+        rows = self._rows
+        again = (key for key in self._again if key in rows.by_key and key not in rows.due)
+        return [rows.by_key[key] for key in islice(chain(rows.due, again), self._most)]
 
     async def _post(self, batch: list[Row]) -> Answer:
         first = {row.key: replace(row, told=True) for row in batch if not row.told}

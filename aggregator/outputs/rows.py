@@ -53,6 +53,8 @@ class Rows:
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self.by_key: dict[str, Row] = {}
+        self.due: dict[str, None] = {}
+        """Keys of those that are to be sent, in the order in which they became so."""
         self._of: dict[str, dict[str, None]] = {}
         for row in rows:
             self.put(row.key, row)
@@ -73,6 +75,10 @@ class Rows:
             del keys[key]
             if not keys:
                 del self._of[before.finding]
+        if row is None or not row.due:
+            self.due.pop(key, None)
+        else:
+            self.due[key] = None
         if row is not None:
             self.by_key[key] = row
             self._of.setdefault(row.finding, {})[key] = None
