@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.apiserver import Json, Reply, Request, status
+from tests.apiserver import Cluster, Json, Reply, Request, status
 
 _MICRO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _EVENTS = re.compile(r"/apis/events\.k8s\.io/v1/namespaces/([^/]+)/events(?:/([^/]+))?")
-_STATUS = re.compile(r"/api/v1/nodes/([^/]+)/status")
+NODES = "/api/v1/nodes"
+_STATUS = re.compile(rf"{NODES}/([^/]+)/status")
 
 Fault = tuple[int, Json, dict[str, str]]
 """Status, body and headers."""
@@ -119,3 +121,25 @@ def _unfit(namespace: str, given: Json) -> str:
         "uid": not about["uid"],
     }
     return ", ".join(name for name, is_wrong in wrong.items() if is_wrong)
+
+
+class NodesAndWrites:
+    """An API server's objects: Nodes, all other lists empty, and what is written on them, which its watch shows."""
+
+    def __init__(self, names: Iterable[str], bookmark_s: float = 10.0) -> None:
+        self.cluster = Cluster()
+        self.cluster.bookmark_s, self.cluster.watch_s = bookmark_s, 600.0
+        self.writes = Writes(time.monotonic, patched=self._show)
+        for name in names:
+            self.writes.conditions[name] = {"Ready": {"type": "Ready", "status": "True", "reason": "KubeletReady"}}
+            self._show(name)
+
+    def _show(self, name: str) -> None:
+        conditions = list(self.writes.conditions[name].values())
+        self.cluster.put(NODES, name, kind="Node", status={"conditions": conditions})
+        self.cluster.of(NODES).objects[name]["metadata"]["uid"] = f"uid-{name}"
+
+    async def answer(self, request: Request, reply: Reply) -> None:
+        """As an API server does."""
+        good = self.cluster.answer if request.method == "GET" else self.writes.answer
+        await good(request, reply)

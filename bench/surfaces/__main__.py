@@ -32,7 +32,8 @@ from bench.measure import cpu_seconds
 from bench.storm.__main__ import ENVIRONMENT, ROOT, Workers, working
 from bench.surfaces.aggregator import Orders
 from bench.surfaces.users import Used, browser, prometheus, using
-from bench.surfaces.world import CANARIES, Objects, Receivers, api_server, canaries
+from bench.surfaces.world import CANARIES, Receivers, api_server, canaries
+from tests.api_writes import NodesAndWrites
 
 SETTLE_S = 10.0
 """After a switch, before it is measured."""
@@ -163,7 +164,12 @@ class Bench:
     """All that is at work."""
 
     def __init__(
-        self, wanted: argparse.Namespace, measured: Measured, workers: Workers, objects: Objects, receivers: Receivers
+        self,
+        wanted: argparse.Namespace,
+        measured: Measured,
+        workers: Workers,
+        objects: NodesAndWrites,
+        receivers: Receivers,
     ) -> None:
         self._wanted, self._measured, self._workers = wanted, measured, workers
         self._objects, self._receivers = objects, receivers
@@ -231,7 +237,7 @@ async def bench(wanted: argparse.Namespace, folder: Path) -> int:
     names = [*(f"node-{number}" for number in range(wanted.agents)), *(f"canary-{n}" for n in range(CANARIES))]
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(receivers.listening())
-        objects, _, kubeconfig = await stack.enter_async_context(api_server(names, folder))
+        objects, kubeconfig = await stack.enter_async_context(api_server(names, folder))
         measured = await stack.enter_async_context(aggregator(folder, kubeconfig))
         workers = await stack.enter_async_context(working(wanted, measured.address, ""))
         await stack.enter_async_context(canaries(measured.address))

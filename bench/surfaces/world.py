@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import os
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,43 +18,19 @@ from agent.connection import Peer
 from agent.settings import StreamSettings
 from agent.stream import Identity, Stream
 from bench.storm.__main__ import Canary
-from tests.api_writes import Writes
-from tests.apiserver import ApiServer, Cluster, Reply, Request, serving
+from tests.api_writes import NodesAndWrites
+from tests.apiserver import serving
 
-NODES = "/api/v1/nodes"
 CANARIES = 20
 """Hosts with an overlay that is too large for its interface, half of them always ..."""
 FLIP_S = 10.0
 """... and of the others, two come or go in each of these."""
 
 
-class Objects:
-    """An API server's: Nodes, and what is written on them."""
-
-    def __init__(self, names: list[str]) -> None:
-        self.cluster = Cluster()
-        self.cluster.bookmark_s, self.cluster.watch_s = 10.0, 600.0
-        self.writes = Writes(time.monotonic)
-        self.writes.patched = self._show
-        for name in names:
-            self.writes.conditions[name] = {"Ready": {"type": "Ready", "status": "True", "reason": "KubeletReady"}}
-            self._show(name)
-
-    def _show(self, name: str) -> None:
-        conditions = list(self.writes.conditions[name].values())
-        self.cluster.put(NODES, name, kind="Node", status={"conditions": conditions})
-        self.cluster.of(NODES).objects[name]["metadata"]["uid"] = f"uid-{name}"
-
-    async def answer(self, request: Request, reply: Reply) -> None:
-        """As an API server does."""
-        good = self.cluster.answer if request.method == "GET" else self.writes.answer
-        await good(request, reply)
-
-
 @contextlib.asynccontextmanager
-async def api_server(names: list[str], folder: Path) -> AsyncIterator[tuple[Objects, ApiServer, Path]]:
+async def api_server(names: list[str], folder: Path) -> AsyncIterator[tuple[NodesAndWrites, Path]]:
     """An API server that knows these nodes, and a kubeconfig for it."""
-    objects = Objects(names)
+    objects = NodesAndWrites(names)
     async with serving(objects.answer) as server:
         path = folder / "kubeconfig"
         config: dict[str, Any] = {
@@ -65,7 +40,7 @@ async def api_server(names: list[str], folder: Path) -> AsyncIterator[tuple[Obje
             "users": [{"name": "u", "user": {"token": "bench"}}],
         }
         path.write_text(json.dumps(config))
-        yield objects, server, path
+        yield objects, path
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import kubernetes_validate  # type: ignore[import-untyped]  # has no types
 import msgspec
@@ -19,6 +21,7 @@ from aggregator.outputs.kubernetes.events import MOST_WAITING, Due, Events, Step
 from aggregator.outputs.kubernetes.regarding import MOST_OBJECTS, Regarding, chosen, resolve
 from aggregator.outputs.kubernetes.words import MOST_BYTES, camel, cut, told
 from aggregator.signatures.catalog import CODES
+from cli.bundle_known import known_of
 from tests.aggregator.outputs.kubernetes.scene import START, Cluster, finding, record
 
 POD = Regarding("v1", "Pod", "web-0", "uid-web-0", "shop")
@@ -171,3 +174,22 @@ def test_the_bound_holds_however_they_come() -> None:
     assert events.next(cluster.objects) is not None
     assert events.waiting == MOST_WAITING
     assert events.waiting + events.dropped == 5 * MOST_WAITING
+
+
+def test_a_lost_nodes_story_is_told_from_its_root() -> None:
+    """The scenario node-lost-zone-chain: what kubectl shows of it stands in docs/kubernetes-objects.md."""
+    folder = Path(os.environ.get("NODETELL_SHARED", ""), "scenarios", "node-lost-zone-chain")
+    if not folder.is_absolute() or not folder.is_dir():
+        pytest.skip("NODETELL_SHARED names no directory with scenarios")
+    known = known_of(str(folder))
+    events = Events((), START)
+    for each in known.standing():
+        events.take(Transition(Kind.APPEARED, each, START))
+    told: list[tuple[str, str]] = []
+    while (due := events.next(known.view().objects)) is not None:
+        told.append((camel(due.record.finding.code), due.object.kind))
+        events.written(due)
+    assert told[0] == ("NodeLost", "Node")
+    assert {("StorageZoneMismatch", "Pod"), ("SchedVolumeZone", "StatefulSet")} < set(told)
+    assert ("StorageStaleAttachment", "VolumeAttachment") in told
+    assert events.waiting == 0
