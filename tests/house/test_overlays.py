@@ -272,11 +272,15 @@ def test_each_node_has_one_agent_where_the_control_plane_has_its_own() -> None:
         if "affinity" in pod
     }
     assert [len(each) for each in terms.values()] == [1, 1]
-    away = {"key": label, "operator": "DoesNotExist"}
-    assert away in terms["nodetell-agent"][0]["matchExpressions"]
-    assert away not in terms["nodetell-agent-control-plane"][0]["matchExpressions"]
-    assert label in found["nodetell-agent-control-plane"]["nodeSelector"]
-    assert label not in found["nodetell-agent"]["nodeSelector"]
+    away, here = {"key": label, "operator": "DoesNotExist"}, {"key": label, "operator": "Exists"}
+    everywhere, on_control_planes = terms["nodetell-agent"][0], terms["nodetell-agent-control-plane"][0]
+    assert (away in everywhere["matchExpressions"], here in everywhere["matchExpressions"]) == (True, False)
+    assert (away in on_control_planes["matchExpressions"], here in on_control_planes["matchExpressions"]) == (
+        False,
+        True,
+    )
+    # Not by its value, which kubeadm leaves empty and k3s does not.
+    assert not any(label in pod.get("nodeSelector", {}) for pod in found.values())
 
 
 def test_agent_and_sensor_share_the_socket_and_nothing_else_that_can_be_written() -> None:
