@@ -6,7 +6,9 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from nodetell import __version__, signals
 from nodetell.logs import configure, event
@@ -22,6 +24,9 @@ from agent.pathmtu.probing import Probing
 from agent.runtime import Runtime
 from agent.settings import AgentSettings, start_problem
 from agent.stream import Identity, Stream, set_within
+
+if TYPE_CHECKING:  # it is loaded where it is wanted
+    from nodetell.scrape import ScrapeServer
 
 _log = logging.getLogger("nodetell.agent")
 
@@ -59,6 +64,12 @@ async def run_host(
     loop = asyncio.get_running_loop()
     identity = Identity(host.name, os.urandom(16), __version__)
     news = asyncio.Event()
+    metrics: ScrapeServer | None = None
+
+    def own_time() -> float:
+        """CPU time by which the budget goes: how often others scrape must not make collectors slower."""
+        return time.process_time() - (metrics.cpu_s if metrics is not None else 0.0)
+
     try:
         runtime = Runtime(
             host,
@@ -66,6 +77,7 @@ async def run_host(
             settings.collectors,
             _from_thread(loop, news.set),
             budget_percent=settings.budget.cpu_percent,
+            process_time=own_time,
             grants=_grants(settings, host),
             limits=own_view(host) if isinstance(host, LiveHost) else None,
         )
@@ -76,7 +88,6 @@ async def run_host(
     probing = probing or Probing(settings.path_mtu)
     peer = Peer(settings.aggregator, None if settings.insecure else settings.tls, settings.token_file)
     stream = Stream(peer, settings.stream, identity, runtime, news, take_plan=probing.instruct)
-    metrics = None
     if settings.prometheus.listen:
         from agent.metrics.exporter import exporter  # noqa: PLC0415  # 4 MB, only where somebody wants it
 

@@ -18,7 +18,11 @@ CPU = Metric("nodetell_collector_run_cpu_seconds", Kind.GAUGE, "CPU time of a ru
 INTERVAL = Metric("nodetell_collector_interval_seconds", Kind.GAUGE, "Time between two runs, at most.", _OF)
 OVERRUNS = Metric("nodetell_collector_overruns_total", Kind.COUNTER, "Runs that the one before left no time for.", _OF)
 BUDGET = Metric("nodetell_agent_cpu_budget_ratio", Kind.GAUGE, "CPU time that the agent may take, of one core.")
-SHARE = Metric("nodetell_agent_cpu_ratio", Kind.GAUGE, "CPU time that it takes, of one core, over a minute or so.")
+SHARE = Metric(
+    "nodetell_agent_cpu_ratio",
+    Kind.GAUGE,
+    "CPU time that it takes, of one core, over a minute or so, without that of answers like this.",
+)
 CONNECTED = Metric("nodetell_stream_connected", Kind.GAUGE, "1: the stream to the aggregator stands.")
 PROVEN = Metric("nodetell_stream_path_proven", Kind.GAUGE, "1: full-size packets have been seen to pass on it.")
 UPDATES = Metric("nodetell_stream_updates_total", Kind.COUNTER, "Updates that the aggregator has acknowledged.")

@@ -62,7 +62,8 @@ ANSWERS = Metric("nodetell_scrape_answers_total", Kind.COUNTER, "Answers that we
 REFUSED = Metric(
     "nodetell_scrape_refused_total", Kind.COUNTER, "Connections that were closed unanswered: too many at a time."
 )
-OF_SCRAPES = (BUILD, SECONDS, LEFT_OUT, ANSWERS, REFUSED)
+CPU = Metric("nodetell_scrape_cpu_seconds_total", Kind.COUNTER, "CPU time that answers took.")
+OF_SCRAPES = (BUILD, SECONDS, LEFT_OUT, ANSWERS, REFUSED, CPU)
 OF_PROCESS = (
     Metric("process_virtual_memory_bytes", Kind.GAUGE, "Virtual memory size in bytes."),
     Metric("process_resident_memory_bytes", Kind.GAUGE, "Resident memory size in bytes."),
@@ -87,6 +88,8 @@ class _Answers(Collector):
         self._registry.register(self)
         self._process = ProcessCollector(registry=None)
         self._lock = threading.Lock()
+        self.cpu_s = 0.0
+        """CPU time that answers took."""
         self._made_at = float("-inf")
         self._took_s = 0.0
         self._made = 0
@@ -95,7 +98,7 @@ class _Answers(Collector):
     def get(self, *, packed: bool) -> bytes:
         """The text of now, or of a moment ago. Raises NotNowError."""
         with self._lock:
-            begun = time.monotonic()
+            begun, cpu = time.monotonic(), time.thread_time()
             if begun - self._made_at >= FRESH_S:
                 self._plain, self._packed = generate_latest(self._registry), b""
                 self._made_at = time.monotonic()
@@ -103,6 +106,7 @@ class _Answers(Collector):
                 self._made += 1
             if packed and not self._packed:
                 self._packed = gzip.compress(self._plain, _LEVEL)
+            self.cpu_s += time.thread_time() - cpu
             return self._packed if packed else self._plain
 
     def collect(self) -> Iterable[Family]:
@@ -114,6 +118,7 @@ class _Answers(Collector):
             one(LEFT_OUT, left_out),
             one(ANSWERS, self._made),
             one(REFUSED, self._refused()),
+            one(CPU, self.cpu_s),
         ]
         return [*found, *families(own)[0], *self._process.collect()]
 
@@ -228,6 +233,11 @@ class ScrapeServer:
     def __init__(self, told: Callable[[], Iterable[Told]], role: str) -> None:
         self._answers = _Answers(told, role, lambda: self._server.refused if self._server is not None else 0)
         self._server: _Server | None = None
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time that answers have taken in this process."""
+        return self._answers.cpu_s
 
     def start(self, listen: str) -> str:
         """Listen on "host:port"; where it is reached. Raises OSError, whose text is for people."""

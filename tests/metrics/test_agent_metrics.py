@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,13 +15,14 @@ from nodetell.scrape import families
 from nodetell.v1 import facts_pb2 as pb
 
 from agent.ledger import Ledger
+from agent.main import run
 from agent.metrics import node_disks, node_host, node_network, own_agent, own_signals, texts
 from agent.metrics.exporter import meters
 from agent.metrics.node_network import NodeNetwork
 from agent.metrics.own_signals import OwnSignals
 from agent.metrics.rising import MOST_GROUPS, Rising
 from agent.reading import Block, Reading
-from agent.settings import PrometheusSettings
+from agent.settings import AgentSettings, PrometheusSettings
 
 FILES = (
     "proc/stat", "proc/meminfo", "proc/diskstats", "proc/net/snmp", "proc/net/netstat", "proc/net/snmp6",
@@ -258,3 +261,11 @@ def test_only_loopback_unless_told(listen: str) -> None:
         PrometheusSettings(listen)
     assert PrometheusSettings("[::1]:9101").listen
     assert PrometheusSettings("10.0.0.1:9101", expose=True).listen
+
+
+def test_an_agent_whose_address_is_taken_does_not_start(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        settings = AgentSettings(node="n1", insecure=True, prometheus=PrometheusSettings(listen))
+        assert asyncio.run(run(settings, asyncio.Event())) == 1
+    assert f"event=not_started listen={listen}" in capfd.readouterr().err

@@ -103,6 +103,16 @@ def test_an_answer_is_made_once_a_second_however_many_ask(monkeypatch: pytest.Mo
     assert (len(answers), len(made)) == (1, 1)
 
 
+def test_what_answers_cost_is_known() -> None:
+    """The agent takes it out of its budget's reckoning: who scrapes must not slow its collectors down."""
+    server = ScrapeServer(lambda: [Told(GAUGE, [((str(number),), number) for number in range(1_000)])], "agent")
+    port = int(server.start("127.0.0.1:0").split(":")[2].partition("/")[0])
+    with contextlib.closing(server):
+        assert server.cpu_s == 0
+        answer(port)
+        assert 0 < server.cpu_s < time.process_time()
+
+
 def test_rows_beyond_the_most_are_left_out_and_counted() -> None:
     def told() -> list[Told]:
         return [Told(GAUGE, [((str(number),), number) for number in range(scrape.MOST_ROWS + 5)]), one(COUNTER, 1)]
