@@ -6,6 +6,7 @@ goes through the very code that a live aggregator keeps its history with, so cha
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -104,15 +105,16 @@ class BundleKnown:
 
     async def series(self, node: str, *, since: float, until: float) -> list[Series]:
         """Of its snapshots."""
-        return series_of(None, self._live(node), node, since=since, until=until)
+        return await asyncio.to_thread(series_of, None, self._live(node), node, since=since, until=until)
 
     async def points(self, node: str, series: str, *, since: float, until: float) -> list[Point]:
         """Minute by minute; what rose between two snapshots, evenly between them."""
-        return read(None, self._live(node), node, series, since=since, until=until)
+        return await asyncio.to_thread(read, None, self._live(node), node, series, since=since, until=until)
 
     async def past(self, node: str, *, since: float, until: float, step_s: float) -> Past:
         """From a node's first snapshot to its last: what lies between two is known as well as what they say."""
-        past = past_of(None, self._live(node), node, since=since, until=until, step_s=step_s)
+        live = self._live(node)
+        past = await asyncio.to_thread(past_of, None, live, node, since=since, until=until, step_s=step_s)
         return replace(past, heard=((past.heard[0][0], past.heard[-1][1]),)) if past.heard else past
 
     def _live(self, node: str) -> list[Live]:

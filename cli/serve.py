@@ -8,8 +8,8 @@ import signal
 
 from nodetell.logs import configure
 
-from aggregator.settings import is_loopback
-from aggregator.web.server import HttpServer, make_site
+from aggregator.settings import HttpSettings, is_loopback
+from aggregator.web.server import HttpServer, ListenError, make_site
 from cli import exits
 from cli.bundle_known import BundleKnown, known_of
 from cli.terminal import clean, emit, emit_json
@@ -19,8 +19,12 @@ DEFAULT = "127.0.0.1:0"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until a signal comes; the exit status is that of the diagnosis where it could be served at all."""
+    """Serve until a signal comes. Raises CliError where the bundle or the address can't be used."""
     listen: str = arguments.serve or DEFAULT
+    try:
+        HttpSettings(listen=listen)
+    except ValueError as error:
+        raise exits.CliError(exits.USAGE, f"--serve: {clean(str(error).partition(': ')[2])}") from error
     if not is_loopback(listen):
         raise exits.CliError(exits.USAGE, f'--serve: "{clean(listen)}" is not loopback: nobody is asked who they are')
     configure("warning")
@@ -42,9 +46,8 @@ async def _serve(known: BundleKnown, listen: str, *, as_json: bool) -> int:
         else:
             emit(f"cluster {clean(known.cluster)} of the bundle: {address}/   (Ctrl-C ends it)")
         await stop.wait()
-    except (OSError, OverflowError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise exits.CliError(exits.UNAVAILABLE, f"--serve: {clean(listen)}: can't listen there: {reason}") from error
+    except ListenError as error:
+        raise exits.CliError(exits.UNAVAILABLE, f"--serve: {clean(str(error))}") from error
     finally:
         await server.aclose()
     return exits.OK

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -40,6 +41,10 @@ MAX_BODY = 2 * MAX_TOKEN_BYTES
 """Of a request, bytes: nothing but a token is ever sent."""
 MAX_FIELD = MAX_TOKEN_BYTES + 1_024
 """Of a line of its head: a token may stand in one."""
+
+
+class ListenError(Exception):
+    """Nothing can listen there: where, and the kernel's reason."""
 
 
 @dataclass(slots=True)
@@ -96,7 +101,7 @@ class HttpServer:
     _watch: asyncio.Task[None] | None = None
 
     async def start(self) -> str:
-        """Listen; where that is, as an address for browsers. Raises OSError."""
+        """Listen; where that is, as an address for browsers. Raises ListenError."""
         options = {
             "access_log": None,
             "keepalive_timeout": self.site.connections.idle_s,
@@ -107,13 +112,16 @@ class HttpServer:
         assert runner.server is not None  # noqa: S101  # setup() has made it
         host, _, port = self.listen.rpartition(":")
         context = self.tls.listening() if self.tls is not None else None
-        self._server = await asyncio.get_running_loop().create_server(
-            self.site.connections.factory(runner.server, **options),
-            host.strip("[]"),
-            int(port),
-            ssl=context,
-            ssl_handshake_timeout=HANDSHAKE_S if context is not None else None,
-        )
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                self.site.connections.factory(runner.server, **options),
+                host.strip("[]"),
+                int(port),
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_S if context is not None else None,
+            )
+        except (OSError, OverflowError) as error:
+            raise ListenError(f"{self.listen}: can't listen there: {_reason(error)}") from error
         self._watch = asyncio.create_task(self.site.connections.watch(runner.server), name="http-connections")
         bound = self._server.sockets[0].getsockname()[1]
         return f"{'http' if context is None else 'https'}://{host}:{bound}"
@@ -126,6 +134,13 @@ class HttpServer:
             self._server.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+
+def _reason(error: Exception) -> str:
+    """The kernel's own words; asyncio puts others around them."""
+    number = getattr(error, "errno", None)
+    known = isinstance(number, int) and number > 0  # a name that is not found has a number of another kind
+    return (os.strerror(number) if known else getattr(error, "strerror", None) or str(error)).lower()
 
 
 class HttpSurface:
@@ -147,9 +162,8 @@ class HttpSurface:
         """Listen."""
         try:
             return await self._server.start()
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise SurfaceError(f"http.listen: {self._server.listen}: can't listen there: {reason}") from error
+        except ListenError as error:
+            raise SurfaceError(f"http.listen: {error}") from error
 
     async def aclose(self) -> None:
         """Stop."""
