@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -138,9 +139,9 @@ class HttpServer:
 
 def _reason(error: Exception) -> str:
     """The kernel's own words; asyncio puts others around them."""
-    number = getattr(error, "errno", None)
-    known = isinstance(number, int) and number > 0  # a name that is not found has a number of another kind
-    return (os.strerror(number) if known else getattr(error, "strerror", None) or str(error)).lower()
+    if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
+        return os.strerror(error.errno).lower()
+    return (getattr(error, "strerror", None) or str(error)).lower()
 
 
 class HttpSurface:
