@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from nodetell.setting import settings_of
 from nodetell.settings import SettingsError, load, render
 
-from aggregator.settings import AggregatorSettings, state_directory
+from aggregator.settings import (
+    AggregatorSettings,
+    AlertmanagerSettings,
+    HttpSettings,
+    OtlpSettings,
+    WebhookSettings,
+    state_directory,
+)
 
 PREFIX = "NODETELL_AGGREGATOR_"
 
@@ -46,3 +54,48 @@ def test_what_contradicts_itself_is_told_with_the_rest(tmp_path: Path) -> None:
 def test_where_the_state_is_kept(setting: str, root: bool, env: dict[str, str], directory: str | None) -> None:
     expected = None if directory is None else Path(directory).expanduser()
     assert state_directory(setting, root=root, env=env) == expected
+
+
+WEBHOOK = {"secret_file": "/secret"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "values", "why"),
+    [
+        (WebhookSettings, {"url": "https://hook.example.com/x"}, "secret_file: not set, but url is"),
+        (WebhookSettings, {"url": "http://hook.example.com/hidden", **WEBHOOK}, "nothing would be encrypted"),
+        (WebhookSettings, {"url": "https://user:hidden@hook.example.com", **WEBHOOK}, "belong into a file"),
+        (WebhookSettings, {"url": "ftp://hook.example.com/hidden", **WEBHOOK}, "is no address"),
+        (WebhookSettings, {"url": "hook.example.com/hidden", **WEBHOOK}, "is no address"),
+        (WebhookSettings, {"url": "https://hook.example.com:99999/hidden", **WEBHOOK}, "is no address"),
+        (WebhookSettings, {"url": "https://hook.example.com/\nhidden", **WEBHOOK}, "is no address"),
+        (WebhookSettings, {"url": "https://hook.example.com/#hidden", **WEBHOOK}, "has a fragment"),
+        (AlertmanagerSettings, {"urls": ("http://alertmanager:9093",)}, "http://alertmanager:9093 is http"),
+        (
+            AlertmanagerSettings,
+            {"urls": ("http://alertmanager:9093",), "plaintext": True, "token_file": "/token"},
+            "token_file: set, but http://alertmanager:9093 is http",
+        ),
+        (OtlpSettings, {"endpoint": "http://collector:4318"}, "http://collector:4318 is http"),
+        (
+            OtlpSettings,
+            {"endpoint": "http://collector:4318", "plaintext": True, "headers_file": "/h"},
+            "headers_file: set",
+        ),
+        (HttpSettings, {"url": "nodetell.example.com"}, "is no address"),
+    ],
+)
+def test_where_nothing_may_be_sent_is_refused_and_no_secret_of_an_address_is_quoted(
+    settings: Callable[..., object], values: dict[str, object], why: str
+) -> None:
+    with pytest.raises(ValueError, match=why) as refused:
+        settings(**values)
+    assert "hidden" not in str(refused.value)
+
+
+def test_where_something_may_be_sent() -> None:
+    for url in ("https://hook.example.com/x?y=z", "http://127.0.0.1:9000/", "http://[::1]:9000", "http://localhost"):
+        assert WebhookSettings(url=url, secret_file="/secret").url == url  # noqa: S106  # a file's name
+    assert AlertmanagerSettings(urls=("http://alertmanager:9093", "https://b"), plaintext=True)
+    assert AlertmanagerSettings(urls=("http://127.0.0.1:9093",), token_file="/token")  # noqa: S106  # a file's name
+    assert OtlpSettings(endpoint="http://collector:4318", plaintext=True)
