@@ -140,7 +140,7 @@ def volumes(state: ClusterState, count: int) -> None:
         pod = Pod(
             "db",
             f"db-{number}-0",
-            SPEC,
+            PodSpec(requests={"cpu": 100, "memory": 1 << 20, "pods": 1}),
             uid=f"u{number}",
             owner=Owner("StatefulSet", f"db-{number}", f"s{number}"),
             node=name_of(number),
@@ -150,9 +150,6 @@ def volumes(state: ClusterState, count: int) -> None:
         state.keep("pods", pod.key, pod)
     keep("pv-any", None)
     keep("pv-none", (NodeTerm((Requirement(ZONE, "In", ("gone",)),)),))
-
-
-SPEC = PodSpec(requests={"cpu": 100, "memory": 1 << 20, "pods": 1})
 
 
 @cache

@@ -240,6 +240,7 @@ async def show_storage(request: web.Request) -> web.Response:
         zone=zone,
         chosen=strands.get(zone) if strands and zone else None,
         most_stranded=maps_storage.MOST_STRANDED,
+        why=maps_storage.WHY,
         text=text,
         found=len(found),
         rows=found[(page - 1) * maps_storage.PAGE : page * maps_storage.PAGE],

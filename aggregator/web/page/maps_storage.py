@@ -23,6 +23,13 @@ MOST_ZONES = 16
 """Zones of which the loss is worked out: those with most nodes."""
 PAGE = 50
 """Volumes of one page."""
+WHY = {
+    Cause.VOLUME: "their volume cannot follow",
+    Cause.ROOM: "no node left has room for them",
+    Cause.SHARED_ROOM: "others need the same room",
+    Cause.NOT_MADE_AGAIN: "nobody makes them again",
+}
+"""Why pods could not come back, in words."""
 MOST_STRANDED = 30
 """Workloads that are named for one zone."""
 
