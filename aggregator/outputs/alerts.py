@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nodetell.logs import event
+from nodetell.metrics import Told
 
 from aggregator.database import StoreError
 from aggregator.findings import Kind, Record, Transition
@@ -15,6 +16,7 @@ from aggregator.known import Known
 from aggregator.model import Gap, Severity
 from aggregator.outputs.alertmanager import Alerts, address
 from aggregator.outputs.courier import Courier, Letters, Manner
+from aggregator.outputs.meters import metrics
 from aggregator.outputs.outbox import Outbox
 from aggregator.outputs.receiver import Receiver
 from aggregator.outputs.webhook import Notices
@@ -55,6 +57,7 @@ class AlertSurface:
         self._standing: dict[str, Record] = {}
         self._couriers: list[Courier] = []
         self._tasks: list[asyncio.Task[None]] = []
+        made.meters.add(self.name, self.meter)
 
     async def start(self) -> str:
         """Begin; it can be reached nowhere. Raises SurfaceError."""
@@ -106,6 +109,12 @@ class AlertSurface:
             because = "what waits to be sent, and what was sent, is forgotten with the process"
             found.append(Gap("", signal, "degraded", because, "set state_directory"))
         return found
+
+    def meter(self) -> Iterable[Told]:
+        """Posts, and what waits."""
+        couriers = self._couriers
+        waiting = sum(courier.waiting for courier in couriers)
+        return metrics(self.name, [courier.trouble for courier in couriers], waiting)
 
     def _heard(self, transition: Transition) -> None:
         record = transition.record

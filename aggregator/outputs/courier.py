@@ -101,7 +101,7 @@ class Courier:
         """Keys of what is sent again, though nothing happened to it."""
         self._again_at = time.monotonic() if manner.resend_s else _NEVER
         self._not_before = 0.0
-        self._trouble = Trouble(manner.name, receiver, clock)
+        self.trouble = Trouble(manner.name, receiver, clock)
         self._most = form.delivery.most
         self._refused: dict[str, int] = {}
         self._given_up, self._gave_up_why = 0, ""
@@ -116,12 +116,17 @@ class Courier:
     def gaps(self) -> list[Gap]:
         """What it can't do at present."""
         where = self._receiver.origin
-        found = self._trouble.said(f"{len(self._rows.due)} findings wait to be sent")
+        found = self.trouble.said(f"{self.waiting} findings wait to be sent")
         if self._given_up:
             found.append(f"{where}: {self._given_up} findings were given up that it does not take: {self._gave_up_why}")
         if self._left_out:
             found.append(f"{where}: {self._left_out} findings are not sent: there is no room for more")
         return [Gap("", f"output/{self._manner.name}", "degraded", because) for because in found]
+
+    @property
+    def waiting(self) -> int:
+        """Findings that are to be sent."""
+        return len(self._rows.due)
 
     async def run(self, rows: Iterable[Row]) -> None:
         """Until cancelled. `rows`: of an earlier life."""
@@ -133,15 +138,15 @@ class Courier:
                 await self._look()
                 await self._send()
             except Exception as error:  # noqa: BLE001  # a defect: it is said, and everything is looked at anew
-                self._trouble.log("output_failed", reason=repr(error))
-                self._trouble.failed(Answer(0, f"a defect: {type(error).__name__}"))
+                self.trouble.log("output_failed", reason=repr(error))
+                self.trouble.failed(Answer(0, f"a defect: {type(error).__name__}"))
                 self._look_at = max(self._look_at if self._quiet else 0.0, time.monotonic() + ROOM_S)
 
     # -- what is to be told ------------------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
         """Until there is something to do."""
-        free = max(self._not_before, self._trouble.not_before)
+        free = max(self._not_before, self.trouble.not_before)
         begins = [self._look_at, max(self._again_at, free)]
         if self._again or self._rows.due:
             begins.append(free)
@@ -207,7 +212,7 @@ class Courier:
     async def _send(self) -> None:
         """One post, if there is something to post and it is time."""
         now = time.monotonic()
-        if now < max(self._not_before, self._trouble.not_before):
+        if now < max(self._not_before, self.trouble.not_before):
             return
         if now >= self._again_at:
             await self._all_again(now)
@@ -220,7 +225,7 @@ class Courier:
         elif answer.status in NOT_UNDERSTOOD:
             await self._not_understood(batch, answer)
         else:
-            self._trouble.failed(answer)
+            self.trouble.failed(answer)
 
     async def _all_again(self, now: float) -> None:
         """What stands, and what has been over for a short while only."""
@@ -254,7 +259,7 @@ class Courier:
         return await self._receiver.post(body, headers)
 
     async def _taken(self, batch: list[Row]) -> None:
-        if self._trouble.over() and self._manner.resend_s:
+        if self.trouble.over() and self._manner.resend_s:
             self._again_at = time.monotonic()  # it may have been restarted meanwhile
         self._most = min(2 * self._most, self._form.delivery.most)
         self._not_before = time.monotonic() + SPACE_S
@@ -273,15 +278,16 @@ class Courier:
         if len(batch) > 1:
             self._most = max(1, len(batch) // 2)
             self._not_before = time.monotonic() + SPACE_S
+            self.trouble.refused += 1
             return
         row = batch[0]
         self._refused[row.key] = self._refused.get(row.key, 0) + 1
         if self._refused[row.key] < MOST_REFUSED:
-            self._trouble.failed(answer)
+            self.trouble.failed(answer)
             return
         self._again.pop(row.key, None)
         self._given_up, self._gave_up_why = self._given_up + 1, answer.reason
-        self._trouble.log("output_given_up", id=row.finding, reason=answer.reason)
-        self._trouble.over()
+        self.trouble.log("output_given_up", id=row.finding, reason=answer.reason)
+        self.trouble.over(taken=False)
         self._rows.put(row.key, replace(row, due=False, told=True))
         await self._keep({row.key: self._rows.by_key[row.key]})

@@ -21,6 +21,7 @@ from opentelemetry.sdk.metrics.export import Metric
 from aggregator.findings import Transition
 from aggregator.model import Gap
 from aggregator.outputs import otlp_form as form
+from aggregator.outputs.meters import metrics
 from aggregator.outputs.receiver import NOT_UNDERSTOOD, Answer, Receiver, reason_of, secret_lines
 from aggregator.outputs.trouble import Trouble
 from aggregator.surfaces import Made
@@ -55,6 +56,8 @@ class OtlpSurface:
         self._most = MOST_AT_ONCE
         self._lost, self._left_out = 0, ""
         self._tasks: list[asyncio.Task[None]] = []
+        troubles = list(self._trouble.values())
+        made.meters.add(self.name, lambda: metrics(self.name, troubles, len(self._waiting)))
 
     async def start(self) -> str:
         """Begin; it can be reached nowhere."""
@@ -140,15 +143,14 @@ class OtlpSurface:
                 summaries += self._known.summaries(names[begin : begin + NODES_AT_ONCE])
                 await asyncio.sleep(0)  # others get to run
             connected += sum(each.connected for each in summaries)
-            metrics = await asyncio.to_thread(form.node_metrics, summaries, now)
-            if not await self._post_metrics(metrics):
+            if not await self._post_metrics(await asyncio.to_thread(form.node_metrics, summaries, now)):
                 return
         standing = self._known.standing()
         totals = form.total_metrics(len(names), connected, now)
         await self._post_metrics([*totals, *await asyncio.to_thread(form.finding_metrics, standing, now)])
 
-    async def _post_metrics(self, metrics: Sequence[Metric]) -> bool:
-        answer = await self._post(self._metrics, lambda: form.metrics_body(metrics, self._told_by))
+    async def _post_metrics(self, gauges: Sequence[Metric]) -> bool:
+        answer = await self._post(self._metrics, lambda: form.metrics_body(gauges, self._told_by))
         if answer.taken:
             self._left_out = form.not_taken(ExportMetricsServiceResponse, answer.body) or self._left_out
         return answer.taken

@@ -26,6 +26,8 @@ class Trouble:
         """`name`: of the surface."""
         self.not_before = 0.0
         """It is not tried again before, by the monotonic clock."""
+        self.taken, self.refused = 0, 0
+        """Posts since the start."""
         self._name, self._origin, self._clock = name, receiver.origin, clock
         self._failures = 0
         self._since, self._why = 0.0, ""
@@ -33,6 +35,7 @@ class Trouble:
 
     def failed(self, answer: Answer) -> None:
         """A post was not taken. Said once for each reason."""
+        self.refused += 1
         if self._why != answer.reason:
             self.log("output_refused", logging.WARNING, reason=answer.reason)
         if not self._why:
@@ -42,8 +45,10 @@ class Trouble:
         self._failures += 1
         self.not_before = time.monotonic() + max(pause, answer.retry_after_s)
 
-    def over(self) -> bool:
-        """A post was taken. True: the one before it was not."""
+    def over(self, *, taken: bool = True) -> bool:
+        """A post was taken, or is not tried again. True: the one before it was not taken."""
+        self.taken += taken
+        self.refused += not taken
         was = bool(self._why)
         if was:
             event(_log, logging.WARNING, "output_works_again", name=self._name, receiver=self._origin)

@@ -314,6 +314,11 @@ def test_one_that_it_cannot_take_does_not_hold_up_the_others(tmp_path: Path) -> 
             await until(lambda: sorted(taken) == ["after", "x-0", "x-1", "x-2", "x-3"])
             (gap,) = await until(lambda: [each for each in surface.gaps() if "given up" in each.because])
             assert gap.because.endswith("1 findings were given up that it does not take: it answers 422: no such key")
+            told = {each.metric.name: each.rows for each in surface.meter()}
+            assert told["nodetell_webhook_waiting"] == [((), 0)]
+            posts: dict[Any, Any] = dict(told["nodetell_webhook_posts_total"])
+            assert posts["taken",] >= 1
+            assert posts["refused",] >= 3
 
     scene(script)
 
