@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import Markup
 from nodetell.v1 import operator_pb2
 
 from aggregator.cluster.objects import NodeObject
@@ -16,7 +19,8 @@ from aggregator.model import Evidence, Finding, Gap, Severity, Stage
 from aggregator.view import ClusterView
 from aggregator.web.page import words
 from aggregator.web.page.incidents import FIVE
-from aggregator.web.page.models import incidents
+from aggregator.web.page.models import incidents, named
+from aggregator.web.page.models_finding import finding_page
 from aggregator.web.page.models_nodes import COLUMNS, PAGE, Asked, Row, asked, nodes_page, row_of
 from aggregator.web.page.models_overview import Overview, overview
 from aggregator.web.page.models_seen import limits, seen
@@ -170,7 +174,7 @@ def table(count: int) -> list[Row]:
     state = ClusterState()
     state.keep("nodes", "bare", NodeObject("bare", labels={"topology.kubernetes.io/zone": "b"}))
     view, told = ClusterView("c", {}, state), summaries(count)
-    return [row_of("bare", None, view, AT), *(row_of(each.node, each, view, AT) for each in told)]
+    return [row_of("bare", None, view, 0, AT), *(row_of(each.node, each, view, each.findings, AT) for each in told)]
 
 
 @pytest.mark.parametrize("column", [column.key for column in COLUMNS])
@@ -206,6 +210,47 @@ def test_whatever_an_address_asks_for_something_is_shown_and_its_links_lead_back
     assert page.pages == 1
     back = asked({name: values[0] for name, values in parse_qs(wanted.link()[1:]).items()})
     assert back == wanted
+
+
+def test_a_node_that_nobody_tells_of_has_the_findings_that_name_it() -> None:
+    lost = record("lost", objects=("Node/n9", "Pod/a/b"), nodes=("n8",))
+    assert named(lost) == {"n8", "n9"}
+
+
+# -- a finding ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_finding_is_told_with_its_chain_and_each_fact_under_its_finding() -> None:
+    fact = Evidence("n1", "lease.age", "n1", 1605, "s", "kube/leases", AT)
+    other = Evidence("", "scheduler.says", "db/pg-0", "0/3", "", "kube/pods", AT)
+    chain = [replace(CHAIN[0], finding=replace(CHAIN[0].finding, evidence=(fact,))), *CHAIN[1:3]]
+    pods = replace(CHAIN[3], finding=replace(CHAIN[3].finding, evidence=(other, fact), summary="It is Pending."))
+    drawn: list[str] = []
+
+    async def draw(finding: Finding, fact: Evidence) -> Markup | None:
+        drawn.append(fact.signal)
+        return Markup("<svg/>") if finding.id == "pods" else None
+
+    page = asyncio.run(finding_page([*chain, pods], pods, draw))
+    assert [link.finding.id for link in page.chain] == ["lost", "zone", "pods"]
+    assert page.first == ("Find out whether it runs.",)
+    assert (page.since, page.asked.id, page.cause.id, page.symptom.id) == (AT - 1600, "pods", "lost", "pods")
+    told = [(each.fact, each.heading.id if each.heading else "", bool(each.chart)) for each in page.evidence]
+    assert told == [(fact, "lost", False), (other, "pods", True)]
+    assert drawn == ["lease.age", "scheduler.says"]
+    assert ("Pending", "the pod is wanted, and no node has been found for it") in page.terms
+    assert [each.id for each in page.also_effects] == ["stale"]
+
+
+def test_what_is_over_has_a_page_of_its_own() -> None:
+    over = record("over", resolved=AT - 5)
+
+    async def draw(_: Finding, __: Evidence) -> Markup | None:
+        return None
+
+    page = asyncio.run(finding_page(CHAIN, over, draw))
+    assert page.alone
+    assert page.asked.resolved == AT - 5
 
 
 # -- one node ----------------------------------------------------------------------------------------------------------

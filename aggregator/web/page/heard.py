@@ -6,6 +6,7 @@ from collections import Counter, deque
 
 from aggregator.findings import Kind, Transition
 from aggregator.known import Known
+from aggregator.web.page.models import named
 from aggregator.web.page.models_nodes import Row, row_of
 from aggregator.web.page.models_seen import Alike, Coverage, add, coverage, limits_of
 from aggregator.web.page.slices import Kept, gently
@@ -38,11 +39,12 @@ async def _rows(known: Known) -> list[Row]:
     with_agent = set(known.node_names())
     names = sorted(with_agent.union(known.view().nodes))
     found: list[Row] = []
+    findings = Counter(name for record in known.standing() for name in named(record))
     async for first in gently(range(0, len(names), TOGETHER)):
         some = names[first : first + TOGETHER]
         told = {summary.node: summary for summary in known.summaries([name for name in some if name in with_agent])}
         view, now = known.view(), known.now()
-        found += [row_of(name, told.get(name), view, now) for name in some]
+        found += [row_of(name, told.get(name), view, findings[name], now) for name in some]
     return found
 
 

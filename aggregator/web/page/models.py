@@ -70,6 +70,12 @@ def brief(record: Record) -> Brief:
     )
 
 
+def named(record: Record) -> frozenset[str]:
+    """Nodes that a finding is about, or names among its objects."""
+    objects = (each.removeprefix("Node/") for each in record.finding.objects if each.startswith("Node/"))
+    return frozenset((*record.finding.nodes, *objects))
+
+
 def began(record: Record) -> float:
     """When what a finding names began, as far as is known, else when it was first seen; 0.0: not known."""
     return record.finding.since or record.first_seen

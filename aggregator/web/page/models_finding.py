@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -10,6 +10,7 @@ from markupsafe import Markup
 from aggregator.findings import Record
 from aggregator.model import Evidence, Finding, RuledOut
 from aggregator.story import Story, tell
+from aggregator.web.page.glossary import explained
 from aggregator.web.page.models import Badge, Brief, badge_of, brief, worst
 
 CHARTS = 8
@@ -27,6 +28,8 @@ class Shown:
     fact: Evidence
     code: str
     """Of the finding that it is of."""
+    heading: Brief | None
+    """That finding, before the first fact of it."""
     chart: Markup | None
 
 
@@ -63,6 +66,8 @@ class FindingPage:
     objects: tuple[str, ...]
     nodes: tuple[str, ...]
     """Of the whole chain."""
+    terms: tuple[tuple[str, str], ...]
+    """(word, what it means) of those that are used."""
 
     @property
     def alone(self) -> bool:
@@ -96,17 +101,18 @@ async def finding_page(standing: Sequence[Record], asked: Record, chart: Chart) 
         first=story.first,
         then=story.then,
         over_when=tuple((each.code, each.text) for each in story.over_when),
-        evidence=await _shown(story, chart),
+        evidence=await _shown(story, briefs, chart),
         more_evidence=story.more_evidence,
         ruled_out=tuple(dict.fromkeys(other for _, other in story.ruled_out)),
         also_causes=tuple(brief(known[each.id]) for each in story.also_causes[:_NAMED]),
         also_effects=tuple(brief(known[each.id]) for each in story.also_effects[:_NAMED]),
         objects=tuple(dict.fromkeys(name for step in story.chain for name in step.finding.objects)),
         nodes=tuple(dict.fromkeys(name for step in story.chain for name in step.finding.nodes)),
+        terms=explained(text for each in briefs.values() for text in (each.title, each.summary)),
     )
 
 
-async def _shown(story: Story, chart: Chart) -> tuple[Shown, ...]:
+async def _shown(story: Story, briefs: Mapping[str, Brief], chart: Chart) -> tuple[Shown, ...]:
     """Facts in the order of the chain, the cause's first; a chart that two facts share stands beside the first."""
     told = set(story.evidence)
     shown: list[Shown] = []
@@ -119,5 +125,6 @@ async def _shown(story: Story, chart: Chart) -> tuple[Shown, ...]:
             picture = await chart(step.finding, fact) if len(drawn) < CHARTS else None
             new = picture if picture is not None and picture not in drawn else None
             drawn |= {new} if new is not None else set()
-            shown.append(Shown(fact, step.finding.code, new))
+            heading = briefs[step.finding.id] if not shown or shown[-1].code != step.finding.code else None
+            shown.append(Shown(fact, step.finding.code, heading, new))
     return tuple(shown)

@@ -15,7 +15,7 @@ from aggregator.signatures.slow_fsync import window_of
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 from aggregator.web.page import words
-from aggregator.web.page.models import Brief, brief
+from aggregator.web.page.models import Brief, brief, named
 from aggregator.web.page.models_nodes import Row
 from aggregator.web.page.models_seen import Limit, limits
 from aggregator.web.page.models_stack import Stack, stack
@@ -81,7 +81,7 @@ def node_page(view: ClusterView, row: Row, standing: Sequence[Record], threshold
     return NodePage(
         row=row,
         about=tuple(_about(state, view, row)),
-        findings=tuple(brief(record) for record in standing if names(record, row.name)),
+        findings=tuple(brief(record) for record in standing if row.name in named(record)),
         stack=stack(state, node, thresholds.window_s) if state is not None and state.of("link") else None,
         paths=_paths(state),
         disks=tuple(_disks(state, thresholds))[:_DISKS],
@@ -92,11 +92,6 @@ def node_page(view: ClusterView, row: Row, standing: Sequence[Record], threshold
         sources=tuple(_sources(state)),
         hosted=state is not None,
     )
-
-
-def names(record: Record, node: str) -> bool:
-    """A finding is about a node."""
-    return node in record.finding.nodes or f"Node/{node}" in record.finding.objects
 
 
 def _about(state: NodeState | None, view: ClusterView, row: Row) -> Iterable[tuple[str, str]]:

@@ -171,8 +171,9 @@ class NodesPage:
     columns: tuple[Column, ...] = COLUMNS
 
 
-def row_of(name: str, summary: operator_pb2.NodeSummary | None, view: ClusterView, now: float) -> Row:
-    """A node's row. `summary`: None, where no agent has reported for it; `now`: seconds since the epoch."""
+def row_of(name: str, summary: operator_pb2.NodeSummary | None, view: ClusterView, findings: int, now: float) -> Row:
+    """A node's row. `summary`: None, where no agent has reported for it; `findings`: that name it; `now`: seconds since
+    the epoch."""
     node = view.nodes.get(name)
     has = summary if summary is not None else operator_pb2.NodeSummary()
     agent = "none" if summary is None else "connected" if summary.connected else "silent"
@@ -183,7 +184,7 @@ def row_of(name: str, summary: operator_pb2.NodeSummary | None, view: ClusterVie
         agent=agent,
         ready=node.ready if node is not None else "",
         cordoned=node is not None and node.unschedulable,
-        findings=has.findings,
+        findings=findings,
         fsync_us=has.fsync_p99_us if has.HasField("fsync_p99_us") else None,
         fsync_of=has.fsync_process,
         drops=has.drops_per_s if has.HasField("drops_per_s") else None,

@@ -8,12 +8,12 @@ from aggregator.findings import Record
 from aggregator.model import Stage
 from aggregator.web.charts.evidence import each_once
 from aggregator.web.keys import KNOWN
-from aggregator.web.page import incidents as named
+from aggregator.web.page import incidents as kinds
 from aggregator.web.page.heard import Heard
 from aggregator.web.page.maps import add_maps
-from aggregator.web.page.models import brief
+from aggregator.web.page.models import brief, named
 from aggregator.web.page.models_finding import finding_page
-from aggregator.web.page.models_node import names, node_page
+from aggregator.web.page.models_node import node_page
 from aggregator.web.page.models_nodes import asked, nodes_page
 from aggregator.web.page.models_overview import overview
 from aggregator.web.page.models_seen import Seen, seen
@@ -63,9 +63,9 @@ async def show_findings(request: web.Request) -> web.Response:
     found = [
         record
         for record in known.standing()
-        if (not incident or named.key_of(record.finding.incident) == named.key_of(incident))
+        if (not incident or kinds.key_of(record.finding.incident) == kinds.key_of(incident))
         and (stage not in tuple(Stage) or record.finding.stage == stage)
-        and (not node or names(record, node))
+        and (not node or node in named(record))
     ]
     page, pages, part = _part(found, query.get("page", ""))
     return _page(
@@ -75,8 +75,8 @@ async def show_findings(request: web.Request) -> web.Response:
         findings=[brief(record) for record in part],
         count=len(found),
         every=len(known.standing()),
-        incident=named.named(incident) if incident else None,
-        incidents=(*named.FIVE, *named.BESIDE),
+        incident=kinds.named(incident) if incident else None,
+        incidents=(*kinds.FIVE, *kinds.BESIDE),
         stage=stage,
         node=node,
         page=page,
@@ -132,7 +132,7 @@ async def show_history(request: web.Request) -> web.Response:
     page, pages, part = _part(resolved, request.query.get("page", ""))
     return _page(
         "history.html",
-        Place("history", "Over"),
+        Place("history", "What is over"),
         request,
         findings=[brief(record) for record in part],
         count=len(resolved),
