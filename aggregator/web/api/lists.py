@@ -22,7 +22,7 @@ GOOD_S = 1.0
 """As often as everything is evaluated."""
 SHARE = 10.0
 """... or for so many times as long as it took, whichever is longer."""
-NODES_AT_ONCE = 50
+NODES_AT_ONCE = 25
 
 
 @dataclass(slots=True)
