@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import add
 from pathlib import Path
 
 from aggregator.histogram import quantile
@@ -63,6 +64,7 @@ def past_of(
         names = {schema.id: tuple(schema.names) for schema in rows.schemas}
         sizes = [len(names[block.schema]) for block in rows.blocks]
         wanted: dict[int, Calls] = {}
+        layouts: dict[tuple[int, ...], list[tuple[Calls, int, int]]] = {}
         for which, block in enumerate(rows.blocks):
             columns = names[block.schema]
             if block.subject.startswith("latency/") and (bounds := bounds_of(columns)):
@@ -75,15 +77,25 @@ def past_of(
             if not wanted:
                 continue
             column = int((row.minute * MINUTE_S - since) // max(step_s, MINUTE_S))
-            start = 0
-            for which in row.blocks:
-                if (calls := wanted.get(which)) is not None:
-                    risen = row.risen[start : start + sizes[which]]
-                    have = calls.counts.get(column)
-                    calls.counts[column] = list(map(sum, zip(have, risen, strict=True))) if have else list(risen)
-                start += sizes[which]
+            blocks = tuple(row.blocks)
+            places = layouts.get(blocks)
+            if places is None:
+                places = layouts[blocks] = _places(blocks, sizes, wanted)
+            for calls, start, end in places:
+                risen, have = row.risen[start:end], calls.counts.get(column)
+                calls.counts[column] = list(map(add, have, risen)) if have else list(risen)
     told = sorted((each for each in found.values() if each.counts), key=lambda each: (each.subject, each.bounds_us))
     return Past(tuple(spans(minutes)), tuple(told))
+
+
+def _places(blocks: tuple[int, ...], sizes: list[int], wanted: dict[int, Calls]) -> list[tuple[Calls, int, int]]:
+    """Where the counters of those that are wanted stand in a row of these blocks: mostly the same row after row."""
+    found, start = [], 0
+    for which in blocks:
+        if which in wanted:
+            found.append((wanted[which], start, start + sizes[which]))
+        start += sizes[which]
+    return found
 
 
 def spans(minutes: set[int]) -> list[Span]:

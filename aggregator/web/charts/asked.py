@@ -65,8 +65,8 @@ class ApiChart:
     title: str
     unit: Unit
     figure: Figure
-    key: Key
-    """Of RISE: the family, and labels of which the first ones are given; empty ones are any."""
+    lines: tuple[tuple[str, Key], ...]
+    """Name and key of each. Of RISE: the family, and labels of which the first ones are given; empty ones are any."""
     limits: tuple[Limit, ...] = ()
 
 

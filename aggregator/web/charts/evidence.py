@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from aggregator.cluster.metrics_history import MetricsHistory
 from aggregator.history.columns import Span
 from aggregator.history.minutes import MINUTE_S
 from aggregator.history.reading import HistoryError
 from aggregator.known import Known
 from aggregator.model import Evidence, Finding
+from aggregator.signatures.control_plane.past import Key
 from aggregator.web.charts import api_past
 from aggregator.web.charts.asked import ApiChart, Asked, Figure, HostChart, HostLine, How, RunsChart, Shown
 from aggregator.web.charts.data import Stretch, held, risen, told
@@ -172,30 +174,36 @@ class _Reader:
 
     async def _of_api(self, wanted_: ApiChart) -> Markup | None:
         metrics = self.known.view().metrics
-        match wanted_.figure:
-            case Figure.TAIL:
-                stretches = await api_past.tail(metrics, wanted_.key)
-            case Figure.RATE:
-                stretches = await api_past.rate(metrics, wanted_.key)
-            case Figure.CALLS:
-                stretches = await api_past.calls(metrics, wanted_.key)
-            case Figure.RISE:
-                family = wanted_.key[0]
-                stretches = await api_past.rises(metrics, family, lambda labels: wanted(wanted_.key, labels))
-        inside = [each for each in stretches if self.begin < each.end and each.begin < self.end]
-        if not inside:
-            return None
         sort = Sort.TAIL if wanted_.figure is Figure.TAIL else Sort.RATE
-        line = Line("99th percentile" if wanted_.figure is Figure.TAIL else "per second", inside, sort)
-        begin = max(self.begin, inside[0].begin)
-        end = min(self.end, max(each.end for each in inside))
+        lines = []
+        for name, key in wanted_.lines:
+            found = await _of_metrics(metrics, wanted_.figure, key)
+            inside = [each for each in found if self.begin < each.end and each.begin < self.end]
+            lines.append(Line(name, inside, sort))
+        every = [each for line in lines for each in line.stretches]
+        if not every:
+            return None
+        begin = max(self.begin, min(each.begin for each in every))
+        end = min(self.end, max(each.end for each in every))
         remark = _API_KEPT if begin > self.begin + MINUTE_S and self.known.live else ""
-        return time_chart(Chart(wanted_.title, wanted_.unit, [line], begin, end, self.since, wanted_.limits, remark))
+        return time_chart(Chart(wanted_.title, wanted_.unit, lines, begin, end, self.since, wanted_.limits, remark))
 
     def _of_runs(self, wanted_: RunsChart) -> Markup | None:
         view = self.known.view()
         pod = view.objects.pods.get(wanted_.pod)
         return runs_chart(pod, view.now or self.known.now(), self.since) if pod is not None else None
+
+
+async def _of_metrics(metrics: MetricsHistory, figure: Figure, key: Key) -> list[Stretch]:
+    match figure:
+        case Figure.TAIL:
+            return await api_past.tail(metrics, key)
+        case Figure.RATE:
+            return await api_past.rate(metrics, key)
+        case Figure.CALLS:
+            return await api_past.calls(metrics, key)
+        case Figure.RISE:
+            return await api_past.rises(metrics, key[0], lambda labels: wanted(key, labels))
 
 
 _SORTS = {How.HELD: Sort.LEVEL, How.RISEN: Sort.RATE, How.TOLD: Sort.TAIL}

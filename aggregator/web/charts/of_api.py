@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aggregator.cluster.metric_families import (
     APF_REJECTED,
     REQUESTS,
@@ -13,50 +15,59 @@ from aggregator.cluster.metric_families import (
 )
 from aggregator.signatures.control_plane.past import LASTING, Key
 from aggregator.web.charts.asked import ApiChart, Asked, Figure, Maker, Shown
-from aggregator.web.charts.timeline import Limit
+from aggregator.web.charts.timeline import MOST_LINES, Limit
 from aggregator.web.charts.units import LATENCY, PER_SECOND
+
+_ALL = "all requests"
 
 
 def tail(what: str, family: str) -> Maker:
-    """The 99th percentile of one member of a family, and what is usual of it."""
+    """The 99th percentiles of the members of a family that the finding names; of a single one also what is usual."""
 
     def make(asked: Asked) -> Shown:
-        signal, subject = asked.evidence.signal.removesuffix(".usual"), asked.evidence.subject
-        usual = next(
-            (
-                Limit(float(each.value) * 1000, "usually")
-                for each in asked.finding.evidence
-                if (each.signal, each.subject) == (f"{signal}.usual", subject) and isinstance(each.value, float | int)
-            ),
-            None,
-        )
-        key = family, (subject,)
-        return ApiChart(f"{what} {subject}, 99th percentile", LATENCY, Figure.TAIL, key, (usual,) if usual else ())
+        signal = asked.evidence.signal
+        told = [each for each in asked.finding.evidence if each.signal == signal]
+        names = tuple(dict.fromkeys(each.subject for each in told))[:MOST_LINES] or (asked.evidence.subject,)
+        if asked.evidence.subject not in names:
+            names = (asked.evidence.subject,)  # one for which the chart of the others has no room
+        limits = _usual(asked, f"{signal}.usual", names[0], 1000) if len(names) == 1 else ()
+        title = f"{what} {names[0]}" if len(names) == 1 else what
+        lines = tuple((name, (family, (name,))) for name in names)
+        return ApiChart(f"{title}, 99th percentile", LATENCY, Figure.TAIL, lines, limits)
 
     return make
+
+
+def traffic(asked: Asked) -> Shown | None:
+    """How many requests there were, beside what has climbed: whether it is for them."""
+    told = next((each for each in asked.finding.evidence if each.signal == "counter.request_rate"), None)
+    return requests(replace(asked, evidence=told)) if told is not None else None
+
+
+def _usual(asked: Asked, signal: str, subject: str, factor: float) -> tuple[Limit, ...]:
+    for each in asked.finding.evidence:
+        if (each.signal, each.subject) == (signal, subject) and isinstance(each.value, float | int):
+            return (Limit(float(each.value) * factor, "usually"),)
+    return ()
 
 
 def requests(asked: Asked) -> Shown:
     """All requests, or those of a verb and a resource."""
     verb, _, resource = asked.evidence.subject.partition(" ")
-    if asked.evidence.subject == "all requests":
-        usual = next(
-            (
-                Limit(float(each.value), "usually")
-                for each in asked.finding.evidence
-                if each.signal == "counter.request_rate.usual" and isinstance(each.value, float | int)
-            ),
-            None,
-        )
-        limits = (usual,) if usual else ()
-        return ApiChart("requests to an API server", PER_SECOND, Figure.RATE, (REQUESTS, ()), limits)
-    return ApiChart(f"requests: {asked.evidence.subject}", PER_SECOND, Figure.RISE, (REQUESTS, (verb, resource)))
+    if asked.evidence.subject == _ALL:
+        limits = _usual(asked, "counter.request_rate.usual", _ALL, 1)
+        return ApiChart("requests to an API server", PER_SECOND, Figure.RATE, (("per second", (REQUESTS, ())),), limits)
+    return _rise(f"requests: {asked.evidence.subject}", (REQUESTS, (verb, resource)))
+
+
+def _rise(title: str, key: Key) -> ApiChart:
+    return ApiChart(title, PER_SECOND, Figure.RISE, (("per second", key),))
 
 
 def client(asked: Asked) -> Shown:
     """Requests of one of the control plane's own clients."""
     name = asked.evidence.subject
-    return ApiChart(f"requests of {name}", PER_SECOND, Figure.RISE, (SYSTEM_CLIENTS, (name,)))
+    return _rise(f"requests of {name}", (SYSTEM_CLIENTS, (name,)))
 
 
 def api_errors(asked: Asked) -> Shown:
@@ -65,13 +76,13 @@ def api_errors(asked: Asked) -> Shown:
         tuple(asked.evidence.subject.split(" ")) if asked.evidence.signal != "api.errors" else ("", "", "5xx")
     )
     title = "requests that failed with 5xx" if labels[-1] == "5xx" else f"failed requests: {asked.evidence.subject}"
-    return ApiChart(title, PER_SECOND, Figure.RISE, (REQUESTS, labels))
+    return _rise(title, (REQUESTS, labels))
 
 
 def webhook_calls(asked: Asked) -> Shown:
     """How often a webhook is asked."""
     name = asked.evidence.subject
-    return ApiChart(f"calls of webhook {name}", PER_SECOND, Figure.CALLS, (WEBHOOK_SECONDS, (name,)))
+    return ApiChart(f"calls of webhook {name}", PER_SECOND, Figure.CALLS, (("per second", (WEBHOOK_SECONDS, (name,))),))
 
 
 def webhook_failures(asked: Asked) -> Shown:
@@ -80,13 +91,13 @@ def webhook_failures(asked: Asked) -> Shown:
     open_ = name in {labels[0] for labels in asked.view.metrics.rises(WEBHOOK_FAILED_OPEN, asked.thresholds.window_s)}
     family = WEBHOOK_FAILED_OPEN if open_ else WEBHOOK_REJECTIONS
     title = f"requests {'let pass without' if open_ else 'refused for'} webhook {name}"
-    return ApiChart(title, PER_SECOND, Figure.RISE, (family, (name,)))
+    return _rise(title, (family, (name,)))
 
 
 def rejected(asked: Asked) -> Shown:
     """Requests turned away by priority and fairness."""
     level = asked.evidence.subject
-    return ApiChart(f"requests turned away at {level}", PER_SECOND, Figure.RISE, (APF_REJECTED, (level,)))
+    return _rise(f"requests turned away at {level}", (APF_REJECTED, (level,)))
 
 
 def wanted(key: Key, labels: Labels) -> bool:

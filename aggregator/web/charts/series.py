@@ -33,8 +33,8 @@ def _runs(asked: Asked) -> Shown | None:
 
 SHOWN: dict[str, Maker] = {
     "api.errors": of_api.api_errors,
-    "api.p99": of_api.tail("API server,", REQUEST_SECONDS),
-    "api.p99.usual": of_api.tail("API server,", REQUEST_SECONDS),
+    "api.p99": of_api.tail("API server", REQUEST_SECONDS),
+    "api.p99.usual": of_api.traffic,
     "apf.wait.p99": of_api.tail("waiting at priority level", APF_WAIT_SECONDS),
     "clock.measured": of_host.clock,
     "clock.offset": of_host.clock,
@@ -61,8 +61,7 @@ SHOWN: dict[str, Maker] = {
     "counter.webhook_failures": of_api.webhook_failures,
     "etcd.has_leader": of_host.etcd_leader,
     "etcd.quota": of_host.etcd_size,
-    "etcd_request.p99": of_api.tail("API server waiting for etcd,", ETCD_SECONDS),
-    "etcd_request.p99.usual": of_api.tail("API server waiting for etcd,", ETCD_SECONDS),
+    "etcd_request.p99": of_api.tail("API server waiting for etcd", ETCD_SECONDS),
     "filesystem.errors": of_host.fs_errors,
     "fsync.calls": of_host.fsync,
     "fsync.p50": of_host.fsync,
@@ -107,6 +106,7 @@ WITHOUT: dict[str, str] = {
     "csinode.drivers": _ONE_MOMENT,
     "device.": "an attached device is there or is not: the node's page lists when devices came and went",
     "diagnosis.unknown": _WORDS,
+    "etcd_request.p99.usual": "it stands in the chart of what has climbed, before it did",
     "event.": _WORDS,
     "free.": _ONE_MOMENT,
     "identity.": _WORDS,

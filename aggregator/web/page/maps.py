@@ -139,7 +139,7 @@ async def show_fsync(request: web.Request) -> web.Response:
     known, maps, query = request.app[KNOWN], request.app[MAPS], request.query
     if name := query.get("node", "")[:MOST_TEXT]:
         return await _show_node(request, name)
-    range_, text = range_of(query), query.get("q", "")[:MOST_TEXT].strip()
+    range_, text = range_of(query, known), query.get("q", "")[:MOST_TEXT].strip()
     every = await maps.ranked.get()
     found = [each for each in every if text.lower() in each.name.lower() or text.lower() in each.process.lower()]
     pages = max(1, -(-len(found) // range_.nodes))
@@ -167,8 +167,7 @@ async def show_fsync(request: web.Request) -> web.Response:
 
 
 def _fsync_link(has: Mapping[str, object]) -> str:
-    defaults = {"range": "6h", "page": 1}
-    return "?" + urlencode({key: str(word) for key, word in has.items() if word and word != defaults.get(key)})
+    return "?" + urlencode({key: str(word) for key, word in has.items() if word and (key, word) != ("page", 1)})
 
 
 def legend(thresholds: Thresholds) -> list[tuple[str, str]]:
@@ -181,7 +180,8 @@ def legend(thresholds: Thresholds) -> list[tuple[str, str]]:
 
 
 async def _show_node(request: web.Request, name: str) -> web.Response:
-    known, range_ = request.app[KNOWN], range_of(request.query)
+    known = request.app[KNOWN]
+    range_ = range_of(request.query, known)
     heat = await request.app[MAPS].pasts.heat([name], range_)
     charts = [await _chart(known, heat, row.series, row.label) for row in heat.rows]
     return _page(

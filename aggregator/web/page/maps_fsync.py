@@ -39,13 +39,15 @@ RANGES = (
     Range("1h", "1 hour", 3_600, 60, 20),
     Range("6h", "6 hours", 6 * 3_600, 300, 20),
     Range("24h", "24 hours", 86_400, 900, 15),
-    Range("7d", "7 days", 7 * 86_400, 7_200, 8),
+    Range("7d", "7 days", 7 * 86_400, 7_200, 6),
 )
 USUAL = RANGES[1]
 CODES = ("cp.etcd_slow_fsync", "disk.slow_fsync", "disk.noisy_neighbour", "cp.saturation")
 """Findings that make a node worth looking at, also when its disk is quick again."""
-AT_ONCE = 4
-"""Nodes whose history is read at the same time."""
+AT_ONCE = 2
+"""Nodes whose history is read at the same time: that is work for the processor, which agents need as well."""
+MOST_WAITING = 64
+"""Nodes whose turn has not come yet; beyond that, another one is left out."""
 IN_TIME_S = 6.0
 """What is not read by then is left out, and said to be."""
 _KEPT_NODES = 400
@@ -165,22 +167,20 @@ class Pasts:
         self._kept: OrderedDict[tuple[str, str], tuple[float, float, list[Row]]] = OrderedDict()
         """(good until, end of what is shown, rows), by node and range."""
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._tasks: dict[tuple[str, str, float], asyncio.Task[list[Row]]] = {}
+        """What is being read, by node, range and end."""
 
     async def heat(self, nodes: Sequence[str], range_: Range) -> Heat:
         """The map of these nodes. Rows stand in the nodes' order, the worst process of each first."""
         end = _up_to(self._known, range_)
         begin = end - range_.length_s
-        tasks = {node: asyncio.ensure_future(self._read(node, range_, end)) for node in dict.fromkeys(nodes)}
-        if tasks:
-            await asyncio.wait(tasks.values(), timeout=IN_TIME_S)
+        tasks = {node: self._reading(node, range_, end) for node in dict.fromkeys(nodes)}
+        if under_way := [task for task in tasks.values() if task is not None]:
+            await asyncio.wait(under_way, timeout=IN_TIME_S)
         rows: list[Row] = []
         silent, late = [], []
         for node, task in tasks.items():
-            if not task.done():
-                task.cancel()
-                late.append(node)
-                continue
-            if isinstance(task.exception(), HistoryError):
+            if task is None or not task.done() or isinstance(task.exception(), HistoryError):
                 late.append(node)
                 continue
             its = task.result()
@@ -188,6 +188,22 @@ class Pasts:
             if not its:
                 silent.append(node)
         return Heat(range_, begin, end, tuple(rows), tuple(silent), tuple(late))
+
+    def _reading(self, node: str, range_: Range, end: float) -> asyncio.Task[list[Row]] | None:
+        """Under way, or done. What is not done in time goes on, for whoever looks again. None: there is too much."""
+        key = node, range_.key, end
+        task = self._tasks.get(key)
+        if task is None:
+            if len(self._tasks) >= MOST_WAITING:
+                return None
+            task = self._tasks[key] = asyncio.ensure_future(self._read(node, range_, end))
+            task.add_done_callback(lambda done: self._over(key, done))
+        return task
+
+    def _over(self, key: tuple[str, str, float], task: asyncio.Task[list[Row]]) -> None:
+        del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # whoever asked is told; nobody may be there any more
 
     async def _read(self, node: str, range_: Range, end: float) -> list[Row]:
         kept = self._kept.get((node, range_.key))
@@ -208,9 +224,9 @@ class Pasts:
 
 def _up_to(known: Known, range_: Range) -> float:
     """The end of the newest column, which may not be over yet."""
-    return float((known.now() // range_.step_s + 1) * range_.step_s)
+    return float(-(-known.now() // range_.step_s) * range_.step_s)
 
 
-def range_of(query: Mapping[str, str]) -> Range:
-    """As an address asks; the usual one where it asks for none that there is."""
-    return next((each for each in RANGES if each.key == query.get("range")), USUAL)
+def range_of(query: Mapping[str, str], known: Known) -> Range:
+    """As an address asks; the usual one where it asks for none that there is, and of a recording the shortest."""
+    return next((each for each in RANGES if each.key == query.get("range")), USUAL if known.live else RANGES[0])
