@@ -69,7 +69,9 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         """All nodes that are known."""
         view = self._fleet.view()
         nodes = [with_api(summary, view) for summary in self._fleet.summaries()]
-        return operator_pb2.ListNodesResponse(nodes=nodes, aggregator_version=__version__)
+        return operator_pb2.ListNodesResponse(
+            nodes=nodes, aggregator_version=__version__, at_unix_ms=milliseconds(self._clock())
+        )
 
     async def GetNode(  # noqa: N802
         self, request: operator_pb2.GetNodeRequest, context: Any

@@ -63,7 +63,7 @@ def _nodes(operator: client.Operator, arguments: argparse.Namespace, shape: Look
         nodes = [summary_json(node) for node in answer.nodes]
         emit_document({"aggregator_version": answer.aggregator_version, "nodes": nodes}, arguments)
     else:
-        wanted = choice(arguments, nodes_table.columns(time.time()))
+        wanted = choice(arguments, nodes_table.columns(nodes_table.now(answer, time.time())))
         if wanted.table:
             emit_listing(answer.nodes, wanted, shape)
         else:

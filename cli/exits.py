@@ -56,6 +56,7 @@ _BY_COMMAND: dict[str, dict[int, str]] = {
     "nodes": _ASKS,
     "node": {NOT_FOUND: "there is no such node", **_ASKS},
     "findings": _FINDINGS | _ASKS,
+    "top": {**_ASKS, UNAVAILABLE: "the aggregator cannot be reached, or textual is not installed"},
     "explain": {**_FINDINGS, **_UNREADABLE, NOT_FOUND: "there is no such finding", **_ASKS},
     "whatif": {
         OK: "everything would come back",

@@ -61,15 +61,20 @@ def choice(arguments: argparse.Namespace, known: Sequence[Column[_T]]) -> Choice
     asked = wide or bool(named) or arguments.no_headers
     made = Choice(named or shown, headers=not arguments.no_headers, table=asked)
     if arguments.sort_by is not None:
-        name, _, direction = arguments.sort_by.partition(":")
-        if direction not in ("", "asc", "desc"):
-            raise CliError(USAGE, f'--sort-by: "{clean(direction[:40])}" is neither asc nor desc')
-        column = _found(name, known, "--sort-by")
-        made = replace(made, sort_by=column, descending=direction == "desc", table=True)
+        column, descending = find(arguments.sort_by, known)
+        made = replace(made, sort_by=column, descending=descending, table=True)
     if made.table and arguments.format not in ("text", "wide"):
         flag = "--columns, --sort-by and --no-headers"
         raise CliError(USAGE, f"{flag} are for tables (--format text or wide): {arguments.format} has everything")
     return made
+
+
+def find(sort_by: str, known: Sequence[Column[_T]]) -> tuple[Column[_T], bool]:
+    """The column of COLUMN[:desc], and whether downwards. Raises CliError (USAGE)."""
+    name, _, direction = sort_by.partition(":")
+    if direction not in ("", "asc", "desc"):
+        raise CliError(USAGE, f'--sort-by: "{clean(direction[:40])}" is neither asc nor desc')
+    return _found(name, known, "--sort-by"), direction == "desc"
 
 
 def usual(known: Sequence[Column[_T]]) -> Choice[_T]:

@@ -56,6 +56,11 @@ def nodes_text(nodes: Sequence[Node], wanted: Choice[Node], look: Look) -> str:
     return "\n".join(lines)
 
 
+def now(answer: operator_pb2.ListNodesResponse, otherwise: float) -> float:
+    """When an answer was given, by the clock that its times are of: the aggregator's, where it tells."""
+    return answer.at_unix_ms / 1000 or otherwise
+
+
 def ready(node: Node) -> str:
     """ "yes", "no, cordoned", ...; empty: the API server was not asked."""
     word = {"True": "yes", "False": "no", "Unknown": "unknown", "": ""}.get(node.ready, node.ready)

@@ -30,6 +30,7 @@ NODETELL = Page(
     "  nodetell diagnose prod-a.tar.gz      a diagnosis of an evidence bundle, without any server\n"
     "  nodetell collect prod-a.tar.gz       an evidence bundle of this host\n"
     "  nodetell findings --watch            what an aggregator finds, as it happens\n"
+    "  nodetell top                         nodes and findings as a live view\n"
     "  nodetell explain ID                  one finding as a story: cause, evidence, what to do",
     (*ACCESS, *TERMINAL),
     ("nodetell help TOPIC", "nodetell COMMAND --help", "docs/command.md", "docs/operating.md"),
@@ -45,7 +46,7 @@ PAGES = {
         "  nodetell up --probe-directory /var/lib/etcd      also measure fdatasync there\n"
         "  nodetell up --kubeconfig ~/.kube/config          join it with what this API server knows (read only)",
         TERMINAL,
-        ("nodetell agent", "nodetell aggregator", "docs/operating.md"),
+        ("nodetell top --insecure", "nodetell agent", "nodetell aggregator", "docs/operating.md"),
     ),
     "agent": Page(
         "run the agent: read this host, stream what changed to an aggregator",
@@ -83,7 +84,7 @@ PAGES = {
         "  nodetell nodes --columns node,clock --no-headers\n"
         "  nodetell nodes --format json | jq -r '.nodes[] | select(.connected | not) | .node'",
         (*ACCESS, *TERMINAL),
-        ("nodetell node NAME", "nodetell help columns", "nodetell help access"),
+        ("nodetell node NAME", "nodetell top", "nodetell help columns", "nodetell help access"),
     ),
     "node": Page(
         "show everything known of one node",
@@ -101,7 +102,18 @@ PAGES = {
         "  nodetell findings\n  nodetell findings --watch --format json\n"
         "  nodetell findings --columns severity,code,nodes,id --sort-by since:desc",
         (*ACCESS, *TERMINAL),
-        ("nodetell explain ID", "nodetell help columns", "docs/findings.md"),
+        ("nodetell explain ID", "nodetell top", "nodetell help columns", "docs/findings.md"),
+    ),
+    "top": Page(
+        "show nodes and findings as a live view; needs textual",
+        "Follows an aggregator: nodes as a table that sorts and filters, findings with their causes first, what was "
+        "resolved in the last hour, and how well the cluster is seen. Keys are at the bottom; ? has all of them. With "
+        "--once, and where the output is no terminal, one frame is printed as text. Needs textual "
+        "(pip install 'nodetell[top]'), but for that one frame.",
+        "  nodetell top --insecure                  of an aggregator that `nodetell up` has started\n"
+        "  nodetell top --sort-by drops/s --filter eu-west-1a\n  nodetell top --once | head -30",
+        (*ACCESS, *TERMINAL, ("TERM", "which terminal it is; over a slow line --interval 10 spares it")),
+        ("nodetell nodes --format wide", "nodetell findings --watch", "docs/command.md"),
     ),
     "explain": Page(
         "tell the story of a finding: symptom, cause, evidence, what to do, when it is over",

@@ -30,6 +30,7 @@ _MODULES = {
     "nodes": "cli.commands",
     "node": "cli.commands",
     "findings": "cli.commands",
+    "top": "cli.top.command",
     "explain": "cli.explain",
     "whatif": "cli.whatif",
     "diagnose": "cli.diagnose",
@@ -174,6 +175,22 @@ def _findings(parser: argparse.ArgumentParser) -> None:
     flags.client(parser)
 
 
+def _top(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--once", action="store_true", help="print one frame as text, and end")
+    parser.add_argument(
+        "--interval",
+        type=flags.positive,
+        default=2.0,
+        metavar="SECONDS",
+        help="how often nodes are asked for anew (default: 2); findings come by themselves",
+    )
+    parser.add_argument("--filter", metavar="TEXT", default="", help="only nodes with this in their name or zone")
+    parser.add_argument(
+        "--sort-by", metavar="COLUMN[:desc]", help="sort nodes by this column (default: the worst first)"
+    )
+    flags.client(parser)
+
+
 def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="id or code of a finding, or its beginning")
     parser.add_argument("bundle", metavar="BUNDLE", nargs="?", help="a bundle, in place of an aggregator")
@@ -269,6 +286,7 @@ _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "nodes": _nodes,
     "node": _node,
     "findings": _findings,
+    "top": _top,
     "explain": _explain,
     "whatif": _whatif,
     "diagnose": _diagnose,

@@ -24,7 +24,7 @@ def report_text(report: Report, look: Look, *, verbose: bool = False) -> str:
     over = [record for record in report.records if record.resolved is not None]
     where = f"cluster {clean(report.cluster)}, " if report.cluster else ""
     lines = wrap(f"{where}{iso(report.at)}: {_counts(standing)}", look.width)
-    for record, below in _chains(standing):
+    for record, below in chains(standing):
         lines += ["", *finding_text(record, look, verbose=verbose)]
         lines += _consequences(below, look, verbose=verbose)
     if over:
@@ -49,7 +49,7 @@ def _number(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _chains(records: Sequence[Record]) -> Iterable[tuple[Record, list[tuple[int, Record]]]]:
+def chains(records: Sequence[Record]) -> Iterable[tuple[Record, list[tuple[int, Record]]]]:
     """Each root with what follows from it, as (depth, record); what has several causes stands below the first."""
     known = {record.finding.id for record in records}
     effects: dict[str, list[Record]] = {}

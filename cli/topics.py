@@ -94,7 +94,7 @@ def _tables() -> Mapping[str, Any]:
     from cli.doctor import command as doctor  # noqa: PLC0415
 
     return {
-        "nodes": nodes_table.columns(0.0),
+        "nodes, top": nodes_table.columns(0.0),
         "node NAME --coverage": coverage_text.COLUMNS,
         "findings, diagnose": findings_table.COLUMNS,
         "explain": evidence_table.COLUMNS,

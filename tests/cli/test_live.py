@@ -56,7 +56,8 @@ class Operators(operator_pb2_grpc.OperatorServiceServicer):
         yield Event(kind=Event.KIND_SYNCED, at_unix_ms=at)
         yield Event(kind=Event.KIND_APPEARED, finding=effect, at_unix_ms=at + 1000)
         yield Event(kind=Event.KIND_RESOLVED, finding=effect, at_unix_ms=at + 2000)
-        self.hold.wait(20)
+        while context.is_active() and not self.hold.wait(0.05):  # a watch that nobody reads any more keeps no thread
+            pass
 
 
 @pytest.fixture(scope="module")

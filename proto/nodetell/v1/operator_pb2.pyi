@@ -28,12 +28,14 @@ class ListNodesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListNodesResponse(_message.Message):
-    __slots__ = ("nodes", "aggregator_version")
+    __slots__ = ("nodes", "aggregator_version", "at_unix_ms")
     NODES_FIELD_NUMBER: _ClassVar[int]
     AGGREGATOR_VERSION_FIELD_NUMBER: _ClassVar[int]
+    AT_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
     nodes: _containers.RepeatedCompositeFieldContainer[NodeSummary]
     aggregator_version: str
-    def __init__(self, nodes: _Optional[_Iterable[_Union[NodeSummary, _Mapping]]] = ..., aggregator_version: _Optional[str] = ...) -> None: ...
+    at_unix_ms: int
+    def __init__(self, nodes: _Optional[_Iterable[_Union[NodeSummary, _Mapping]]] = ..., aggregator_version: _Optional[str] = ..., at_unix_ms: _Optional[int] = ...) -> None: ...
 
 class NodeSummary(_message.Message):
     __slots__ = ("node", "connected", "agent_version", "facts_at_unix_ms", "heard_at_unix_ms", "links", "disks", "volumes", "coverage_gaps", "coalesced_updates", "dropped_samples", "findings", "ready", "zone", "cordoned", "clock_offset_us", "clock_bound_us", "clock_measured_unix_ms", "clock_from_most", "limits", "fsync_p99_us", "fsync_process", "drops_per_s", "path_mtu", "path_interface_mtu", "path_peer", "paths_unanswered")
