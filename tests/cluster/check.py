@@ -1,4 +1,4 @@
-"""What only a real API server can tell: that it takes every overlay, and that accounts may do no more than the code.
+"""What only a real API server can tell: that it takes overlays and Events, and that accounts may do no more than the code.
 
     tests/cluster/check.py --kubeconfig FILE [--apply]
 
@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ from typing import TextIO
 TOP = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP), str(TOP / "proto")]
 
+from aggregator.findings import Record  # noqa: E402  # it may be run without being installed
+from aggregator.model import Finding, Severity, Stage, finding_id  # noqa: E402
+from aggregator.outputs.kubernetes.events import Due, Step, body  # noqa: E402
+from aggregator.outputs.kubernetes.regarding import Regarding  # noqa: E402
 from cli.doctor.calls import Call, calls  # noqa: E402  # it may be run without being installed
 from cli.install.objects import rendered  # noqa: E402
 from cli.install.parts import part  # noqa: E402
@@ -137,6 +142,30 @@ def component_problems(kubectl: Kubectl) -> Iterator[str]:
             _say(f"taken: component {component.name}")
 
 
+def event_problems(kubectl: Kubectl) -> Iterator[str]:
+    """Events as the aggregator writes them, on what is in a namespace and what is in none, that are not taken."""
+    finding = Finding(
+        id=finding_id("node.lost", "n"),
+        code="node.lost",
+        incident="node",
+        stage=Stage.ACTIVE,
+        severity=Severity.CRITICAL,
+        summary="n is not heard: " + 1_000 * "ä",
+        nodes=("n",),
+        evidence=(),
+        clears_when="it is heard",
+    )
+    now = time.time()
+    record = Record(finding, "check", now, now, because="cleared")
+    for about in (Regarding("v1", "Node", "n", "uid-n"), Regarding("v1", "Pod", "p", "uid-p", "default")):
+        for step in Step:
+            event = body(Due(step, record, f"{about.kind}/{about.name}", about, now), "check")
+            words = ("create", "--dry-run=server", "--validate=strict", "-f", "-")
+            code, said = kubectl.run(*words, given=json.dumps(event))
+            if code:
+                yield f"Event {step} on a {about.kind}: {said}"
+
+
 def operator_problems(kubectl: Kubectl) -> Iterator[str]:
     """What the Role of operators allows too little or too much."""
     for verb, what, below, may in OPERATORS_CALLS:
@@ -188,7 +217,8 @@ def _problems(kubeconfig: Path, *, apply: bool) -> list[str]:
         how = "without --apply its rights are checked" if apply else "--apply makes it for as long as this takes"
         raise NotCheckedError(f"namespace {NAMESPACE} is {'' if apply else 'not '}there; {how}")
     if not apply:
-        return [*overlay_problems(kubectl), *component_problems(kubectl), *right_problems(kubectl)]
+        problems = [*overlay_problems(kubectl), *component_problems(kubectl), *event_problems(kubectl)]
+        return [*problems, *right_problems(kubectl)]
     made = json.dumps({"apiVersion": "v1", "kind": "List", "items": _rights()})
     _, said = kubectl.run("get", "--ignore-not-found", "-o", "name", "-f", "-", given=made)
     if left := [line for line in said.splitlines() if "/" in line and " " not in line]:
@@ -197,7 +227,7 @@ def _problems(kubeconfig: Path, *, apply: bool) -> list[str]:
         code, said = kubectl.run("apply", "-f", "-", given=made)
         if code:
             raise NotCheckedError(said)
-        problems = [*overlay_problems(kubectl), *component_problems(kubectl)]
+        problems = [*overlay_problems(kubectl), *component_problems(kubectl), *event_problems(kubectl)]
         return [*problems, *right_problems(kubectl), *operator_problems(kubectl)]
     finally:
         kubectl.run("delete", "--ignore-not-found", "--wait=false", "-f", "-", given=made)

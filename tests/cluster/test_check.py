@@ -4,6 +4,7 @@ that answers as RBAC would."""
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ class Server:
     is_there: bool = True
     has_cert_manager: bool = True
     refused: str = ""
-    """Name of an overlay that is not taken."""
+    """Name of an overlay, or action of an Event, that is not taken."""
     left: str = ""
     """What of the rights is there already."""
     allowed: set[tuple[str, ...]] = field(
@@ -48,6 +49,11 @@ class Server:
             return 0, self.left
         if words[0] == "get":
             return (0 if self.has_cert_manager else 1), ""
+        if words[0] == "create":
+            event = json.loads(given or "")
+            assert event["apiVersion"] == "events.k8s.io/v1"
+            assert len(event["note"].encode()) <= 1_024
+            return (1, "is invalid") if event["action"] == self.refused else (0, "created (server dry run)")
         if words[0] in ("apply", "delete"):
             assert (given is None) == ("-k" in words)
             return (1, "error: no matches for kind") if Path(words[-1]).name == self.refused else (0, "created")
@@ -122,6 +128,12 @@ def test_an_operators_right_that_is_missing_and_one_too_many(
 def test_an_overlay_that_is_refused(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Server(refused="tier-1")) == 1
     assert "wrong: tier-1: error: no matches for kind" in capsys.readouterr().out
+
+
+def test_an_event_that_is_refused(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(Server(refused="Resolved")) == 1
+    wrong = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wrong: ")]
+    assert wrong == [f"wrong: Event Resolved on a {kind}: is invalid" for kind in ("Node", "Pod")]
 
 
 def test_without_cert_manager_what_needs_it_is_said_to_be_skipped(
