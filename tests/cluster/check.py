@@ -1,4 +1,4 @@
-"""What only a real API server can tell: that it takes overlays and Events, and that accounts may do no more than the code.
+"""What only a real API server tells: that it takes overlays and Events, and that accounts may do no more than needed.
 
     tests/cluster/check.py --kubeconfig FILE [--apply]
 
