@@ -92,10 +92,10 @@ class AlertSurface:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for close in (*(receiver.aclose() for receiver in self._receivers), asyncio.to_thread(self._outbox.close)):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_S):
-                    await close
+        closing = (*(receiver.aclose() for receiver in self._receivers), asyncio.to_thread(self._outbox.close))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await asyncio.gather(*closing, return_exceptions=True)
 
     def gaps(self) -> list[Gap]:
         """Who does not take what, and since when; what can't be kept."""

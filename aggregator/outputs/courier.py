@@ -31,6 +31,9 @@ ROOM_S = 60.0
 MOST_REFUSED = 3
 """A notice that a receiver says it can't understand is given up after so many times."""
 _NEVER = float("inf")
+LOST_AFTER_S = 3600.0
+"""A finding that neither stands nor is known to be over after a start, as where the findings' database was damaged, is
+not told to be over before: until then its nodes may come, and it be found again."""
 LOST = "not known any more after a start of the aggregator"
 """Why a finding is told to be over that neither stands nor is known to be over."""
 
@@ -96,6 +99,7 @@ class Courier:
         self._wake = asyncio.Event()
         self._look_at = time.monotonic() + manner.quiet_start_s
         """Everything that stands is compared with what was told then, by the monotonic clock."""
+        self._lost_at = time.monotonic() + LOST_AFTER_S
         self._quiet = True
         self._again: dict[str, None] = {}
         """Keys of what is sent again, though nothing happened to it."""
@@ -172,7 +176,11 @@ class Courier:
             over = {record.finding.id: record for record in reversed(self._known.resolved(KEPT_RESOLVED))}
             gone = [each for each in self._rows.findings() if each not in self._standing]
             records = {each: over[each] for each in gone if each in over} | self._standing
-            changes = self._lose(each for each in gone if each not in over)
+            lost = [row for each in gone if each not in over for row in self._rows.of(each) if row.over is None]
+            if now >= self._lost_at:
+                changes = self._lose(lost)
+            elif lost:
+                self._look_at = self._lost_at
         changes |= await asyncio.to_thread(self._take, list(records.values()))
         if self._left_out:
             self._look_at = min(self._look_at, now + ROOM_S)
@@ -189,10 +197,10 @@ class Courier:
             changes |= changed
         return changes
 
-    def _lose(self, findings: Iterable[str]) -> Changes:
+    def _lose(self, rows: Iterable[Row]) -> Changes:
         """Findings that neither stand nor are known to be over: the aggregator has lost its memory of them."""
         now, changes = self._clock(), {}
-        for row in [row for finding in findings for row in self._rows.of(finding) if row.over is None]:
+        for row in rows:
             payload = self._form.ended(row.payload, now, LOST)
             ended = replace(row, payload=payload, over=now, due=True, number=self._next_number())
             changes[row.key] = ended if row.told else None

@@ -28,6 +28,8 @@ from aggregator.surfaces import Made
 
 GATHER_S = 1.0
 """What happens to findings is sent so much later, with all that happened meanwhile."""
+SPACE_S = 0.2
+"""Between two posts of them."""
 MOST_WAITING = 10_000
 """Records that wait for a receiver that is away; the oldest go first."""
 MOST_AT_ONCE = 200
@@ -103,7 +105,7 @@ class OtlpSurface:
                 await self._wake.wait()
                 await asyncio.sleep(GATHER_S)
             await self._post_findings()
-            await asyncio.sleep(max(0.0, self._trouble[self._logs].not_before - time.monotonic()))
+            await asyncio.sleep(max(SPACE_S, self._trouble[self._logs].not_before - time.monotonic()))
 
     async def _post_findings(self) -> None:
         batch = list(islice(self._waiting, self._most))
@@ -164,8 +166,8 @@ class OtlpSurface:
             answer = Answer(0, reason_of(error))
         else:
             answer = await receiver.post(await asyncio.to_thread(body), headers)
-        if answer.taken:
-            self._trouble[receiver].over()
+        if answer.taken or (receiver is self._logs and answer.status in NOT_UNDERSTOOD):
+            self._trouble[receiver].over(taken=answer.taken)
         else:
             self._trouble[receiver].failed(answer)
         return answer

@@ -37,6 +37,7 @@ pytestmark = pytest.mark.usefixtures("hurry")
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(otlp, "GATHER_S", 0.02)
+    monkeypatch.setattr(otlp, "SPACE_S", 0.01)
 
 
 def plain(attributes: Any) -> dict[str, Any]:

@@ -254,11 +254,22 @@ def test_an_unconfirmed_finding_is_never_told_to_be_over(tmp_path: Path) -> None
     scene(script)
 
 
-def test_what_the_aggregator_has_forgotten_is_told_to_be_over_and_why(tmp_path: Path) -> None:
+def test_what_the_aggregator_has_forgotten_is_told_to_be_over_late_and_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def script(situation: Situation, inbox: Inbox) -> None:
         async with telling(situation, inbox.url, tmp_path):
             situation.appear(finding())
             await until(lambda: inbox.posts)
+        empty = Situation()
+        async with telling(empty, inbox.url, tmp_path):
+            empty.appear(finding("new"))  # all that stands is looked at, and what is missing may come yet
+            await until(lambda: ("appeared", "new") in events(inbox))
+            assert ("resolved", "mtu-1") not in events(inbox)
+            empty.resolve("new")
+            await until(lambda: ("resolved", "new") in events(inbox))
+        inbox.posts[1:] = []
+        monkeypatch.setattr(courier, "LOST_AFTER_S", 0.2)
         async with telling(Situation(), inbox.url, tmp_path):
             await until(lambda: len(inbox.posts) == 2)
         notice = inbox.posts[1].json()["notices"][0]
