@@ -31,7 +31,7 @@ from agent.settings import StreamSettings
 from bench.measure import cpu_seconds
 from bench.storm.__main__ import ENVIRONMENT, ROOT, Workers, working
 from bench.surfaces.aggregator import Orders
-from bench.surfaces.users import Used, browser, prometheus, using
+from bench.surfaces.users import SCRAPE_S, Used, browser, prometheus, using
 from bench.surfaces.world import CANARIES, Receivers, api_server, canaries
 from tests.api_writes import NodesAndWrites
 
@@ -116,22 +116,26 @@ class Case:
     name: str
     tables: Tables
     users: Users = lambda _addresses, _session, _used: []
+    times: int = 1
+    """How much more it is used than it would be."""
 
 
-def cases(receivers: Receivers, secret: Path, browsers: int) -> list[Case]:
+def cases(receivers: Receivers, secret: Path, browsers: int, times: int) -> list[Case]:
     """All of them, and all together at the end."""
 
     def pages(addresses: Mapping[str, str], session: aiohttp.ClientSession, used: Used) -> list[Any]:
-        paths = [*[""] * browsers, "nodes"]
+        paths = [*[""] * browsers, "nodes"] * times
         return [browser(session, addresses["http"].rstrip("/"), path, used) for path in paths]
 
     def scrape(addresses: Mapping[str, str], session: aiohttp.ClientSession, used: Used) -> list[Any]:
-        return [prometheus(session, addresses["prometheus"].rstrip("/").removesuffix("/metrics"), used)]
+        return [
+            prometheus(session, addresses["prometheus"].rstrip("/").removesuffix("/metrics"), SCRAPE_S / times, used)
+        ]
 
     anywhere = {"listen": "127.0.0.1:0"}
     found = [
-        Case("http", {"http": anywhere}, pages),
-        Case("prometheus", {"prometheus": anywhere}, scrape),
+        Case("http", {"http": anywhere}, pages, times),
+        Case("prometheus", {"prometheus": anywhere}, scrape, times),
         Case("objects", {"objects": {"events": True, "node_conditions": True}}),
         Case("alertmanager", {"alertmanager": {"urls": [receivers.url], "quiet_start_s": 0.0}}),
         Case(
@@ -144,7 +148,7 @@ def cases(receivers: Receivers, secret: Path, browsers: int) -> list[Case]:
         return [*pages(addresses, session, used), *scrape(addresses, session, used)]
 
     every = {name: table for case in found for name, table in case.tables.items()}
-    return [*found, Case("all", every, both)]
+    return [*found, Case("all", every, both)] if times == 1 else found
 
 
 @dataclass(slots=True)
@@ -158,6 +162,8 @@ class Window:
     """Updates that came, of those that should have."""
     memory_mib: float
     used: str = ""
+    times: int = 1
+    """How much more it was used than it would be."""
 
 
 class Bench:
@@ -206,7 +212,7 @@ class Bench:
             what.append(f"{count} writes")
         what += [f"{count} x {path}" for path, count in sorted(self._receivers.taken.items())]
         what += [f"FAILED {each}" for each in used.failed[:3]]
-        return Window(case.name, took, came / expected, self._measured.memory_mib(), "; ".join(what))
+        return Window(case.name, took, came / expected, self._measured.memory_mib(), "; ".join(what), case.times)
 
     async def _updates(self) -> int:
         return sum(report.acknowledged for report in await self._workers.ask("report"))
@@ -222,7 +228,7 @@ def show(windows: Sequence[Window]) -> None:
         if each.name != "none":
             before = next(window.cpu for window in reversed(windows[:number]) if window.name == "none")
             after = next(window.cpu for window in windows[number:] if window.name == "none")
-            shares.setdefault(each.name, []).append(each.cpu / statistics.mean((before, after)) - 1)
+            shares.setdefault(each.name, []).append((each.cpu / statistics.mean((before, after)) - 1) / each.times)
     for name, values in shares.items():
         told = ", ".join(f"{100 * each:+.1f} %" for each in values)
         print(f"{name}: {100 * statistics.mean(values):+.1f} % of that" + (f" ({told})" if len(values) > 1 else ""))
@@ -247,7 +253,7 @@ async def bench(wanted: argparse.Namespace, folder: Path) -> int:
             f"{sum(len(each.back) for each in reports):,} agents in after {time.monotonic() - began:.0f} s", flush=True
         )
         await asyncio.sleep(3 * SETTLE_S)
-        chosen = cases(receivers, secret, wanted.browsers)
+        chosen = cases(receivers, secret, wanted.browsers, wanted.times)
         if wanted.only:
             chosen = [each for each in chosen if each.name in wanted.only.split(",")]
         at_work, nothing = Bench(wanted, measured, workers, objects, receivers), Case("none", {})

@@ -15,7 +15,7 @@ import aiohttp
 TURN_S, SETTLE_S, REST_S = 15.0, 0.4, 2.0
 """As page.js has them: the page is asked for again so often, so long after an event, and not oftener than this."""
 SCRAPE_S = 15.0
-_ASSET = re.compile(r'(?:href|src)="([^"#]+\.(?:css|js|svg))"')
+_ASSET = re.compile(r'(?:href|src)="([^"#]+\.(?:css|js|svg)(?:\?[^"]*)?)"')
 _EVENTS = "api/v1/events?standing=no"
 
 
@@ -68,7 +68,7 @@ async def browser(session: aiohttp.ClientSession, base: str, path: str, used: Us
             _, tag = await get(path, tag)
 
 
-async def prometheus(session: aiohttp.ClientSession, address: str, used: Used) -> None:
+async def prometheus(session: aiohttp.ClientSession, address: str, every_s: float, used: Used) -> None:
     """It scrapes, until cancelled."""
     while True:
         async with session.get(f"{address}/metrics") as answer:
@@ -76,7 +76,7 @@ async def prometheus(session: aiohttp.ClientSession, address: str, used: Used) -
             used.requests += 1
             if answer.status != 200:
                 used.failed.append(f"metrics: {answer.status}")
-        await asyncio.sleep(SCRAPE_S)
+        await asyncio.sleep(every_s)
 
 
 @contextlib.asynccontextmanager
