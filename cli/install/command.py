@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         cluster=arguments.cluster,
         storage_class=arguments.storage_class,
         storage=arguments.storage,
+        nodes=arguments.nodes,
         http=arguments.http,
         ephemeral=arguments.ephemeral,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from cli.install.sizing import SIZES
+
 SUMMARY = "print the Kubernetes manifests for a tier and options; applies nothing, needs no server"
 DESCRIPTION = (
     "Prints the objects of an installation: agents as a DaemonSet, the aggregator, accounts, rights, policies. Applies "
@@ -45,6 +47,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--storage-class", metavar="NAME", default="", help="of the aggregator's volume (default: the cluster's)"
     )
     parser.add_argument("--storage", metavar="SIZE", default="", help="size of that volume (default: 3Gi)")
+    parser.add_argument(
+        "--nodes",
+        type=int,
+        metavar="N",
+        default=0,
+        help=f"how many nodes the cluster has: what the aggregator asks for (default: up to {SIZES[0].nodes})",
+    )
     parser.add_argument(
         "--http",
         action="store_true",

@@ -15,6 +15,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # its types do not come with it
 
 from cli.install.parts import PARTS
+from cli.install.sizing import MOST, size_for
 
 Object = dict[str, Any]
 NAMESPACE = "nodetell"
@@ -43,6 +44,8 @@ class Choice:
     """Empty: the cluster's default."""
     storage: str = ""
     """Size of the volume, as Kubernetes writes amounts; empty: as rendered."""
+    nodes: int = 0
+    """How many the cluster has; 0: as rendered, for the smallest size."""
     http: bool = False
     """The page and the HTTP API, and what `kubectl nodetell` needs."""
     ephemeral: bool = False
@@ -91,6 +94,8 @@ def chosen(choice: Choice, version: str) -> list[Object]:
             container["image"] = choice.image or f"nodetell:{version}"
         if choice.pull_secret:
             pod["imagePullSecrets"] = [{"name": choice.pull_secret}]
+    if choice.nodes:
+        _aggregator(items)["containers"][0]["resources"] = size_for(choice.nodes).resources
     if choice.cluster:
         _set_variable(_aggregator(items)["containers"][0], "NODETELL_AGGREGATOR_CLUSTER", choice.cluster)
     if choice.namespace != NAMESPACE:
@@ -114,6 +119,10 @@ def _check(choice: Choice) -> None:
     ):
         if value and form.fullmatch(value) is None:
             raise ChoiceError(f'{name}: "{value}" is not {what}')
+    if not 0 <= choice.nodes <= MOST:
+        raise ChoiceError(
+            f"--nodes: {choice.nodes:,} is not a number from 1 to {MOST:,}, which is as far as was measured"
+        )
     if choice.ephemeral and (choice.storage or choice.storage_class):
         raise ChoiceError("--ephemeral is without a volume: --storage and --storage-class have nothing to say")
 

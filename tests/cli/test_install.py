@@ -133,6 +133,8 @@ def test_without_a_volume() -> None:
         (Choice(tier=1, control_plane=True), "--control-plane needs tier 2 or 3"),
         (Choice(namespace="No"), '--namespace: "No" is not a name of a namespace'),
         (Choice(image="a b"), '--image: "a b" is not a name of an image'),
+        (Choice(nodes=5_001), "--nodes: 5,001 is not a number from 1 to 5,000"),
+        (Choice(nodes=-1), "--nodes: -1 is not a number"),
         (Choice(storage="much"), '--storage: "much" is not an amount'),
         (Choice(storage="0Gi"), '--storage: "0Gi" is not an amount'),
         (Choice(storage_class="-x"), '--storage-class: "-x" is not a name of a StorageClass'),
