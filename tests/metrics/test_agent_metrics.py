@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
+import time
+import urllib.request
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -22,7 +24,9 @@ from agent.metrics.node_network import NodeNetwork
 from agent.metrics.own_signals import OwnSignals
 from agent.metrics.rising import MOST_GROUPS, Rising
 from agent.reading import Block, Reading
+from agent.runtime import Runtime
 from agent.settings import AgentSettings, PrometheusSettings
+from tests.metrics.exposed import until
 
 FILES = (
     "proc/stat", "proc/meminfo", "proc/diskstats", "proc/net/snmp", "proc/net/netstat", "proc/net/snmp6",
@@ -269,3 +273,41 @@ def test_an_agent_whose_address_is_taken_does_not_start(capfd: pytest.CaptureFix
         settings = AgentSettings(node="n1", insecure=True, prometheus=PrometheusSettings(listen))
         assert asyncio.run(run(settings, asyncio.Event())) == 1
     assert f"event=not_started listen={listen}" in capfd.readouterr().err
+
+
+def test_who_scrapes_does_not_use_up_the_agent_s_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time by which the budget goes is the process's without that of answers."""
+    clocks: list[Callable[[], float]] = []
+
+    def spied(*arguments: Any, process_time: Callable[[], float], **more: Any) -> Runtime:
+        clocks.append(process_time)
+        return Runtime(*arguments, process_time=process_time, **more)
+
+    async def scene() -> None:
+        stop, port = asyncio.Event(), free_port()
+        settings = AgentSettings(node="n1", insecure=True, prometheus=PrometheusSettings(f"127.0.0.1:{port}"))
+        running = asyncio.create_task(run(settings, stop))
+
+        def scraped() -> bool:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+                    return b"nodetell_agent_cpu_budget_ratio" in answer.read()
+            except OSError:
+                return False
+
+        try:
+            await asyncio.to_thread(until, scraped, "no answer")
+            assert time.process_time() - clocks[0]() > 0.0005
+        finally:
+            stop.set()
+            assert await running == 0
+
+    monkeypatch.setattr("agent.main.Runtime", spied)
+    asyncio.run(scene())
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
