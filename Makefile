@@ -147,6 +147,10 @@ manifests: $(has_dev) $(has_kustomize) ## what `nodetell install` prints, anew f
 chart: $(has_run) ## dist/nodetell-VERSION.tgz: the Helm chart, the same each time
 	@$(py) -m release.chart
 
+.PHONY: man
+man: $(has_run) ## dist/man/nodetell*.1: manual pages, made from the command's own help
+	@$(py) -m release.manual
+
 .PHONY: image-rootfs
 image-rootfs: $(has_run) ## build/rootfs: the very file tree of the image, made without a container engine
 	@rm -rf build/packages build/rootfs && mkdir -p build
