@@ -12,7 +12,10 @@ from xml.etree import ElementTree  # our own markup
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from msgspec.structs import replace
 
+from aggregator.cluster.objects import Condition
+from aggregator.cluster.state import ClusterState
 from aggregator.history.columns import Calls, Past, past_of
 from aggregator.history.reading import HistoryError, Live
 from aggregator.signatures.thresholds import Thresholds
@@ -25,7 +28,7 @@ from aggregator.web.page.maps_fsync import RANGES, USUAL, Pasts, edges_us, ranke
 from aggregator.web.page.maps_matrix import MOST, By, Matrix, between, label, of_groups, of_nodes
 from aggregator.web.page.maps_paths import Fleet, State, gathered
 from aggregator.web.page.slices import Kept, through
-from tests.web.fleet import AT, ZONES, fleet, name_of
+from tests.web.fleet import AT, ZONES, fleet, name_of, node, volumes
 from tests.web.site import made_up
 
 SMALL, LARGE = 60, 5_000
@@ -208,6 +211,28 @@ def test_what_a_lost_zone_would_strand() -> None:
     assert set(found) == set(ZONES)
     assert found["eu-1a"].pods == 20
     assert {cause.value for cause in found["eu-1a"].causes} == {"volume"}
+
+
+def test_of_a_zone_that_is_lost_already_nothing_is_called_well() -> None:
+    state = ClusterState()
+    for resource in maps_storage.NEEDED:
+        state.set_known(resource, True)
+    gone = replace(node(0), conditions=(Condition("Ready", "Unknown"),))
+    for each in (gone, node(1)):
+        state.keep("nodes", each.name, each)
+    volumes(state, 1)
+    state.keep("pods", "db/db-0-0", replace(state.pods["db/db-0-0"], node=""))
+    known = made_up([], view=ClusterView("c", {}, state, AT))
+
+    async def script(client: TestClient[Any, Any]) -> None:
+        text = await (await client.get("/maps/storage")).text()
+        assert "it is lost already" in text
+        assert "1 pod with a volume of it waits for a node" in text
+        assert "none ready" in text
+        assert "no pod there would have to move" in text  # of the other zone
+        assert "every pod would come back" not in text
+
+    asking(known, script)
 
 
 def test_work_in_steps_lets_others_go_first() -> None:

@@ -49,12 +49,16 @@ class Row:
     zones: tuple[str, ...]
     """Zones of nodes that it can be used on; empty: none, or it can be used anywhere."""
     nodes: int
-    """Nodes that it can be used on."""
+    """Nodes that it can be used on ..."""
+    ready: int
+    """... and how many of them are ready."""
     bound: bool
     """It cannot be used everywhere."""
     attached: tuple[str, ...]
     """Nodes that the API server counts it as attached to."""
     pods: tuple[str, ...]
+    waiting: int
+    """Pods among them that no node has."""
 
     @property
     def stuck(self) -> bool:
@@ -78,7 +82,14 @@ class Zone:
     size: int = 0
     """Bytes of those that can be used only here."""
     pods: int = 0
-    """Pods that use those."""
+    """Pods that use those ..."""
+    waiting: int = 0
+    """... and how many of them no node has."""
+
+    @property
+    def lost(self) -> bool:
+        """None of its nodes is ready: it need not be asked what its loss would mean."""
+        return not self.ready
 
     def add(self, row: Row) -> None:
         """Count a volume that can be used here, and not everywhere."""
@@ -89,6 +100,7 @@ class Zone:
         self.of_one_node += row.nodes == 1
         self.size += row.size
         self.pods += len(row.pods)
+        self.waiting += row.waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,29 +164,30 @@ class _Where:
 
     def __init__(self, state: ClusterState, by_name: Mapping[str, str]) -> None:
         self._topology, self._by_name = topology_of(state), by_name
-        self._known: dict[tuple[NodeTerm, ...], tuple[int, tuple[str, ...]]] = {}
+        self._ready = {name for name, node in state.nodes.items() if reachable(node)}
+        self._known: dict[tuple[NodeTerm, ...], tuple[int, int, tuple[str, ...]]] = {}
 
-    def of(self, volume: Volume, place: Place) -> tuple[int, tuple[str, ...]]:
-        """(how many nodes, their zones)."""
-        terms = volume.node_terms
+    def of(self, volume: Volume, place: Place) -> tuple[int, int, tuple[str, ...]]:
+        """(how many nodes, how many of them are ready, their zones)."""
+        terms, zones = volume.node_terms, self._topology.zones
         if terms is None:
-            return len(self._topology.zones), ()
+            return len(zones), len(self._ready), ()
         found = self._known.get(terms)
         if found is None:
             if place.kind is Kind.NODE:
                 names = {self._by_name[value] for value in place.values if value in self._by_name}
             else:
                 names = set(self._topology.usable((terms,)))
-            zones = self._topology.zones
-            found = self._known[terms] = len(names), tuple(sorted({zones[name] for name in names if name in zones}))
+            there = tuple(sorted({zones[name] for name in names if name in zones}))
+            found = self._known[terms] = len(names), len(names & self._ready), there
         return found
 
 
 def _row(state: ClusterState, volume: Volume, where: _Where) -> Row:
     place = place_of(volume.node_terms)
-    count, zones = where.of(volume, place)
-    attached = {each.node for each in state.attachments_of(volume.name).values()}
-    pods = [pod.key for pod in state.pods_of_claim(volume.claim).values() if not pod.terminal] if volume.claim else []
+    nodes, ready, zones = where.of(volume, place)
+    users = state.pods_of_claim(volume.claim).values() if volume.claim else ()
+    pods = [pod for pod in users if not pod.terminal]
     return Row(
         name=volume.name,
         claim=volume.claim,
@@ -183,10 +196,12 @@ def _row(state: ClusterState, volume: Volume, where: _Where) -> Row:
         phase=volume.phase,
         place=str(place),
         zones=zones,
-        nodes=count,
+        nodes=nodes,
+        ready=ready,
         bound=volume.node_terms is not None,
-        attached=tuple(sorted(attached)),
-        pods=tuple(sorted(pods)),
+        attached=tuple(sorted({each.node for each in state.attachments_of(volume.name).values()})),
+        pods=tuple(sorted(pod.key for pod in pods)),
+        waiting=sum(not pod.node for pod in pods),
     )
 
 
