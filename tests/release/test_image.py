@@ -98,6 +98,25 @@ def test_there_is_nothing_to_run_but_the_interpreter_and_the_command(tree: Path)
     }
 
 
+def test_what_is_in_it_is_what_the_lock_names(tree: Path) -> None:
+    names = {path.name.removesuffix(".dist-info") for path in (tree / APPLICATION).glob("*.dist-info")}
+    there = {(locks.canonical(name), version) for name, _, version in (each.rpartition("-") for each in names)}
+    locked = {(pinned.name, pinned.version): bool(pinned.marker) for pinned in locks.read("image")}
+    assert there <= set(locked)
+    assert {entry for entry, optional in locked.items() if not optional} <= there
+
+
+def test_every_file_of_the_packages_is_in_it(tree: Path) -> None:
+    listed = ["git", "ls-files", "-z", "agent", "aggregator", "cli", "proto/nodetell"]
+    listing = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=False)
+    names = [name.removeprefix("proto/") for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+    if listing.returncode or not names:
+        pytest.skip("not a git checkout: which files are the repository's cannot be told")
+    unread = (".pyi", ".pyx", ".pxd", ".c", ".h")
+    missing = [each for each in names if not each.endswith(unread) and not (tree / APPLICATION / each).is_file()]
+    assert missing == []
+
+
 def test_nobody_may_write_but_where_state_is(tree: Path) -> None:
     for path in tree.rglob("*"):
         if path.is_symlink():
