@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from nodetell.metrics import Kind, Metric, Told, one
 
 from aggregator.admission import Admission
-from aggregator.cluster.state import RESOURCES
+from aggregator.cluster.state import RESOURCES, ClusterState
 from aggregator.fleet import Fleet
 from aggregator.history.keeper import History
-
-if TYPE_CHECKING:  # it takes 24 MiB
-    from aggregator.cluster.live import LiveCluster
+from aggregator.view import Outage
 
 NODES = Metric("nodetell_nodes", Kind.GAUGE, "Nodes that an agent has reported for.")
 CONNECTED = Metric("nodetell_nodes_connected", Kind.GAUGE, "... whose agent's stream stands.")
@@ -110,7 +108,21 @@ def admission_metrics(admission: Admission) -> Iterable[Told]:
     yield one(REFUSED, admission.refused)
 
 
-def api_metrics(api: LiveCluster, clock: Callable[[], float]) -> Iterable[Told]:
+class Api(Protocol):
+    """What is asked of the API server's view."""
+
+    @property
+    def objects(self) -> ClusterState:
+        """The objects."""
+
+    def outage(self, now: float) -> Outage | None:
+        """Since when it has not answered; None: it does."""
+
+    def unread(self) -> Mapping[str, str]:
+        """Why, by resource that is not read at present."""
+
+
+def api_metrics(api: Api, clock: Callable[[], float]) -> Iterable[Told]:
     """The API server, as far as it is read."""
     yield one(API_UP, api.outage(clock()) is None)
     yield Told(API_UNREAD, [((resource,), 1) for resource in sorted(api.unread())])

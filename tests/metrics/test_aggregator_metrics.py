@@ -13,6 +13,8 @@ from nodetell.metrics import Meters, Metric, Told, one
 from nodetell.v1 import agent_pb2
 from nodetell.v1 import facts_pb2 as pb
 
+from aggregator.admission import Admission
+from aggregator.cluster.state import ClusterState
 from aggregator.findings import FindingBook, Record
 from aggregator.fleet import Fleet
 from aggregator.history.keeper import History
@@ -24,6 +26,7 @@ from aggregator.outputs.prometheus import PrometheusSurface
 from aggregator.settings import AggregatorSettings, PrometheusSettings
 from aggregator.store import Store
 from aggregator.surfaces import Made, SurfaceError, surfaces
+from aggregator.view import Outage
 from tests.metrics.exposed import parsed
 
 NOW = 1_000_000.0
@@ -112,6 +115,40 @@ def test_changes_are_counted_by_code() -> None:
         fleet.evaluate()  # nobody makes the finding any more, and its node is expected: it stays, unconfirmed
         assert rows(metrics.tell(), known.STEPS) == {("mtu.path_black_hole", "changed"): 1}
         assert rows(inside.fleet_metrics(fleet), inside.SILENT) == {(): 1}
+
+    asyncio.run(scene())
+
+
+class Api:
+    """An API server that does not answer, as far as metrics ask."""
+
+    objects = ClusterState()
+
+    def outage(self, now: float) -> Outage | None:
+        return Outage(now - 5, 5.0, "connection refused")
+
+    def unread(self) -> dict[str, str]:
+        return {"pods": "connection refused"}
+
+
+def test_an_api_server_that_does_not_answer() -> None:
+    told = list(inside.api_metrics(Api(), lambda: NOW))
+    assert rows(told, inside.API_UP) == {(): 0}
+    assert rows(told, inside.API_UNREAD) == {("pods",): 1}
+    assert rows(told, inside.API_OBJECTS)["pods",] == 0
+    assert rows(told, inside.API_CHANGES) == {(): 0}
+
+
+def test_a_disk_that_refuses_and_agents_that_wait() -> None:
+    async def scene() -> None:
+        history = History(None)
+        told = list(inside.store_metrics(history, lambda: "no space"))
+        assert rows(told, inside.STORED) == {("findings",): 0}
+        admission = Admission()
+        await admission.enter("n1")
+        told = list(inside.admission_metrics(admission))
+        assert rows(told, inside.ADMISSION) == {("taken",): 1, ("waiting",): 0}
+        assert rows(told, inside.REFUSED) == {(): 0}
 
     asyncio.run(scene())
 
