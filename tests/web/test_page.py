@@ -89,7 +89,7 @@ def test_everything_can_be_read_without_javascript(chromium: Chromium, shown: di
         assert page.inner_text("#headline") == "4 active findings, with 1 cause"
         incident = page.inner_text("#incidents article")
         assert "Do first" in incident
-        assert "because" in incident
+        assert "Why" in incident
         page.click("#incidents h3 a")
         assert page.inner_text("section.first h2") == "What to do first"
         assert page.locator("section.first ol li").count() >= 1

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from aggregator.findings import Kind, Transition
 from aggregator.known import Known
@@ -14,8 +18,12 @@ from aggregator.web.page.slices import Kept, gently
 KEPT = 500
 """Changes of findings that are kept at hand."""
 ROWS_GOOD_S, COVERAGE_GOOD_S = 2.0, 5.0
+WAIT_S, OLD_S = 0.25, 60.0
+"""So long anybody waits for what is newer than what is there, and so old that may be."""
 TOGETHER = 50
 """Nodes that are asked about at a time."""
+
+_T = TypeVar("_T")
 
 
 class Heard:
@@ -24,15 +32,38 @@ class Heard:
     def __init__(self, known: Known) -> None:
         self.changed: deque[Transition] = deque(maxlen=KEPT)
         """Findings that have changed since the page is there, the oldest first."""
-        self.rows: Kept[list[Row]] = Kept(lambda: _rows(known), ROWS_GOOD_S)
-        """The table of nodes, by name."""
-        self.coverage: Kept[Coverage] = Kept(lambda: _coverage(known), COVERAGE_GOOD_S)
-        """What limits the diagnosis."""
+        self._rows: Kept[_Made[list[Row]]] = Kept(lambda: _at(_rows(known)), ROWS_GOOD_S)
+        self._coverage: Kept[_Made[Coverage]] = Kept(lambda: _at(_coverage(known)), COVERAGE_GOOD_S)
         known.listeners.append(self._hear)
+
+    async def rows(self) -> list[Row]:
+        """The table of nodes, by name, not older than OLD_S."""
+        return await _soon(self._rows) or (await self._rows.get()).answer
+
+    async def coverage(self) -> Coverage | None:
+        """What limits the diagnosis, likewise; None: it is being gathered, and takes longer than anybody waits."""
+        return await _soon(self._coverage)
 
     def _hear(self, transition: Transition) -> None:
         if transition.kind is Kind.CHANGED:
             self.changed.append(transition)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made(Generic[_T]):
+    at: float
+    """By the monotonic clock."""
+    answer: _T
+
+
+async def _at(work: Awaitable[_T]) -> _Made[_T]:
+    return _Made(time.monotonic(), await work)
+
+
+async def _soon(kept: Kept[_Made[_T]]) -> _T | None:
+    """The answer if it is there in a moment, else the one before, unless that is too old."""
+    made = await kept.soon(WAIT_S)
+    return made.answer if made is not None and time.monotonic() - made.at < OLD_S else None
 
 
 async def _rows(known: Known) -> list[Row]:

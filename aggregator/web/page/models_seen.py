@@ -26,8 +26,8 @@ class Seen:
     """Objects of the API server are known."""
     outage: str
     """Why the API server does not answer; empty: it does, or is not asked."""
-    limits: int
-    """Signals that are read less well than they could be, on any node."""
+    limits: int | None
+    """Signals that are read less well than they could be, on any node; None: that is being gathered."""
 
     @property
     def whole(self) -> bool:
@@ -40,7 +40,7 @@ class Seen:
         return min(99, 100 * self.heard // self.nodes) if 0 < self.heard < self.nodes else 100 * bool(self.heard)
 
 
-def seen(view: ClusterView, connected: Mapping[str, bool], limited: int) -> Seen:
+def seen(view: ClusterView, connected: Mapping[str, bool], limited: int | None) -> Seen:
     """`connected`: by name of each node with an agent, whether it is heard; `limited`: signals that could be better."""
     every = sorted({*view.nodes, *connected})
     silent = tuple(name for name in every if not connected.get(name))

@@ -99,14 +99,14 @@ async def show_finding(request: web.Request) -> web.Response:
 
 async def show_nodes(request: web.Request) -> web.Response:
     """The table."""
-    model = nodes_page(await request.app[HEARD].rows.get(), asked(request.query))
+    model = nodes_page(await request.app[HEARD].rows(), asked(request.query))
     return _page("nodes.html", Place("nodes", "Nodes"), request, model=model)
 
 
 async def show_node(request: web.Request) -> web.Response:
     """One."""
     known, name = request.app[KNOWN], request.match_info["name"]
-    row = next((each for each in await request.app[HEARD].rows.get() if each.name == name), None)
+    row = next((each for each in await request.app[HEARD].rows() if each.name == name), None)
     if row is None:
         return _missing(request, "node", name)
     model = node_page(known.view(), row, known.standing(), known.thresholds)
@@ -115,7 +115,7 @@ async def show_node(request: web.Request) -> web.Response:
 
 async def show_coverage(request: web.Request) -> web.Response:
     """How much is seen, and how well."""
-    model = await request.app[HEARD].coverage.get()
+    model = await request.app[HEARD].coverage()
     return _page(
         "coverage.html",
         Place("coverage", "Coverage"),
@@ -151,9 +151,9 @@ async def send_asset(request: web.Request) -> web.Response:
 
 
 async def _seen(request: web.Request) -> Seen:
-    rows, told = await request.app[HEARD].rows.get(), await request.app[HEARD].coverage.get()
+    rows, told = await request.app[HEARD].rows(), await request.app[HEARD].coverage()
     connected = {row.name: row.agent == "connected" for row in rows if row.agent != "none"}
-    return seen(request.app[KNOWN].view(), connected, told.signals_limited)
+    return seen(request.app[KNOWN].view(), connected, told.signals_limited if told is not None else None)
 
 
 def _part(records: list[Record], asked_page: str) -> tuple[int, int, list[Record]]:
