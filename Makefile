@@ -147,6 +147,10 @@ manifests: $(has_dev) $(has_kustomize) ## what `nodetell install` prints, anew f
 chart: $(has_run) ## dist/nodetell-VERSION.tgz: the Helm chart, the same each time
 	@$(py) -m release.chart
 
+.PHONY: screenshots
+screenshots: $(has_dev) ## docs/images/*.png: the page, of bundles made of the tests' scenarios (needs chromium; ARGS: names)
+	@$(py) -m release.screenshots $(ARGS)
+
 .PHONY: man
 man: $(has_run) ## dist/man/nodetell*.1: manual pages, made from the command's own help
 	@$(py) -m release.manual
