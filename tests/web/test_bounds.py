@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -16,7 +17,7 @@ from aggregator.web.connections import Connections
 from aggregator.web.problems import ProblemError
 from aggregator.web.server import MAX_FIELD, HttpServer, make_site
 from aggregator.web.slots import TOLD_S, Slots
-from tests.web.site import bundle, made_up, running
+from tests.web.site import bundle, finding, made_up, running
 
 HEAD = b"GET /api/v1/findings HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
@@ -58,6 +59,30 @@ def test_who_never_finishes_a_request_is_let_go_and_others_are_answered() -> Non
             writer.write(HEAD + b"Connection: close\r\n\r\n")
             assert (await rest_of(reader)).startswith(b"HTTP/1.1 200")
             writer.close()
+
+    asyncio.run(scene())
+
+
+def test_an_answer_that_nobody_takes_is_given_up() -> None:
+    known = made_up([finding(number, summary="x" * 200_000) for number in range(100)])
+
+    async def scene() -> None:
+        site = make_site(known, None, page=False)
+        site.connections.idle_s = 0.5
+        server = HttpServer(site, "127.0.0.1:0")
+        host, _, port = (await server.start()).removeprefix("http://").rpartition(":")
+        with socket.socket() as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            raw.connect((host, int(port)))
+            raw.sendall(HEAD + b"\r\n")
+            runner = server._runner
+            assert runner is not None
+            assert runner.server is not None
+            for there in (True, False):  # until it has come, and until it is let go
+                async with asyncio.timeout(30):
+                    while bool(runner.server.connections) is not there:  # noqa: ASYNC110  # nothing tells of it
+                        await asyncio.sleep(0.02)
+        await server.aclose()
 
     asyncio.run(scene())
 

@@ -102,7 +102,7 @@ def test_who_is_too_slow_is_told_and_costs_nothing() -> None:
                 kind, data = await slow.event()
                 assert (kind, data["reason"]) == ("missed", "more than 1,000 changes waited for this client")
                 assert await slow.response.content.read() == b""
-            assert (feed.count, len(feed._texts), at.site.events.taken) == (1_001, 1_000, 0)
+            assert (feed.count, len(feed._changes), at.site.events.taken) == (1_001, 1_000, 0)
 
     asyncio.run(scene())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -82,6 +83,20 @@ class Aggregator:
         assert self._loop is not None
         assert self._stop is not None
         self._loop.call_soon_threadsafe(self._stop.set)
+
+
+def test_an_address_that_is_taken_is_named_and_nothing_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        given = AggregatorSettings(
+            listen="127.0.0.1:0", insecure=True, state_directory="", http=HttpSettings(listen=where)
+        )
+        assert asyncio.run(run(given, asyncio.Event())) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if "event=not_started" in line]
+    reason = f"http.listen: {where}: can't listen there: address already in use"
+    assert [line.partition("reason=")[2] for line in said] == [f'"{reason}"']
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Findings as they change, as server-sent events: for the page, and for scripts that follow.
 
-What changed lately is kept once, each change already as text, and every client has its place in that: a client that is
-slow costs nothing but its connection, and one that has lost its connection goes on where it was.
+What changed lately is kept once, made into text once, for the first who is told of it, and every client has its place
+in that: a client that is slow costs nothing but its connection, and one that has lost its connection goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -46,6 +47,29 @@ STANDING = choice(
 
 
 @dataclass(slots=True)
+class _Change:
+    """One of them."""
+
+    transition: Transition
+    id: str
+    _text: bytes = b""
+
+    @property
+    def text(self) -> bytes:
+        """As it is sent."""
+        if not self._text:
+            kind = self.transition.kind.value
+            self._text = event(kind, self.id, self.transition.record, self.transition.at)
+        return self._text
+
+
+def event(kind: str, which: str, record: Record, at: float) -> bytes:
+    """An event, as it is sent."""
+    body = msgspec.json.encode({"at": iso_time(at), "finding": record_to_json(record)})
+    return b"event: %s\nid: %s\ndata: %s\n\n" % (kind.encode(), which.encode(), body)
+
+
+@dataclass(slots=True)
 class Feed:
     """What changed lately, and those who are told of it."""
 
@@ -56,7 +80,7 @@ class Feed:
     count: int = 0
     """Changes since the start."""
     over: bool = False
-    _texts: deque[bytes] = field(default_factory=deque)
+    _changes: deque[_Change] = field(default_factory=deque)
     """The latest ones; the last one's number is `count`."""
     _waiting: set[asyncio.Event] = field(default_factory=set)
 
@@ -73,19 +97,14 @@ class Feed:
 
     def _tell(self, transition: Transition) -> None:
         self.count += 1
-        self._texts.append(self.text(transition.kind.value, transition.record, transition.at, self.count))
-        if len(self._texts) > self.most:
-            self._texts.popleft()
+        self._changes.append(_Change(transition, self.id_of(self.count)))
+        if len(self._changes) > self.most:
+            self._changes.popleft()
         self._wake()
 
     def _wake(self) -> None:
         for each in self._waiting:
             each.set()
-
-    def text(self, kind: str, record: Record, at: float, number: int) -> bytes:
-        """An event, as it is sent."""
-        body = msgspec.json.encode({"at": iso_time(at), "finding": record_to_json(record)})
-        return b"event: %s\nid: %s\ndata: %s\n\n" % (kind.encode(), self.id_of(number).encode(), body)
 
     def id_of(self, number: int) -> str:
         """Of a change."""
@@ -97,14 +116,14 @@ class Feed:
         if match is None or match[1] != self.name:
             return None
         number = int(match[2])
-        return number if self.count - len(self._texts) <= number <= self.count else None
+        return number if self.count - len(self._changes) <= number <= self.count else None
 
-    def after(self, number: int) -> list[bytes] | None:
+    def after(self, number: int) -> list[_Change] | None:
         """Changes behind that one; None: not all are at hand any more."""
         missing = self.count - number
-        if missing > len(self._texts):
+        if missing > len(self._changes):
             return None
-        return [self._texts[index] for index in range(len(self._texts) - missing, len(self._texts))]
+        return [self._changes[index] for index in range(len(self._changes) - missing, len(self._changes))]
 
     @contextlib.asynccontextmanager
     async def bell(self) -> AsyncIterator[asyncio.Event]:
@@ -131,7 +150,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         place = feed.count if place is None else place
         await response.prepare(request)
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await _send(response, [b"retry: %d\n\n" % RETRY_MS])
+            await _send(response, b"retry: %d\n\n" % RETRY_MS)
             if request.method == "HEAD":
                 return response
             await _begin(response, feed, standing, place)
@@ -143,10 +162,10 @@ async def _begin(response: web.StreamResponse, feed: Feed, standing: Iterable[Re
     """What stood when the client came, and the place from which it is told more."""
     breath, now = Breath(), feed.known.now()
     for record in standing:
-        await _send(response, [feed.text("standing", record, now, place)])
+        await _send(response, event("standing", feed.id_of(place), record, now))
         await breath.take()
     body = msgspec.json.encode({"at": iso_time(now)})
-    await _send(response, [b"event: synced\nid: %s\ndata: %s\n\n" % (feed.id_of(place).encode(), body)])
+    await _send(response, b"event: synced\nid: %s\ndata: %s\n\n" % (feed.id_of(place).encode(), body))
 
 
 async def _follow(request: web.Request, response: web.StreamResponse, feed: Feed, place: int) -> None:
@@ -158,11 +177,11 @@ async def _follow(request: web.Request, response: web.StreamResponse, feed: Feed
             changes = feed.after(place)
             if changes is None:
                 reason = f"more than {feed.most:,} changes waited for this client"
-                await _send(response, [b"event: missed\ndata: %s\n\n" % msgspec.json.encode({"reason": reason})])
+                await _send(response, b"event: missed\ndata: %s\n\n" % msgspec.json.encode({"reason": reason}))
                 return
             if changes:
                 place += len(changes)
-                await _send(response, changes)
+                await _send(response, await _texts(changes))
                 continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(bell.wait(), QUIET_S)
@@ -171,7 +190,7 @@ async def _follow(request: web.Request, response: web.StreamResponse, feed: Feed
                 if not await _still(request):
                     return
             if not bell.is_set():
-                await _send(response, [b": nothing has changed\n\n"])
+                await _send(response, b": nothing has changed\n\n")
 
 
 async def _still(request: web.Request) -> bool:
@@ -186,9 +205,18 @@ async def _still(request: web.Request) -> bool:
     return True
 
 
-async def _send(response: web.StreamResponse, texts: Iterable[bytes]) -> None:
+async def _texts(changes: Iterable[_Change]) -> bytes:
+    """All of them, made in pieces."""
+    breath, texts = Breath(), []
+    for change in changes:
+        texts.append(change.text)
+        await breath.take()
+    return b"".join(texts)
+
+
+async def _send(response: web.StreamResponse, text: bytes) -> None:
     async with asyncio.timeout(TAKE_S):
-        await response.write(b"".join(texts))
+        await response.write(text)
 
 
 def follow(app: web.Application, known: Known, register: Callable[[Feed], None] | None = None) -> Feed:
