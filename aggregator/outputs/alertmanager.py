@@ -2,8 +2,8 @@
 
 What an alert is to Alertmanager is its labels, so they stay as they were when it was first sent, whatever becomes of
 the finding, with one exception: one that gets another severity is another alert, and the old one is resolved beside it.
-What explains what is said by labels, too ("chain", "explained"), so that one inhibition rule holds back all that
-follows from something else. Each alert says when it ends by itself and is sent again long before: an Alertmanager that
+What explains what is said by labels, too ("chain", "explained"), so that inhibition rules can hold back what follows
+from something else. Each alert says when it ends by itself and is sent again long before: an Alertmanager that
 was restarted gets them all again, and an aggregator that is gone for good leaves none behind.
 """
 

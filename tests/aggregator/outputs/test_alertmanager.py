@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import subprocess
 import time
@@ -23,6 +24,7 @@ from aggregator.outputs.alertmanager import Alerts
 from aggregator.outputs.alerts import AlertSurface, alertmanager
 from aggregator.outputs.rows import Row
 from aggregator.settings import AggregatorSettings, AlertmanagerSettings
+from cli.bundle_known import known_of
 from tests import needs
 from tests.outputs import AT, Inbox, Situation, finding, free_port, until
 
@@ -175,6 +177,32 @@ def manager_is_quiet(manager: Alertmanager) -> Callable[[], Any]:
         return await manager.active() == []
 
     return quiet
+
+
+@pytest.mark.parametrize("scenario", ["saturation-chain-fsync-220ms", "node-lost-zone-chain"])
+def test_a_chain_is_one_notification_and_what_is_worse_than_its_cause_is_not_held_back(
+    tmp_path: Path, scenario: str
+) -> None:
+    folder = Path(os.environ.get("NODETELL_SHARED", ""), "scenarios", scenario)
+    if not folder.is_absolute() or not folder.is_dir():
+        pytest.skip("NODETELL_SHARED names no directory with scenarios")
+    findings = [each.finding for each in known_of(str(folder)).standing()]
+    (root,) = [each for each in findings if not each.caused_by]
+    told = {each.id for each in findings if each is root or each.severity > root.severity}
+    assert (len(told) < len(findings)) is (scenario == "saturation-chain-fsync-220ms")
+
+    async def play() -> None:
+        situation = Situation()
+        async with (
+            running(tmp_path, group_wait="1s") as manager,
+            alerting(situation, manager.url, directory=tmp_path, least_severity="info"),
+        ):
+            situation.appear(*findings)
+            await until(lambda: manager.notified() == [("firing", [(key, "firing") for key in sorted(told)])])
+            states = {key: state for key, _, state in await manager.active()}
+            assert states == {each.id: "active" if each.id in told else "suppressed" for each in findings}
+
+    asyncio.run(play())
 
 
 def test_it_is_killed_in_the_middle_and_comes_back(tmp_path: Path) -> None:
