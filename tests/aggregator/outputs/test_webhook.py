@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
@@ -18,7 +19,9 @@ from aiohttp import web
 from aggregator.model import Severity, Stage
 from aggregator.outputs import courier, rows
 from aggregator.outputs.alerts import AlertSurface, webhook
-from aggregator.settings import AggregatorSettings, HttpSettings, WebhookSettings
+from aggregator.outputs.otlp import OtlpSurface
+from aggregator.settings import AggregatorSettings, HttpSettings, OtlpSettings, WebhookSettings
+from aggregator.surfaces import SurfaceError
 from tests.outputs import Inbox, Situation, finding, free_port, until
 
 pytestmark = pytest.mark.usefixtures("hurry")
@@ -384,5 +387,33 @@ def test_a_record_that_came_again_appears_again(tmp_path: Path) -> None:
             situation.appear(replace(finding(), summary="again"))
             await until(lambda: len(inbox.posts) == 3)
             assert [event for event, _ in events(inbox)] == ["appeared", "resolved", "appeared"]
+
+    scene(script)
+
+
+def test_a_newer_version_s_queue_keeps_it_from_starting_and_is_left_alone(tmp_path: Path) -> None:
+    async def script(situation: Situation, inbox: Inbox) -> None:
+        async with telling(situation, inbox.url, tmp_path):
+            pass
+        path = tmp_path / "state" / "webhook.sqlite"
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        with pytest.raises(SurfaceError, match=r"^webhook: .*webhook\.sqlite: its schema version is 99"):
+            async with telling(situation, inbox.url, tmp_path):
+                pass
+        assert situation.listeners == []
+
+    scene(script)
+
+
+def test_what_was_never_started_can_be_stopped(tmp_path: Path) -> None:
+    async def script(situation: Situation, inbox: Inbox) -> None:
+        wanted = WebhookSettings(url=inbox.url, secret_file=str(tmp_path / "secret"))
+        surface = webhook(situation.made(AggregatorSettings(webhook=wanted), tmp_path / "state"))
+        assert surface.gaps() == []
+        await surface.aclose()
+        otlp = OtlpSurface(situation.made(AggregatorSettings(otlp=OtlpSettings(endpoint=inbox.url))))
+        assert otlp.gaps() == []
+        await otlp.aclose()
 
     scene(script)
