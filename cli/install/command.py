@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
         storage=arguments.storage,
         nodes=arguments.nodes,
         http=arguments.http,
+        objects=arguments.objects,
+        prometheus=arguments.prometheus,
         ephemeral=arguments.ephemeral,
     )
     try:

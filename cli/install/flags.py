@@ -60,5 +60,15 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="the page and the HTTP API too, on port 7444, and what `kubectl nodetell` needs",
     )
     parser.add_argument(
+        "--objects",
+        action="store_true",
+        help="Events and conditions of nodes for what is found, and the right to write them",
+    )
+    parser.add_argument(
+        "--prometheus",
+        action="store_true",
+        help="metrics of both roles (agents: 9101, aggregator: 9102), for whoever reaches these ports",
+    )
+    parser.add_argument(
         "--ephemeral", action="store_true", help="no volume: what is known ends with the aggregator's pod"
     )

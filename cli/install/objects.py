@@ -48,6 +48,10 @@ class Choice:
     """How many the cluster has; 0: as rendered, for the smallest size."""
     http: bool = False
     """The page and the HTTP API, and what `kubectl nodetell` needs."""
+    objects: bool = False
+    """Events and conditions of nodes, and the right to write them."""
+    prometheus: bool = False
+    """Metrics of both roles, open to whoever reaches their ports."""
     ephemeral: bool = False
     """No volume: what is known ends with the aggregator's pod."""
 

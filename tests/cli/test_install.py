@@ -44,7 +44,7 @@ CHOICES = [
     for control_plane in ((False, True) if tier >= 2 else (False,))
     for cert_manager in (False, True)
 ]
-WITH_PARTS = [*CHOICES, Choice(tier=1, http=True), Choice(http=True)]
+WITH_PARTS = [*CHOICES, Choice(tier=1, http=True), Choice(http=True, objects=True, prometheus=True)]
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=overlay)

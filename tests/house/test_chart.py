@@ -36,6 +36,7 @@ EVERYTHING: Values = {
     "controlPlane": {"enabled": True, "etcdMetricsUrl": "http://127.0.0.1:2382/metrics"},
     "createNamespace": True,
     "http": {"enabled": True},
+    "prometheus": {"enabled": True},
     "objects": {"events": True, "nodeConditions": True},
     "image": {"digest": DIGEST, "tag": "1.0", "pullPolicy": "Always", "pullSecrets": ["one", "two"]},
     "persistence": {"keep": True},
@@ -140,7 +141,17 @@ CHOICES: list[tuple[Values, Choice]] = [
         ),
     ),
     ({**of_overlay("tier-1"), "http": {"enabled": True}}, Choice(tier=1, namespace="ops", http=True)),
-    ({"http": {"enabled": True}, "createNamespace": True}, Choice(http=True)),
+    (
+        {
+            **of_overlay("tier-2-control-plane"),
+            "http": {"enabled": True},
+            "prometheus": {"enabled": True},
+            "objects": {"events": True, "nodeConditions": True},
+            "cluster": "prod-a",
+        },
+        Choice(control_plane=True, http=True, prometheus=True, objects=True, cluster="prod-a"),
+    ),
+    ({**of_overlay("tier-0"), "prometheus": {"enabled": True}}, Choice(tier=0, prometheus=True)),
     (
         {**of_overlay("tier-1"), "persistence": {"enabled": False}, "image": {"digest": DIGEST}},
         Choice(tier=1, namespace="ops", ephemeral=True, image=f"nodetell@{DIGEST}"),
@@ -149,7 +160,7 @@ CHOICES: list[tuple[Values, Choice]] = [
 
 
 @pytest.mark.parametrize(
-    ("values", "choice"), CHOICES, ids=["default", "namespace", "all", "http", "http 2", "ephemeral"]
+    ("values", "choice"), CHOICES, ids=["default", "namespace", "all", "http", "outputs", "metrics", "ephemeral"]
 )
 def test_it_renders_to_what_install_prints(values: Values, choice: Choice) -> None:
     made = by_name(objects(values, choice.namespace))

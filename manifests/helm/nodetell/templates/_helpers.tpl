@@ -63,6 +63,13 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{/* Of a pod whose metrics are scraped, of its port; as Prometheus' example configuration looks for them. */}}
+{{- define "nodetell.scraped" -}}
+annotations:
+  prometheus.io/scrape: "true"
+  prometheus.io/port: {{ . | quote }}
+{{- end }}
+
 {{/* What a probe runs, of a dict of role, seconds, and state, which may be missing. */}}
 {{- define "nodetell.alive" -}}
 exec:
