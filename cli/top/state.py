@@ -106,9 +106,13 @@ class Seen:
         return [self.standing[each.id] for each in report_order([record.finding for record in self.standing.values()])]
 
     def over(self, here: float) -> list[Record]:
-        """What was resolved in the last hour, the newest first."""
+        """What was resolved in the last hour and does not stand again, each once, the newest first."""
         since = self.now(here) - RESOLVED_S
-        return [record for record in self.resolved if (record.resolved or 0.0) >= since]
+        newest: dict[str, Record] = {}
+        for record in self.resolved:
+            if (record.resolved or 0.0) >= since and record.finding.id not in self.standing:
+                newest.setdefault(record.finding.id, record)
+        return list(newest.values())
 
     def counts(self) -> str:
         """ "2 findings: 1 critical, 1 warning"."""

@@ -76,6 +76,7 @@ def test_what_resolves_moves_to_what_is_over_and_back() -> None:
     assert seen.over(samples.AT + 3_700) == []
     seen.take(event(Event.KIND_APPEARED, record("a")))
     assert list(seen.standing) == ["a"]
+    assert seen.over(samples.AT + 60) == []  # it stands again: once on the screen is enough
 
 
 EVENTS = st.lists(

@@ -68,6 +68,12 @@ class Terminal:
             pass
         return int(self.process.returncode)
 
+    def watch(self, seconds: float) -> None:
+        """Read for so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._read()
+
     def type(self, keys: bytes) -> None:
         os.write(self.leader, keys)
 
