@@ -1,7 +1,7 @@
 """Many agents in one process: real streams over real connections, each with what an agent holds for its own.
 
 As a program it takes an Orders as JSON on standard input, and then single words: "mark" (from now on note who is back),
-"report" (say so, as a line of JSON), nothing more (stop).
+"report" (say so, as a line of JSON), "still" (no more traffic on the hosts), nothing more (stop).
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ class Agents:
         self._waited: dict[str, int] = {}
         """Number of the last update that was acknowledged at the mark, of those that are not back yet."""
         self._streams: dict[str, Stream] = {}
+        self._moves = True
         for number in range(orders.first, orders.first + orders.count):
             node = f"node-{number}"
             identity = Identity(node, os.urandom(16), "storm")
@@ -130,6 +131,8 @@ class Agents:
         while word := (await words.readline()).decode().strip():
             if word == "mark":
                 self._mark()
+            if word == "still":
+                self._moves = False
             print(json.dumps(dataclasses.asdict(self._told())), flush=True)  # its output
         for task in tasks:
             task.cancel()
@@ -143,7 +146,8 @@ class Agents:
     async def _move(self) -> None:
         while True:
             await asyncio.sleep(_MOVE_S)
-            self._host.move()
+            if self._moves:
+                self._host.move()
 
     async def _look(self) -> None:
         while True:

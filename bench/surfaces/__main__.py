@@ -6,7 +6,8 @@ One aggregator, the real one with its databases and an API server's Nodes, and t
 more hosts with findings, of which 12 a minute come or go. Its surfaces are switched on one after the other, in use as
 they would be, and off between: CPU is the process's own (its CPU clock), compared with the mean of the times without,
 before and after. By how much those differ among themselves is what cannot be told from nothing. Where others on the
-machine leave too little for all updates to come in time, it is measured again.
+machine leave too little for all updates to come in time, it is measured again; where they never come, --still takes the
+streams' own work out of the comparison, and --times makes what is compared larger.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class Case:
 
 
 def cases(receivers: Receivers, secret: Path, browsers: int, times: int) -> list[Case]:
-    """All of them, and all together at the end."""
+    """All of them; and all together at the end, where none is used more than it would be."""
 
     def pages(addresses: Mapping[str, str], session: aiohttp.ClientSession, used: Used) -> list[Any]:
         paths = [*[""] * browsers, "nodes"] * times
@@ -141,7 +142,7 @@ def cases(receivers: Receivers, secret: Path, browsers: int, times: int) -> list
         Case(
             "webhook", {"webhook": {"url": f"{receivers.url}/hook", "secret_file": str(secret), "quiet_start_s": 0.0}}
         ),
-        Case("otlp", {"otlp": {"endpoint": receivers.url}}),
+        Case("otlp", {"otlp": {"endpoint": receivers.url, "interval_s": 60.0 / times}}, times=times),
     ]
 
     def both(addresses: Mapping[str, str], session: aiohttp.ClientSession, used: Used) -> list[Any]:
@@ -179,13 +180,15 @@ class Bench:
     ) -> None:
         self._wanted, self._measured, self._workers = wanted, measured, workers
         self._objects, self._receivers = objects, receivers
+        self.least: float = wanted.least
+        """Part of the updates that must come."""
 
     async def window(self, case: Case) -> Window:
         """What of one case is measured while all updates come; the last one where they never do."""
         for _ in range(self._wanted.tries):
             window = await self._once(case)
             tell(window)
-            if window.kept_up >= self._wanted.least:
+            if window.kept_up >= self.least:
                 break
         return window
 
@@ -218,21 +221,23 @@ class Bench:
         return sum(report.acknowledged for report in await self._workers.ask("report"))
 
 
-def show(windows: Sequence[Window]) -> None:
-    """What was measured, and what it comes to: each against the mean of the times without before and after."""
+def show(windows: Sequence[Window], base: float) -> None:
+    """What was measured, and what it comes to: each less the mean of the times without before and after, as a share of
+    what the aggregator takes without any."""
     bases = [each.cpu for each in windows if each.name == "none"]
-    base = statistics.mean(bases)
-    print(f"none: {100 * base:.1f} % of a core, {100 * min(bases):.1f} to {100 * max(bases):.1f} in {len(bases)} times")
+    print(f"none: {100 * base:.1f} % of a core; between the others {100 * min(bases):.1f} to {100 * max(bases):.1f}")
     shares: dict[str, list[float]] = {}
     for number, each in enumerate(windows):
         if each.name != "none":
             before = next(window.cpu for window in reversed(windows[:number]) if window.name == "none")
             after = next(window.cpu for window in windows[number:] if window.name == "none")
-            shares.setdefault(each.name, []).append((each.cpu / statistics.mean((before, after)) - 1) / each.times)
+            more = (each.cpu - statistics.mean((before, after))) / each.times / base
+            noise = abs(before - after) / each.times / base
+            shares.setdefault(each.name, []).append(more)
+            print(f"{each.name}: {100 * more:+.1f} %; without it, {100 * noise:.1f} % apart before and after")
     for name, values in shares.items():
-        told = ", ".join(f"{100 * each:+.1f} %" for each in values)
-        print(f"{name}: {100 * statistics.mean(values):+.1f} % of that" + (f" ({told})" if len(values) > 1 else ""))
-    print(f"not told from nothing: {100 * (max(bases) - min(bases)) / base:.1f} %", flush=True)
+        if len(values) > 1:
+            print(f"{name}: {100 * statistics.mean(values):+.1f} % on average")
 
 
 async def bench(wanted: argparse.Namespace, folder: Path) -> int:
@@ -257,8 +262,14 @@ async def bench(wanted: argparse.Namespace, folder: Path) -> int:
         if wanted.only:
             chosen = [each for each in chosen if each.name in wanted.only.split(",")]
         at_work, nothing = Bench(wanted, measured, workers, objects, receivers), Case("none", {})
+        bases = [await at_work.window(nothing) for _ in range(2)] if wanted.still else []
+        if wanted.still:
+            await workers.ask("still")
+            at_work.least = 0.0
         turns = [each for _ in range(wanted.rounds) for one in chosen for each in (nothing, one)]
-        show([await at_work.window(case) for case in (*turns, nothing)])
+        windows = [await at_work.window(case) for case in (*turns, nothing)]
+        base = statistics.mean(each.cpu for each in bases or windows if each.name == "none")
+        show(windows, base)
     return 0
 
 

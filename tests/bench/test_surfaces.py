@@ -18,12 +18,11 @@ def test_tables_are_settings() -> None:
 
 
 def test_each_is_compared_with_the_times_without_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
-    told = [("none", 0.2), ("http", 0.26), ("none", 0.3), ("objects", 0.3), ("none", 0.3)]
-    show([Window(name, cpu, 1.0, 100.0) for name, cpu in told])
+    told = [("none", 0.2, 1), ("http", 0.75, 10), ("none", 0.3, 1), ("objects", 0.31, 1), ("none", 0.3, 1)]
+    show([Window(name, cpu, 1.0, 100.0, times=times) for name, cpu, times in told], 0.5)
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "none: 26.7 % of a core, 20.0 to 30.0 in 3 times",
-        "http: +4.0 % of that",
-        "objects: +0.0 % of that",
-        "not told from nothing: 37.5 %",
+        "none: 50.0 % of a core; between the others 20.0 to 30.0",
+        "http: +10.0 %; without it, 2.0 % apart before and after",
+        "objects: +2.0 %; without it, 0.0 % apart before and after",
     ]
