@@ -353,6 +353,11 @@ def test_labels_stay_as_they_were_whatever_becomes_of_the_finding() -> None:
         "object": "Pod/shop/web-1",
         "namespace": "shop",
     }
+    assert [
+        name
+        for name in (*first["labels"], *first["annotations"])
+        if f"`{name}`" not in PAGE and f'"{name}"' not in PAGE
+    ] == []
     row = Row(FORM.key(first), "mtu-1", first, "", 1)
     cause = record(key="root")
     later = FORM.payload(record(nodes=("a", "b"), caused_by=("root",), summary="more"), {"root": cause}, row)

@@ -32,6 +32,7 @@ from aggregator.settings import AggregatorSettings, OtlpSettings
 from tests.outputs import Behaviour, Inbox, Situation, finding, free_port, until
 
 pytestmark = pytest.mark.usefixtures("hurry")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "opentelemetry.md").read_text()
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +124,7 @@ def test_a_finding_s_life_as_log_records() -> None:
         assert abs(appeared.time_unix_nano / 1e9 - begun) < 60
         assert appeared.observed_time_unix_nano >= appeared.time_unix_nano
         said = plain(appeared.attributes)
+        assert {name for name in said if f"{name}:" not in PAGE} == {"nodetell.finding.since"}
         assert said.pop("nodetell.finding.first_seen")
         assert said == {
             "nodetell.finding.id": "mtu-1",
@@ -172,6 +174,8 @@ def test_signals_as_metrics_and_what_is_not_known_has_no_point() -> None:
             )
             for name, metric in receiver.metrics().items()
         }
+        rows = re.findall(r"\| `(nodetell\.[\w.]+)` \| `(\S+)` \|", PAGE)
+        assert dict(rows) == {name: unit for name, (unit, _) in told.items()}
         a, b = {"k8s.node.name": "a"}, {"k8s.node.name": "b"}
         warning = {
             "nodetell.code": "mtu.overlay_exceeds_underlay",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import re
 import sqlite3
@@ -415,5 +416,24 @@ def test_what_was_never_started_can_be_stopped(tmp_path: Path) -> None:
         otlp = OtlpSurface(situation.made(AggregatorSettings(otlp=OtlpSettings(endpoint=inbox.url))))
         assert otlp.gaps() == []
         await otlp.aclose()
+
+    scene(script)
+
+
+def test_what_is_sent_is_what_the_page_shows_and_nothing_else(tmp_path: Path) -> None:
+    shown = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    assert shown is not None
+    example = json.loads(shown[1])
+
+    async def script(situation: Situation, inbox: Inbox) -> None:
+        async with telling(situation, inbox.url, tmp_path):
+            situation.appear(finding())
+            await until(lambda: inbox.posts)
+        post = inbox.posts[0].json()
+        assert post.keys() == example.keys()
+        assert post["notices"][0].keys() == example["notices"][0].keys()
+        ours, theirs = (each["notices"][0]["finding"] for each in (post, example))
+        assert ours.keys() == theirs.keys()
+        assert ours["evidence"][0].keys() == theirs["evidence"][0].keys()
 
     scene(script)
