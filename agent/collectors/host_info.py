@@ -16,6 +16,8 @@ _BTIME = re.compile(rb"^btime (\d{1,12})\s*$", re.MULTILINE)
 _CPU = re.compile(rb"^cpu\d+ ", re.MULTILINE)
 _UPTIME = re.compile(rb"(\d{1,12}(?:\.\d{1,9})?)\s")
 _WOBBLE_MS = 5_000
+UNAME = tuple(f"proc/sys/kernel/{name}" for name in ("domainname", "hostname", "osrelease", "version"))
+"""What uname(2) tells, for outputs on the node itself."""
 
 
 def parse_stat(raw: bytes) -> tuple[int | None, int]:
@@ -47,6 +49,9 @@ class HostInfoCollector:
     def collect(self, host: Host, now: float) -> Reading:
         """What is known of the host at `now`, seconds since the epoch."""
         reading = Reading()
+        if host.live:
+            for name in UNAME:
+                reading.texts[name] = _text(host, name).encode()
         info = pb.HostInfo(
             boot_id=_text(host, "proc/sys/kernel/random/boot_id"),
             kernel_release=_text(host, "proc/sys/kernel/osrelease"),

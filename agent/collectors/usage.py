@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from typing import Any
@@ -42,6 +43,8 @@ class UsageCollector:
         except ReadError as error:
             gaps.add(reading, "usage", error, lost="utilisation is not known")
             return self._kept.settle(reading)
+        with contextlib.suppress(ReadError):  # no signal of its own
+            reading.texts["proc/loadavg"] = host.read("proc/loadavg", 256)
         try:
             times, total, available = _psutil(host.proc)
         except ImportError as error:

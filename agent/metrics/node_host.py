@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
 from nodetell.metrics import FIELD, Kind, Metric, Told, one
 
+from agent.collectors import host_info as collected
 from agent.metrics import texts
 from agent.reading import Reading
 
+_LOAD = re.compile(rb"\d{1,9}\.\d{1,9}")
 _TICKS = 100.0
 """USER_HZ: the unit of /proc/stat, the same on all of Linux' machines that are in use."""
 _MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
@@ -54,6 +57,16 @@ _CONNTRACK = {
     "nf_conntrack_count": Metric("node_nf_conntrack_entries", Kind.GAUGE, "Connections that are tracked."),
     "nf_conntrack_max": Metric("node_nf_conntrack_entries_limit", Kind.GAUGE, "Connections that are, at most."),
 }
+_LOADS = tuple(
+    Metric(f"node_load{minutes}", Kind.GAUGE, f"Tasks that ran or waited for a disk, mean of {minutes} minutes or so.")
+    for minutes in (1, 5, 15)
+)
+UNAME = Metric(
+    "node_uname_info",
+    Kind.GAUGE,
+    "What uname(2) tells; always 1.",
+    ("domainname", "machine", "nodename", "release", "sysname", "version"),
+)
 SYNCED = Metric("node_timex_sync_status", Kind.GAUGE, "1: something keeps the clock right, as far as the kernel knows.")
 MAX_ERROR = Metric(
     "node_timex_maxerror_seconds", Kind.GAUGE, "By how much the clock may be off, to two digits; read twice a minute."
@@ -61,7 +74,19 @@ MAX_ERROR = Metric(
 OFFSET = Metric(
     "node_timex_offset_seconds", Kind.GAUGE, "By how much it is, by the daemon that keeps it right; to two digits."
 )
-METRICS = (CPU, GUEST, *_STAT.values(), MEMORY, *_STALLS.values(), *_CONNTRACK.values(), SYNCED, MAX_ERROR, OFFSET)
+METRICS = (
+    CPU,
+    GUEST,
+    *_STAT.values(),
+    MEMORY,
+    *_STALLS.values(),
+    *_CONNTRACK.values(),
+    *_LOADS,
+    UNAME,
+    SYNCED,
+    MAX_ERROR,
+    OFFSET,
+)
 
 
 def tell(reading: Reading) -> Iterable[Told]:
@@ -79,6 +104,12 @@ def tell(reading: Reading) -> Iterable[Told]:
         value_or_none = texts.number(have.get(f"proc/sys/net/netfilter/{name}", b"").strip())
         if value_or_none is not None:
             yield one(metric, value_or_none)
+    for metric, word in zip(_LOADS, have.get("proc/loadavg", b"").split(), strict=False):
+        if _LOAD.fullmatch(word):
+            yield one(metric, float(word))
+    if any(have.get(name) for name in collected.UNAME) and (host := reading.items.get("host")) is not None:
+        domain, node, release, version = (have.get(name, b"").decode("utf-8", "replace") for name in collected.UNAME)
+        yield one(UNAME, 1, domain, host.host.machine, node, release, "Linux", version)
     yield from _clock(reading)
 
 

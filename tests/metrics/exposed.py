@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -87,6 +88,9 @@ class Scene:
         """Somebody does."""
         try:
             return bool(self.get(port, path))
+        except urllib.error.HTTPError as not_yet:
+            not_yet.close()
+            return False
         except OSError:
             return False
 

@@ -29,12 +29,13 @@ SHARED = re.compile(
     r"node_(cpu|memory|pressure|softnet|netstat)_.+|node_disk_(?!info).+|node_network_((receive|transmit)_.+_total)"
     r"|node_(context_switches|forks|intr)_total|node_procs_.+|node_boot_time_seconds|node_nf_conntrack_entries(_limit)?"
     r"|node_network_(up|mtu_bytes|iface_id|protocol_type)|node_filesystem_readonly|node_timex_(sync_status|maxerror_seconds)"
+    r"|node_load\d+|node_uname_info"
 )
 """What node_exporter tells and the agent does not lack a part of."""
 STEADY = {
     "node_network_up", "node_network_mtu_bytes", "node_network_iface_id", "node_network_protocol_type",
     "node_boot_time_seconds", "node_memory_MemTotal_bytes", "node_nf_conntrack_entries_limit",
-    "node_timex_sync_status", "node_netstat_Ip_Forwarding",
+    "node_timex_sync_status", "node_uname_info", "node_netstat_Ip_Forwarding",
 }  # fmt: skip
 LEVELS = {"node_netstat_Tcp_CurrEstab", "node_netstat_Ip_DefaultTTL"}
 USUAL = re.compile(
