@@ -26,6 +26,8 @@ from aggregator.web.headers import put
 from aggregator.web.problems import MEDIA_TYPE, Problem
 
 _paced = PacedLog(logging.getLogger("nodetell.aggregator"))
+MOST_S = 3_600.0
+"""A connection ends with the first answer after so long: what was shown when it began has to be shown anew."""
 LOOK_SHARE = 0.2
 """Connections are looked at so often, as a share of what they may rest."""
 
@@ -39,6 +41,8 @@ class Connections:
     monotonic: Callable[[], float] = time.monotonic
     _since: dict[RequestHandler, float] = field(default_factory=dict)
     """Since when each has said nothing."""
+    _begun: dict[RequestHandler, float] = field(default_factory=dict)
+    """When each was first seen."""
     _working: Counter[RequestHandler] = field(default_factory=Counter)
     """Those of which a request is worked on."""
 
@@ -58,8 +62,12 @@ class Connections:
         async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
             connection = request.protocol
             self._working[connection] += 1
+            begun = self._begun.setdefault(connection, self.monotonic())
             try:
-                return await handler(request)
+                response = await handler(request)
+                if self.monotonic() - begun > MOST_S:
+                    response.force_close()
+                return response
             finally:
                 self._working[connection] -= 1
                 if not self._working[connection]:
@@ -78,6 +86,7 @@ class Connections:
         """Let go of those that have."""
         now, there = self.monotonic(), server.connections
         self._since = {connection: self._since.get(connection, now) for connection in there}
+        self._begun = {connection: self._begun.get(connection, now) for connection in there}
         for connection in there:
             if connection in self._working:
                 continue

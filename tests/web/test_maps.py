@@ -27,7 +27,7 @@ from aggregator.web.page.maps import add_maps, legend, paths_asked
 from aggregator.web.page.maps_fsync import RANGES, USUAL, Pasts, edges_us, ranked, rows_of, shade_of
 from aggregator.web.page.maps_matrix import MOST, By, Matrix, between, label, of_groups, of_nodes
 from aggregator.web.page.maps_paths import Fleet, State, gathered
-from aggregator.web.page.slices import Kept, through
+from aggregator.web.slices import Kept, through
 from tests.web.fleet import AT, ZONES, fleet, name_of, node, volumes
 from tests.web.site import made_up
 

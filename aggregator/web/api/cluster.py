@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from aggregator.web.api.operation import reply
 from aggregator.web.api.parameters import choice, like, texts, whole
 from aggregator.web.keys import KNOWN
 from aggregator.web.problems import ProblemError
+from aggregator.web.slices import through
 from aggregator.web.slots import Slots
 from aggregator.whatif import Loss, WhatIfError, WhatIfUnknownError, lose_in_steps, nodes_of
 from aggregator.whatif.document import loss_json
@@ -116,14 +116,7 @@ async def whatif(request: web.Request) -> web.Response:
     with request.app[QUESTIONS].place(request.remote):
         try:
             view = known.view()
-            steps = lose_in_steps(view, nodes_of(view, zones, nodes))
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as done:
-                    loss: Loss = done.value
-                    break
-                await asyncio.sleep(0)  # agents and others go on being served
+            loss = await through(lose_in_steps(view, nodes_of(view, zones, nodes)))
         except WhatIfUnknownError as error:
             raise ProblemError(409, str(error)) from error
         except WhatIfError as error:

@@ -25,9 +25,9 @@ from aggregator.known import Known
 from aggregator.limits import OPERATOR
 from aggregator.trust.caller import RefusedError
 from aggregator.trust.closed import RECHECK_S
-from aggregator.web.api.breath import Breath
 from aggregator.web.api.parameters import choice
-from aggregator.web.keys import EVENTS, KNOWN, LOGIN
+from aggregator.web.keys import CALLER, EVENTS, KNOWN, LOGIN
+from aggregator.web.slices import gently
 from aggregator.web.who import admitted
 
 QUIET_S = 15.0
@@ -160,10 +160,9 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 async def _begin(response: web.StreamResponse, feed: Feed, standing: Iterable[Record], place: int) -> None:
     """What stood when the client came, and the place from which it is told more."""
-    breath, now = Breath(), feed.known.now()
-    for record in standing:
+    now = feed.known.now()
+    async for record in gently(standing):
         await _send(response, event("standing", feed.id_of(place), record, now))
-        await breath.take()
     body = msgspec.json.encode({"at": iso_time(now)})
     await _send(response, b"event: synced\nid: %s\ndata: %s\n\n" % (feed.id_of(place).encode(), body))
 
@@ -198,6 +197,9 @@ async def _still(request: web.Request) -> bool:
     login = request.app[LOGIN]
     if login is None:
         return True
+    until = request[CALLER].until
+    if until is not None and login.operators.monotonic() >= until:
+        return False  # a certificate has to be shown anew
     try:
         await admitted(login, request)
     except RefusedError as refused:
@@ -207,11 +209,7 @@ async def _still(request: web.Request) -> bool:
 
 async def _texts(changes: Iterable[_Change]) -> bytes:
     """All of them, made in pieces."""
-    breath, texts = Breath(), []
-    for change in changes:
-        texts.append(change.text)
-        await breath.take()
-    return b"".join(texts)
+    return b"".join([change.text async for change in gently(changes)])
 
 
 async def _send(response: web.StreamResponse, text: bytes) -> None:

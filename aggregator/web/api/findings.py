@@ -12,11 +12,11 @@ from aggregator.known import Known
 from aggregator.model import Severity, Stage
 from aggregator.story import tell
 from aggregator.story_json import story_json
-from aggregator.web.api.breath import Breath
 from aggregator.web.api.operation import reply
 from aggregator.web.api.parameters import PathParameter, choice, like, texts, whole
 from aggregator.web.keys import KNOWN
 from aggregator.web.problems import ProblemError
+from aggregator.web.slices import gently
 
 EXCLUDE, INCLUDE, ONLY = "exclude", "include", "only"
 LIMIT = whole("limit", 1, 500, 100, "How many at most.")
@@ -47,10 +47,7 @@ async def listed(request: web.Request) -> web.Response:
     wanted = _wanted(request)
     limit = (LIMIT.of(request) or [100])[0]
     start = _start(wanted, (CURSOR.of(request) or ["0"])[0])
-    part, breath = [], Breath()
-    for record in wanted[start : start + limit]:
-        part.append(record_to_json(record))
-        await breath.take()
+    part = [record_to_json(record) async for record in gently(wanted[start : start + limit])]
     end = start + limit
     onward = f"{end}.{wanted[end - 1].finding.id}" if end < len(wanted) else None
     return reply({"findings": part, "total": len(wanted), "next": onward})

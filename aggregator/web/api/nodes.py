@@ -12,12 +12,12 @@ from aggregator.convert import iso_time
 from aggregator.history.reading import HistoryError, Point
 from aggregator.known import Known
 from aggregator.node_json import changes_json, counters_json, item_json, plain, summary_json
-from aggregator.web.api.breath import Breath
 from aggregator.web.api.lists import Lists
 from aggregator.web.api.operation import reply
 from aggregator.web.api.parameters import PathParameter, moment, text, texts, whole
 from aggregator.web.keys import KNOWN
 from aggregator.web.problems import ProblemError
+from aggregator.web.slices import gently
 
 LISTS: web.AppKey[Lists] = web.AppKey("lists", Lists)
 LIMIT = whole("limit", 1, 1_000, 200, "How many at most.")
@@ -47,33 +47,20 @@ async def listed(request: web.Request) -> web.Response:
     every = await request.app[LISTS].nodes.get()
     wanted = [each for each in every if each.zone in zones] if zones else every
     start = bisect_right(wanted, after, key=lambda each: each.node) if after else 0
-    part, breath = [], Breath()
-    for summary in wanted[start : start + limit]:
-        part.append(summary_json(summary))
-        await breath.take()
+    part = [summary_json(summary) async for summary in gently(wanted[start : start + limit])]
     end = start + limit
     return reply({"nodes": part, "total": len(wanted), "next": wanted[end - 1].node if end < len(wanted) else None})
 
 
 async def one(request: web.Request) -> web.Response:
     """Everything that is known of it."""
-    name, breath = request.match_info["name"], Breath()
+    name = request.match_info["name"]
     answer = request.app[KNOWN].node(name)
     if answer is None:
         raise _unknown(name)
-    items: list[dict[str, Any]] = []
-    for item in answer.facts.items:
-        if (told := item_json(item)) is not None:
-            items.append(told)
-        await breath.take()
-    counters: dict[str, dict[str, int]] = {}
-    for subject, values in counters_json(answer.facts):
-        counters[subject] = values
-        await breath.take()
-    rows = []
-    for volume in answer.volumes:
-        rows.append(plain(volume))
-        await breath.take()
+    items = [told async for item in gently(answer.facts.items) if (told := item_json(item)) is not None]
+    counters = {subject: values async for subject, values in gently(counters_json(answer.facts))}
+    rows = [plain(volume) async for volume in gently(answer.volumes)]
     return reply(
         {
             **summary_json(answer.summary),

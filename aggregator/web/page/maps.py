@@ -24,11 +24,11 @@ from aggregator.web.page.maps_matrix import By, Matrix
 from aggregator.web.page.maps_paths import Fleet, State, gathered
 from aggregator.web.page.maps_storage import Storage, Strand
 from aggregator.web.page.rendering import Place, render
-from aggregator.web.page.slices import Kept
+from aggregator.web.slices import Kept
 from aggregator.whatif import WhatIfError
 
 PATHS_GOOD_S, RANKED_GOOD_S, STORAGE_GOOD_S, LOSS_GOOD_S = 10.0, 10.0, 30.0, 120.0
-WAIT_S = 1.5
+WAIT_S = 0.25
 """What a loss would strand takes longer in a large cluster: the page does not wait for it."""
 MOST_TEXT = 253
 

@@ -19,7 +19,7 @@ from aggregator.known import Known
 from aggregator.node_figures import figures
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.web.charts.strip import SILENT, TOO_FEW
-from aggregator.web.page.slices import gently
+from aggregator.web.slices import gently
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from aggregator.cluster.zones import zone_of
 from aggregator.node_state import NodeState
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
-from aggregator.web.page.slices import gently
+from aggregator.web.slices import gently
 
 _NAME = "maps.paths"
 

@@ -15,7 +15,7 @@ from aggregator.cluster.state import ClusterState
 from aggregator.cluster.zones import Kind, Place, is_node_key, place_of, zone_of
 from aggregator.topology import topology_of
 from aggregator.view import ClusterView
-from aggregator.web.page.slices import gently, through
+from aggregator.web.slices import gently, through
 from aggregator.whatif import Cause, Loss, lose_in_steps, nodes_of, reachable
 
 NEEDED = ("nodes", "persistentvolumes", "persistentvolumeclaims", "pods")
