@@ -1,6 +1,6 @@
 """What each surface of an aggregator costs at 1,000 nodes, as a share of the CPU that it takes without any.
 
-    python -m bench.surfaces [--agents 1000] [--seconds 60] [--rounds 1] [--browsers 5] [--only http,objects]
+    python -m bench.surfaces [--agents 1000] [--seconds 60] [--times 10] [--still] [--only http,objects]
 
 One aggregator, the real one with its databases and an API server's Nodes, and the same agents' streams all the time; 20
 more hosts with findings, of which 12 a minute come or go. Its surfaces are switched on one after the other, in use as
@@ -57,6 +57,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--browsers", type=int, default=5, help="with the overview open; one more with the nodes' table"
     )
+    parser.add_argument("--times", type=int, default=1, help="so many browsers, scrapes and exports for one of each")
+    parser.add_argument("--still", action="store_true", help="surfaces are measured while the hosts have no traffic")
     parser.add_argument(
         "--only", default="", help="names of surfaces, with commas between (default: all, and together)"
     )
