@@ -4,7 +4,9 @@ below any prefix; kept up to date without losing what its reader is at; and noth
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -15,9 +17,11 @@ from aggregator.findings import Kind, Record, Transition
 from aggregator.model import Severity, Stage
 from aggregator.web.server import make_app
 from cli.bundle_known import BundleKnown
+from tests.cli.test_up import Up
 from tests.web.browser import PATIENCE_MS, Chromium, Sites
 from tests.web.site import AT, bundle, finding, made_up
 
+pytestmark = pytest.mark.xdist_group("chromium")  # one browser for all of them
 _LINK = re.compile(r'\b(?:href|src|action)="([^"]*)"')
 
 
@@ -284,3 +288,31 @@ def test_a_lost_connection_is_said_and_mended(chromium: Chromium, sites: Sites) 
         expect(page.locator("#headline")).to_have_text(re.compile("^2 active"), timeout=PATIENCE_MS)
 
     chromium.visit(address, use, complaints=("ERR_INTERNET_DISCONNECTED",))
+
+
+# -- for real ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_running_aggregator_with_a_real_agent_is_shown_as_it_is(chromium: Chromium, tmp_path: Path) -> None:
+    running = Up(tmp_path, "--listen", "127.0.0.1:0")
+    try:
+        listening = running.until("listening")
+        running.until("host")
+        name = socket.gethostname()
+
+        def use(page: Page) -> None:
+            assert "as of" in page.inner_text("#asof")
+            page.click('nav a:has-text("Nodes")')
+            expect(page.locator("tbody th a")).to_have_text(name, timeout=PATIENCE_MS)
+            page.click("tbody th a")
+            assert "its agent was heard" in page.inner_text("#about")
+            first = page.inner_text("#asof time")
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when somebody comes back to it
+            expect(page.locator("#asof time")).not_to_have_text(first, timeout=PATIENCE_MS)
+            assert page.locator("#stack .box, #stack .empty").count() >= 1
+            page.click('nav a:has-text("Coverage")')
+            assert page.locator("#limits li").count() >= 1
+
+        chromium.visit(f"{str(listening['page']).rstrip('/')}/", use)
+    finally:
+        running.close()
