@@ -116,7 +116,7 @@ def _why(error: Exception) -> str:
             return "the connection ended before an answer"
         case aiohttp.ClientResponseError():
             return "its answer is no HTTP"
-        case OSError() if error.filename:
+        case OSError() if error.filename or error.errno is None:  # of ours
             return reason_of(error)
         case _:
             return f"{type(error).__name__}: {quoted(str(error))}"
@@ -155,8 +155,16 @@ def _context(ca: str) -> ssl.SSLContext:
         raise OSError(f"{ca}: holds no certificate that can be used") from error
     except OSError as error:  # which does not say of what
         raise OSError(error.errno, error.strerror, ca) from error
+    if not ca and not _has_authorities(context):
+        raise OSError("there are no authorities of the system here: name some (ca)")
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _has_authorities(context: ssl.SSLContext) -> bool:
+    """Files of a directory are read as they are needed, and so not counted by the context."""
+    folder = ssl.get_default_verify_paths().capath
+    return bool(context.get_ca_certs()) or (folder is not None and any(Path(folder).iterdir()))
 
 
 def reason_of(error: Exception) -> str:

@@ -193,6 +193,22 @@ def test_only_a_certificate_of_the_named_authority_is_taken_and_the_file_is_read
     asyncio.run(play())
 
 
+def test_where_the_system_knows_no_authority_that_is_what_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the image, which has nothing of a system."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+
+    async def play() -> Answer:
+        receiver = Receiver(f"https://127.0.0.1:{free_port()}")
+        found = await receiver.post(b"{}", {})
+        await receiver.aclose()
+        return found
+
+    assert asyncio.run(play()).reason == "there are no authorities of the system here: name some (ca)"
+
+
 def test_secrets_are_lines_and_what_is_none_is_not_quoted(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_text("\n one-secret \n\ntwo\n")
