@@ -163,8 +163,8 @@ def _context(ca: str) -> ssl.SSLContext:
 
 def _has_authorities(context: ssl.SSLContext) -> bool:
     """Files of a directory are read as they are needed, and so not counted by the context."""
-    folder = ssl.get_default_verify_paths().capath
-    return bool(context.get_ca_certs()) or (folder is not None and any(Path(folder).iterdir()))
+    folder = ssl.get_default_verify_paths().capath  # None where it is not there
+    return bool(context.get_ca_certs()) or bool(folder and any(Path(folder).iterdir()))
 
 
 def reason_of(error: Exception) -> str:
