@@ -3,6 +3,9 @@ are, and volumes that their pods use. Made once for each size; what tests change
 
 from __future__ import annotations
 
+import asyncio
+import json
+import sys
 from functools import cache
 from typing import Any
 
@@ -27,6 +30,7 @@ from aggregator.history.minutes import Minutes
 from aggregator.node_state import NodeState
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
+from aggregator.web.server import HttpServer, make_site
 from cli.bundle_known import BundleKnown
 from cli.report import Report
 
@@ -166,3 +170,14 @@ def fleet(count: int) -> BundleKnown:
     volumes(state, count)
     view = ClusterView("big", hosts, state, AT)
     return BundleKnown(Report("big", AT, [], []), view, Thresholds(), rows)
+
+
+async def serve(count: int) -> None:
+    """Its page on loopback, until this is ended; where, as a line of JSON."""
+    server = HttpServer(make_site(fleet(count), None), "127.0.0.1:0")
+    print(json.dumps({"address": await server.start()}), flush=True)  # noqa: T201  # whoever started it reads it
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))
