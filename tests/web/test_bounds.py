@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from aggregator.limits import HTTP
-from aggregator.web.connections import Connections
+from aggregator.web.connections import MOST_S, Connections
 from aggregator.web.problems import ProblemError
 from aggregator.web.server import MAX_FIELD, HttpServer, make_site
 from aggregator.web.slots import TOLD_S, Slots
@@ -154,6 +154,12 @@ def test_a_connection_on_which_a_request_is_worked_on_is_left_alone() -> None:
         assert await reader.readuntil(b"done")
         for now[0] in (20.5, 40.0):
             held.look(runner.server)
+        assert await rest_of(reader) == b""
+        writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for now[0], ends in ((40.0, False), (40.0 + MOST_S + 1, True)):  # at last, it has to be shown anew who it is
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (b"Connection: close" in await reader.readuntil(b"done")) == ends
         assert await rest_of(reader) == b""
         writer.close()
         listening.close()

@@ -18,6 +18,7 @@ from aggregator.web.api.events import FEED, Feed
 from aggregator.web.tls import Contexts
 from tests.aggregator.trust.test_operators import lines
 from tests.entrance import entrance
+from tests.trust import OPERATORS
 from tests.web.site import AT, Running, finding, made_up, running
 
 
@@ -148,3 +149,25 @@ def test_places_in_the_feed() -> None:
     assert [len(feed.after(number) or []) for number in (1, 2)] == [2, 1]
     assert feed.after(0) is None
     assert [feed.place_of(feed.id_of(number)) for number in range(5)] == [None, 1, 2, 3, None]
+
+
+def test_a_stream_by_certificate_ends_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "QUIET_S", 0.05)
+    monkeypatch.setattr(events, "RECHECK_S", 0.1)
+
+    async def scene() -> None:
+        async with entrance(tmp_path, clients=True) as door:
+            known, tls = made_up([]), Contexts(door.settings.tls)
+            async with running(known, door.operators, tls, door.ca.file, page=False) as at:
+                context = at.context(door.ca.issued("ada", OPERATORS))
+                async with (
+                    aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,
+                    session.get(f"{at.address}/api/v1/events") as response,
+                ):
+                    stream = Stream(response)
+                    assert (await stream.event())[0] == "synced"
+                    assert await stream.block() == {"": "nothing has changed"}
+                    door.clock.ahead_s = 25 * 3_600.0
+                    await asyncio.wait_for(response.content.read(), 20)
+
+    asyncio.run(scene())
