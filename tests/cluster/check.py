@@ -173,6 +173,22 @@ def operator_problems(kubectl: Kubectl) -> Iterator[str]:
             yield f"an operator may {'not ' if may else ''}{verb} {what}{f'/{below}' if below else ''}"
 
 
+def plugin_problems(kubectl: Kubectl) -> Iterator[str]:
+    """Whether `kubectl nodetell` gets an answer of the installation that is there, if it has an HTTP API."""
+    if kubectl.run("-n", NAMESPACE, "get", "serviceaccount", "nodetell-operator")[0]:
+        _say("skipped: kubectl nodetell: the installation has no HTTP API")
+        return
+    command = [sys.executable, "-m", "cli.kubectl", "nodes", "--kubeconfig", str(kubectl.kubeconfig)]
+    path = os.pathsep.join([str(TOP), str(TOP / "proto")])
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": path}
+    )
+    if done.returncode:
+        yield f"kubectl nodetell nodes: {done.stderr.strip()}"
+    else:
+        _say(f"kubectl nodetell nodes: {done.stdout.strip()}")
+
+
 def right_problems(kubectl: Kubectl) -> Iterator[str]:
     """Calls that the aggregator may not make, and such as it, or another account of the namespace, should not."""
     for call in calls():
@@ -218,7 +234,7 @@ def _problems(kubeconfig: Path, *, apply: bool) -> list[str]:
         raise NotCheckedError(f"namespace {NAMESPACE} is {'' if apply else 'not '}there; {how}")
     if not apply:
         problems = [*overlay_problems(kubectl), *component_problems(kubectl), *event_problems(kubectl)]
-        return [*problems, *right_problems(kubectl)]
+        return [*problems, *right_problems(kubectl), *plugin_problems(kubectl)]
     made = json.dumps({"apiVersion": "v1", "kind": "List", "items": _rights()})
     _, said = kubectl.run("get", "--ignore-not-found", "-o", "name", "-f", "-", given=made)
     if left := [line for line in said.splitlines() if "/" in line and " " not in line]:

@@ -18,6 +18,7 @@ from agent.sensor.settings import SensorSettings
 from agent.settings import AgentSettings
 from aggregator.settings import AggregatorSettings
 from cli.install.parts import PARTS
+from cli.remote import proxy
 from release import kustomize
 from release.rootfs import APPLICATION, INTERPRETER
 
@@ -81,6 +82,30 @@ def test_install_puts_a_component_where_kustomize_puts_it(part: str, tier: str, 
     (own / "kustomization.yaml").write_text(yaml.safe_dump(with_it))
     made = {_named(item): item for item in yaml.safe_load_all(kustomize.build(own, library))}
     assert {_named(item): item for item in PARTS[part](objects(tier))} == made
+
+
+def test_operators_are_granted_two_things_by_name_and_nobody_has_them_unasked() -> None:
+    made = {_named(item)[::2]: item for item in yaml.safe_load_all((kustomize.PARTS / "http.yaml").read_text())}
+    assert set(made) == {(kind, "nodetell-operator") for kind in ("ServiceAccount", "Role", "ClusterRoleBinding")}
+    assert made["Role", "nodetell-operator"]["rules"] == [
+        {
+            "apiGroups": [""],
+            "resources": ["serviceaccounts/token"],
+            "resourceNames": [proxy.ACCOUNT],
+            "verbs": ["create"],
+        },
+        {
+            "apiGroups": [""],
+            "resources": ["services/proxy"],
+            "resourceNames": [proxy.Place().service],
+            "verbs": ["get"],
+        },
+    ]
+    bound = made["ClusterRoleBinding", "nodetell-operator"]
+    assert bound["roleRef"]["name"] == "nodetell-viewer"
+    assert bound["subjects"] == [{"kind": "ServiceAccount", "name": proxy.ACCOUNT, "namespace": "nodetell"}]
+    (viewer,) = (item for item in objects("tier-1") if item["metadata"]["name"] == "nodetell-viewer")
+    assert viewer["rules"] == [{"apiGroups": ["nodetell.dev"], "resources": ["findings"], "verbs": ["get"]}]
 
 
 def _named(item: Object) -> tuple[str, str, str]:
