@@ -96,7 +96,8 @@ async function look() {
       tag = answer.headers.get("ETag") ?? "";
       show(await answer.text());
     }
-    if (answer.ok || answer.status === 304) told();
+    if (answer.ok || answer.status === 304 || answer.status === 404) told();
+    else silent();
   } catch {
     silent();
   }
@@ -109,9 +110,7 @@ function soon() {
 function listen() {
   const source = new EventSource(`${root}api/v1/events?standing=no`);
   for (const kind of ["message", "standing", "appeared", "changed", "resolved", "synced"]) source.addEventListener(kind, soon);
-  source.addEventListener("open", () => {
-    if (since) soon();
-  });
+  source.addEventListener("open", soon); // what happened before it was there
   source.addEventListener("error", () => {
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
     soon(); // whether anybody is there, the page itself tells
