@@ -1,4 +1,4 @@
-"""Shared by all tests: hypothesis in a deterministic profile, and which tests get a second try.
+"""Shared by all tests: hypothesis in a deterministic profile, which tests get a second try, and which run side by side.
 
 A failure on one machine is to be a failure on all, so hypothesis draws the same examples everywhere. What the kernel
 decides cannot be drawn: when it runs which of several processes, how long a disk or a socket takes. A test of those is
@@ -35,6 +35,11 @@ TRIED_TWICE = (
     "aggregator/cluster/test_reflector.py",
     "aggregator/cluster/test_storms.py",
     "aggregator/cluster/test_watch.py",
+    "aggregator/outputs/test_alertmanager.py",
+    "aggregator/outputs/test_killed.py",
+    "aggregator/outputs/test_otlp.py",
+    "aggregator/outputs/test_receiver.py",
+    "aggregator/outputs/test_webhook.py",
     "aggregator/test_flood.py",
     "aggregator/test_ingest.py",
     "aggregator/test_main.py",
@@ -57,6 +62,7 @@ TRIED_TWICE = (
     "cli/test_up.py",
     "e2e/",
     "house/test_make_run.py",
+    "metrics/test_scrape.py",
     "pathmtu/test_paths.py",
     "pathmtu/test_plans_on_the_stream.py",
     "pathmtu/test_prober.py",
@@ -76,11 +82,35 @@ TRIED_ONCE = (
 """These look for what goes wrong by chance, so a failure that does not come again is the very thing they are for."""
 
 
+ONE_AT_A_TIME = (
+    "agent/test_network_live.py",
+    "bench/",
+    "bpf/",
+    "e2e/",
+    "house/test_make_run.py",
+    "pathmtu/",
+    "situations/",
+)
+"""These look at the whole machine, or measure it: of them, and of those that need root, one runs at a time. Of all
+others, modules run side by side where there is more than one process (make test)."""
+
+TOGETHER = ("release/", "web/")
+"""What takes long to make is shared by a directory of tests, not only by a module."""
+
+
+def _group(place: str, item: pytest.Item) -> str:
+    """Tests of one group run in one process, one after the other."""
+    if place.startswith(ONE_AT_A_TIME) or item.get_closest_marker("needs_root"):
+        return "machine"
+    return next((each for each in TOGETHER if place.startswith(each)), place.partition("::")[0])
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks those that are tried twice."""
+    """Marks those that are tried twice, and those that belong together."""
     for item in items:
         module = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
         place = f"{module}::{item.name}"
+        item.add_marker(pytest.mark.xdist_group(_group(place, item)))
         if place.startswith(TRIED_ONCE):
             continue
         if place.startswith(TRIED_TWICE) or item.get_closest_marker("needs_root"):

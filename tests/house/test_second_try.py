@@ -1,4 +1,4 @@
-"""Which tests are tried twice: those that are listed, all of them, and no pure one."""
+"""Which tests are tried twice: those that are listed, all of them, and no pure one. And which run side by side."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ class Item:
 def tries(item: Item) -> int:
     """How often that test may be run."""
     conftest.pytest_collection_modifyitems([item])  # type: ignore[list-item]
-    return 1 + sum(int(mark.kwargs["reruns"]) for mark in item.added)
+    return 1 + sum(int(mark.kwargs["reruns"]) for mark in item.added if mark.name == "flaky")
 
 
-@pytest.mark.parametrize("listed", conftest.TRIED_TWICE + conftest.TRIED_ONCE)
+@pytest.mark.parametrize(
+    "listed", conftest.TRIED_TWICE + conftest.TRIED_ONCE + conftest.ONE_AT_A_TIME + conftest.TOGETHER
+)
 def test_what_is_listed_exists(listed: str) -> None:
     module, _, name = listed.partition("::")
     assert (TESTS / module).exists()
@@ -57,3 +59,18 @@ def test_what_is_listed_exists(listed: str) -> None:
 )
 def test_only_what_the_kernel_decides_is_tried_twice(item: Item, expected: int) -> None:
     assert tries(item) == expected
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (Item("e2e/test_path_mtu.py::test_a"), "machine"),
+        (Item("agent/test_fs_errors.py::test_a", "needs_root"), "machine"),
+        (Item("agent/test_fs_errors.py::test_a"), "agent/test_fs_errors.py"),
+        (Item("release/test_image.py::test_a"), "release/"),
+    ],
+    ids=["listed", "needs root", "a module", "a directory"],
+)
+def test_what_looks_at_the_machine_runs_one_at_a_time_and_modules_side_by_side(item: Item, expected: str) -> None:
+    conftest.pytest_collection_modifyitems([item])  # type: ignore[list-item]
+    assert [mark.args for mark in item.added if mark.name == "xdist_group"] == [(expected,)]
