@@ -146,7 +146,7 @@ _ON_THE_HOST = (
     ),
     Code(
         KERNEL_IO_ERROR,
-        "nodes",
+        "node",
         "the kernel tells of errors on a disk of the node itself",
         "for a quarter of an hour the kernel told of none, and the file systems on it are writable",
         ("Drain the node and replace its disk or the machine.",),
