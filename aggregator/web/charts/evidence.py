@@ -21,7 +21,7 @@ from aggregator.model import Evidence, Finding
 from aggregator.signatures.control_plane.past import Key
 from aggregator.web.charts import api_past
 from aggregator.web.charts.asked import ApiChart, Asked, Figure, HostChart, HostLine, How, RunsChart, Shown
-from aggregator.web.charts.data import Stretch, held, risen, told
+from aggregator.web.charts.data import HOUR_S, Stretch, held, risen, told
 from aggregator.web.charts.markup import tag
 from aggregator.web.charts.of_api import wanted
 from aggregator.web.charts.runs import runs_chart
@@ -129,7 +129,10 @@ class _Reader:
 
     async def _of_host(self, wanted_: HostChart) -> Markup | None:
         points = await asyncio.gather(
-            *(self.known.points(wanted_.node, line.series, since=self.begin, until=self.end) for line in wanted_.lines)
+            *(
+                self.known.points(wanted_.node, line.series, since=self._told_since(line), until=self.end)
+                for line in wanted_.lines
+            )
         )
         if not any(points) and not any(line.how is How.RISEN for line in wanted_.lines):
             return None
@@ -156,12 +159,16 @@ class _Reader:
                 wanted_.unit,
                 lines,
                 min(begin, self.since - MINUTE_S) if self.since > self.begin else begin,
-                self.end if steady else min(self.end, self.known.now()),
+                self.end if steady and not self.known.live else min(self.end, self.known.now()),
                 self.since,
                 wanted_.limits,
                 wanted_.remark,
             )
         )
+
+    def _told_since(self, line: HostLine) -> float:
+        """What a gauge shows when the chart begins was told before, at the latest when that hour began."""
+        return self.begin // HOUR_S * HOUR_S if line.how is How.HELD else self.begin
 
     async def _heard(self, node: str) -> tuple[Span, ...]:
         if node not in self.heard:
