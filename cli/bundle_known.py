@@ -23,7 +23,7 @@ from aggregator.model import Gap
 from aggregator.node_summary import node_answer, summary_of, with_api
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
-from cli.diagnose import join, judged
+from cli.diagnose import join, judged, limits_of
 from cli.exits import UNREADABLE, CliError
 from cli.report import Report
 
@@ -132,4 +132,4 @@ def known_of(path: str) -> BundleKnown:
     records = [Record(each.finding, each.origin, report.at, report.at) for each in report.records]
     rows = {name: minutes.pending() for name, minutes in joined.minutes.items()}
     whole = Report(report.cluster, report.at, records, report.gaps)
-    return BundleKnown(whole, joined.view, Thresholds(), rows)
+    return BundleKnown(whole, joined.view, limits_of(joined), rows)

@@ -88,8 +88,8 @@ def diagnose(
 
 def judged(bundle: Bundle, joined: Joined, thresholds: Thresholds | None = None) -> Report:
     """What the signatures say of its hosts and objects."""
-    view, limits = joined.view, thresholds or Thresholds()
-    verdict = installed().judge(view, replace(limits, window_s=max(limits.window_s, joined.last_interval_s))).verdict
+    view = joined.view
+    verdict = installed().judge(view, limits_of(joined, thresholds)).verdict
     gaps = joined.gaps + [
         gap_from_coverage(name, each) for name, state in view.hosts.items() for each in state.coverage()
     ]
@@ -97,6 +97,12 @@ def judged(bundle: Bundle, joined: Joined, thresholds: Thresholds | None = None)
     records = [Record(finding, "", 0.0, 0.0) for finding in verdict.findings]
     unique = sorted(set(gaps), key=lambda gap: (gap.node, gap.signal, gap.status, gap.because))
     return Report(bundle.cluster, bundle.snapshots[-1].at, records, unique)
+
+
+def limits_of(joined: Joined, thresholds: Thresholds | None = None) -> Thresholds:
+    """What a bundle is judged by: its windows reach from the last snapshot to the one before it, at least."""
+    limits = thresholds or Thresholds()
+    return replace(limits, window_s=max(limits.window_s, joined.last_interval_s))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
@@ -25,6 +26,9 @@ from aggregator.web.page.models_nodes import COLUMNS, PAGE, Asked, Row, asked, n
 from aggregator.web.page.models_overview import Overview, overview
 from aggregator.web.page.models_seen import limits, seen
 from aggregator.web.page.models_stack import stack
+from cli.bundle_known import known_of
+from tests.lab.scenario import write
+from tests.signatures.test_control_plane_timelines import disk_noisy_neighbour__positive_the_whole_chain as slow_disk
 from tests.web.site import AT, finding
 from tests.world import World
 
@@ -331,3 +335,20 @@ def test_a_time_of_another_day_has_its_day() -> None:
 
 def test_what_turns_or_hides_text_is_shown_as_what_it_is() -> None:
     assert words.harmless("a\u202eb\x00") == "a\\u202eb\\x00"
+
+
+# -- a bundle ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_and_a_finding_of_a_bundle_speak_of_one_window(tmp_path: Path) -> None:
+    write(slow_disk(), tmp_path)
+    known = known_of(str(tmp_path))
+    fact = next(
+        fact
+        for each in known.standing()
+        for fact in each.finding.evidence
+        if each.finding.code == "cp.etcd_slow_fsync" and fact.signal == "fsync.p99"
+    )
+    assert isinstance(fact.value, float)
+    row = next(each for each in known.summaries() if each.node == fact.node)
+    assert row.fsync_p99_us / 1000 == pytest.approx(fact.value, rel=0.01)
