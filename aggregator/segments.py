@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 
 MAX_PACKET = 1_280
 """Bytes of an IP packet: what every link must carry (RFC 8200, section 5)."""
@@ -39,8 +40,14 @@ def limit_segments(port: int, segment: int = SEGMENT) -> int:
 
 
 def _socket(descriptor: int) -> socket.socket | None:
-    """Another name for a socket of this process; None: it is none, or gone by now."""
+    """Another name for a socket of this process; None: it is none, or gone by now.
+
+    Of a file no other name may be made: closing it takes all locks that the process has on that file (fcntl(2)), and
+    SQLite's databases are locked so. Without its lock, whoever else looks into a database takes its log (WAL) away.
+    """
     try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return None
         copy = os.dup(descriptor)
     except OSError:
         return None

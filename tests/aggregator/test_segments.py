@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
 
 import grpc.aio
 import pytest
@@ -54,3 +60,19 @@ def test_where_nothing_listens_nothing_is_changed_and_no_file_is_left_open() -> 
         nobody.bind(("127.0.0.1", 0))
         assert limit_segments(nobody.getsockname()[1]) == 0
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_files_keep_their_locks(tmp_path: Path) -> None:
+    """Closing another name of a file takes the process's locks on it: a database would lose its log to who looks in."""
+    database = tmp_path / "a.sqlite"
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE kept (number)")
+        limit_segments(1)
+        script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM kept').connection.close()"
+        subprocess.run([sys.executable, "-c", script, str(database)], check=True)
+        assert (tmp_path / "a.sqlite-wal").exists()
+        connection.execute("INSERT INTO kept VALUES (7)")
+        copied = shutil.copytree(tmp_path, tmp_path / "as-after-a-kill")
+    with closing(sqlite3.connect(copied / database.name)) as connection:
+        assert connection.execute("SELECT number FROM kept").fetchall() == [(7,)]
