@@ -33,6 +33,7 @@ from cli.terminal import columns as columns_of
 from cli.top.follow import Follower
 from cli.top.lines import Lines
 from cli.top.rows import (
+    DOWNWARDS,
     SHOWN,
     Line,
     Node,
@@ -163,8 +164,8 @@ class Top(App[int]):
 
     @property
     def _covered(self) -> bool:
-        """Something is open over it: nothing is drawn that nobody sees."""
-        return len(self.screen_stack) > 1
+        """Something is open over it, or it ends: nothing is drawn that nobody sees."""
+        return len(self.screen_stack) != 1
 
     def _draw(self, _: object = None) -> None:
         """Everything."""
@@ -257,7 +258,8 @@ class Top(App[int]):
     def action_sort(self, by: int) -> None:
         """By the next column."""
         at = SHOWN.index(self._order.column) + by if self._order.column else (0 if by > 0 else -1)
-        self._order = Order(SHOWN[at % len(SHOWN)], self._order.descending, self._order.text)
+        name = SHOWN[at % len(SHOWN)]
+        self._order = Order(name, name in DOWNWARDS, self._order.text)
         self._draw()
 
     def action_reverse(self) -> None:

@@ -21,10 +21,12 @@ Node = operator_pb2.NodeSummary
 ALIKE = 3
 """So many consequences of one code are shown below their cause; of the others, the number is said."""
 SHOWN = (
-    "NODE", "FINDINGS", "AGENT", "HEARD", "CLOCK", "FSYNC P99", "DROPS/S", "PATH MTU", "READY", "ZONE", "GAPS",
+    "NODE", "FINDINGS", "HEARD", "FSYNC P99", "DROPS/S", "PATH MTU", "CLOCK", "AGENT", "READY", "ZONE", "GAPS",
     "VERSION",
 )  # fmt: skip
 """Columns of nodes, what matters most first: the left ones are all that a terminal of 80 columns shows."""
+DOWNWARDS = frozenset({"FINDINGS", "HEARD", "CLOCK", "FSYNC P99", "DROPS/S", "GAPS"})
+"""Columns of which the greatest is the worst: they are sorted that way at first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,6 @@ class Seen:
     ahead_s: float = 0.0
     """The aggregator's clock less this host's: its times are shown beside its own clock."""
     lost: Lost | None = None
-    synced: bool = False
-    """What stands was told whole since the last connection."""
     fresh: dict[str, Record] | None = None
     """What stands, being told anew; None: it was told."""
 
@@ -79,7 +77,6 @@ class Seen:
         if event.kind == Event.KIND_SYNCED:
             if self.fresh is not None:
                 self.standing, self.fresh = self.fresh, None
-            self.synced = True
             return
         record = record_from_message(event.finding)
         known = self.standing if self.fresh is None else self.fresh
@@ -93,7 +90,7 @@ class Seen:
     def lose(self, here: float, reason: str) -> None:
         """The connection is gone; of several attempts the first moment counts."""
         self.lost = Lost(self.lost.since if self.lost is not None else here, reason)
-        self.synced, self.fresh = False, None
+        self.fresh = None
 
     # -- what follows from it ----------------------------------------------------------------------------------------
 

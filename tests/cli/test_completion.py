@@ -113,8 +113,7 @@ def test_names_that_a_shell_could_take_for_more_are_never_offered(shell: Shell) 
 
 def test_bash_is_not_kept_waiting_and_says_nothing_where_nobody_answers(shell: Shell) -> None:
     assert shell.bash("nodetell node wor") == []  # it does not say how to reach one
-    assert shell.bash("nodetell node --insecure --aggregator 127.0.0.1:1 wor") == []
-    assert shell.bash("nodetell node --insecure --ca 'unfinished wor") == []
+    assert shell.bash("nodetell node --insecure --aggregator 127.0.0.1:1 --ca 'unfinished wor") == []
 
 
 def test_fish_completes_the_same(shell: Shell) -> None:

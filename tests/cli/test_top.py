@@ -16,6 +16,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from cli.terminal import clean
+from cli.top import command
 from cli.top.app import Top
 from cli.top.command import ask, order_of
 from cli.top.lines import Lines
@@ -29,23 +30,22 @@ Play = Callable[[Pilot[int]], Awaitable[None]]
 
 
 class Busy(Operators):
-    """The samples' aggregator; its nodes and their number change with each question."""
+    """The samples' aggregator with more nodes, and how often it was asked for them."""
 
     def __init__(self, count: int = 3) -> None:
         super().__init__()
-        self.count, self.times = count, 0
+        self.times = 0
+        nodes = [
+            operator_pb2.NodeSummary(node=f"node-{n:04}", connected=n % 50 != 1, fsync_p99_us=(n * 7919) % 90_000)
+            for n in range(count)
+        ]
+        self._answer = operator_pb2.ListNodesResponse(
+            nodes=[samples.host().summary, *nodes], aggregator_version="1.0", at_unix_ms=round(samples.AT * 1000)
+        )
 
     def ListNodes(self, request: object, context: object) -> operator_pb2.ListNodesResponse:  # noqa: ARG002, N802
         self.times += 1
-        nodes = [
-            operator_pb2.NodeSummary(
-                node=f"node-{number:04}", connected=number % 50 != 1, fsync_p99_us=(number * 7919) % 90_000
-            )
-            for number in range(self.count)
-        ]
-        return operator_pb2.ListNodesResponse(
-            nodes=[samples.host().summary, *nodes], aggregator_version="1.0", at_unix_ms=round(samples.AT * 1000)
-        )  # fmt: skip
+        return self._answer
 
 
 def serve(operators: Operators, address: str = "127.0.0.1:0") -> tuple[grpc.Server, str]:
@@ -116,8 +116,8 @@ def test_nodes_and_findings_on_a_terminal_of_80_by_24(address: str) -> None:
         assert next(line for line in shown if line.startswith("NODE")).split()[:4] == [
             "NODE",
             "FINDINGS",
-            "AGENT",
             "HEARD",
+            "FSYNC",
         ]
         assert "q quit" in shown[-1]
 
@@ -272,6 +272,16 @@ def test_a_signal_that_comes_with_thousands_of_events_draws_once(address: str, m
         assert count == 1
 
     play(address, script)
+
+
+def test_once_is_one_frame_on_a_terminal_too(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "_is_terminal", lambda: True)
+    assert command.run(arguments(address, once=True)) == 0
+    shown = capsys.readouterr().out
+    assert "\nfindings, causes first\nWARNING   risk       1 min  mtu.overlay_exceeds_underlay on node-a" in shown
+    assert "\x1b" not in shown
 
 
 def test_a_column_that_there_is_not_is_told_before_anybody_is_asked() -> None:

@@ -65,7 +65,6 @@ def test_what_stands_is_swapped_whole_when_it_was_told_anew() -> None:
     assert set(seen.standing) == {"old", "kept"}  # until all is told, nothing vanishes from the screen
     seen.take(event(Event.KIND_SYNCED))
     assert set(seen.standing) == {"kept"}
-    assert seen.synced
 
 
 def test_what_resolves_moves_to_what_is_over_and_back() -> None:
