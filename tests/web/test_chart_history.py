@@ -22,6 +22,12 @@ from aggregator.web.charts.evidence import each_once, evidence_chart, evidence_c
 from tests.aggregator.history.hosts import EPOCH, Host, Scene, play, scene
 
 
+@pytest.fixture(autouse=True)
+def _no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal writes at once."""
+    monkeypatch.setattr("aggregator.history.journal.REST_S", 0.0)
+
+
 class Remembering:
     """What is known, as far as charts ask."""
 
