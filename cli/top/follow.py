@@ -34,7 +34,7 @@ class Follower:
 
     async def run(self) -> None:
         """Follow; a connection that is lost is made anew, with what is in the files of tokens and certificates then."""
-        wait = RETRY_S
+        wait = RETRY_S / 2
         while True:
             begun = time.monotonic()
             try:
@@ -43,7 +43,7 @@ class Follower:
                     await self._with(way, _stub(channel))
             except* CliError as group:
                 short = time.monotonic() - begun < MOST_RETRY_S
-                wait = min(2 * wait, MOST_RETRY_S) if short and self._seen.lost is not None else RETRY_S
+                wait = min(2 * wait, MOST_RETRY_S) if short else RETRY_S
                 self._seen.lose(time.time(), _one_line(group.exceptions[0]))
                 self._changed()
             await asyncio.sleep(wait)
@@ -73,7 +73,6 @@ class Follower:
             begun = time.monotonic()
             answer = await _told(way, stub.ListNodes(operator_pb2.ListNodesRequest(), timeout=self._arguments.timeout))
             self._seen.take_nodes(answer, time.time())
-            self._seen.lost = None
             self._changed()
             await asyncio.sleep(max(self._arguments.interval, REST * (time.monotonic() - begun)))
 

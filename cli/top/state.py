@@ -50,6 +50,7 @@ class Seen:
     ahead_s: float = 0.0
     """The aggregator's clock less this host's: its times are shown beside its own clock."""
     lost: Lost | None = None
+    """None: findings are told as they come."""
     fresh: dict[str, Record] | None = None
     """What stands, being told anew; None: it was told."""
 
@@ -77,6 +78,7 @@ class Seen:
         if event.kind == Event.KIND_SYNCED:
             if self.fresh is not None:
                 self.standing, self.fresh = self.fresh, None
+            self.lost = None
             return
         record = record_from_message(event.finding)
         known = self.standing if self.fresh is None else self.fresh

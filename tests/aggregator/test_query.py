@@ -149,6 +149,7 @@ def test_without_an_api_server_it_says_so() -> None:
 def test_the_list_of_nodes_has_what_the_api_server_says() -> None:
     async def script(service: OperatorService) -> None:
         answer = await service.ListNodes(operator_pb2.ListNodesRequest(), Context())
+        assert answer.at_unix_ms
         (node,) = answer.nodes
         assert (node.node, node.ready, node.zone, node.cordoned) == ("n1", "True", "eu-1a", False)
         header, row = nodes_text(answer.nodes, usual(columns(0.0)), Look(120)).splitlines()

@@ -6,6 +6,7 @@ import os
 import pty
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ import grpc
 import pytest
 from nodetell.v1 import operator_pb2, operator_pb2_grpc
 
+from cli.completion import script
+from cli.exits import UNAVAILABLE, CliError
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.needs import tool
 
@@ -154,6 +157,13 @@ def _until(leader: int, wanted: bytes) -> None:
             text += os.read(leader, 65536)
         except BlockingIOError:
             time.sleep(0.02)
+
+
+def test_without_shtab_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    with pytest.raises(CliError, match="needs the package shtab") as caught:
+        script("bash")
+    assert caught.value.status == UNAVAILABLE
 
 
 def test_an_unknown_shell_is_told_which_there_are(run: Run) -> None:

@@ -24,7 +24,7 @@ from cli.top.rows import SHOWN, Order
 from cli.top.screens import Page
 from cli.top.state import Seen
 from tests.cli import samples
-from tests.cli.test_live import Operators
+from tests.cli.test_live import Event, Operators
 
 Play = Callable[[Pilot[int]], Awaitable[None]]
 
@@ -46,6 +46,17 @@ class Busy(Operators):
     def ListNodes(self, request: object, context: object) -> operator_pb2.ListNodesResponse:  # noqa: ARG002, N802
         self.times += 1
         return self._answer
+
+
+class Refusing(Busy):
+    """An aggregator that lets nobody watch any more."""
+
+    watches = 0
+
+    def WatchFindings(self, request: object, context: grpc.ServicerContext) -> Iterator[Event]:  # noqa: ARG002, N802
+        self.watches += 1
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "4 clients of this host are watching already")
+        yield Event()
 
 
 def serve(operators: Operators, address: str = "127.0.0.1:0") -> tuple[grpc.Server, str]:
@@ -161,7 +172,10 @@ def test_sorting_filtering_and_reversing(address: str) -> None:
         await pilot.press("r")
         await until(pilot, lambda: titled("by NODE, downwards"))
         assert nodes()[0] == "node-a"
-        await pilot.press("less_than_sign")
+        await pilot.press("greater_than_sign")
+        await until(pilot, lambda: titled("by FINDINGS, downwards"))  # the worst at the top
+        assert nodes()[0] == "node-a"
+        await pilot.press("less_than_sign", "less_than_sign")
         await until(pilot, lambda: titled(f"by {SHOWN[-1]}"))
         await pilot.press("slash", *"000", "enter")
         await until(pilot, lambda: titled("nodes: 3 of 4"))
@@ -212,11 +226,26 @@ def test_a_lost_connection_is_told_and_found_again() -> None:
         second = Busy(count=7)
         again, _ = serve(second, where)
         await until(pilot, lambda: "8 nodes" in screen(pilot))
-        assert screen(pilot).startswith("nodetell top")
+        await until(pilot, lambda: screen(pilot).startswith("nodetell top"))
         second.hold.set()
         await asyncio.to_thread(again.stop(0).wait)
 
     play(where, script)
+
+
+def test_a_watch_that_is_refused_is_told_and_tried_ever_more_seldom() -> None:
+    operators = Refusing()
+    server, where = serve(operators)
+
+    async def script(pilot: Pilot[int]) -> None:
+        await until(pilot, lambda: operators.watches > 1)
+        await until(pilot, lambda: "4 clients of this host are watching already" in screen(pilot))
+        assert "4 nodes: 3 connected" in screen(pilot)
+
+    play(where, script, size=(140, 24))
+    assert operators.watches <= 3
+    operators.hold.set()
+    server.stop(None).wait()
 
 
 def test_of_five_thousand_nodes_only_those_in_sight_are_made(monkeypatch: pytest.MonkeyPatch) -> None:

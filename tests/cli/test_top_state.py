@@ -60,11 +60,13 @@ def full() -> Seen:
 
 def test_what_stands_is_swapped_whole_when_it_was_told_anew() -> None:
     seen = seen_of(record("old"), record("kept"))
+    seen.lose(samples.AT, "gone")
     seen.begin()
     seen.take(event(Event.KIND_STANDING, record("kept")))
     assert set(seen.standing) == {"old", "kept"}  # until all is told, nothing vanishes from the screen
     seen.take(event(Event.KIND_SYNCED))
     assert set(seen.standing) == {"kept"}
+    assert seen.lost is None
 
 
 def test_what_resolves_moves_to_what_is_over_and_back() -> None:
