@@ -91,7 +91,7 @@ async def told(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _detail(request: web.Request, refused: web.HTTPException) -> str:
     match refused:
         case web.HTTPNotFound():
-            return f"{request.path}: there is nothing here"
+            return f"{request.rel_url.raw_path}: there is nothing here"
         case web.HTTPMethodNotAllowed():
             return (
                 f"{request.method} {request.path}: only {', '.join(sorted(refused.allowed_methods))} is answered here"
