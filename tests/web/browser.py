@@ -121,12 +121,6 @@ class Sites:
         server = HttpServer(make_site(known, None), "127.0.0.1:0")
         return server, await server.start()
 
-    def stop(self, address: str) -> None:
-        """One of them."""
-        for server in list(self._servers):
-            if server.listen == address:
-                self.run(server.aclose())
-
     def close(self) -> None:
         """End."""
         for server in self._servers:

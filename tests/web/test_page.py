@@ -7,6 +7,7 @@ import re
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -172,6 +173,33 @@ def test_the_keyboard_gets_everywhere(chromium: Chromium, shown: dict[str, str])
         assert {str(index) for index in range(every)} - reached == set()
 
     chromium.visit(shown["slow disk"], use)
+
+
+def test_what_hosts_and_addresses_say_stays_text(chromium: Chromium, sites: Sites) -> None:
+    hostile = "<img src=x onerror=alert(1)>\u202e{{ 7*7 }}\x07"
+    record = finding(1, summary=hostile, code=hostile, nodes=(hostile,), objects=(hostile,), remediation=(hostile,))
+    address = sites.serve(made_up([record]))
+
+    def use(page: Page) -> list[str]:
+        seen = []
+        for path in (
+            "",
+            "findings",
+            "findings/mtu-00001",
+            f"findings?node={quote(hostile)}",
+            f"nodes?q={quote(hostile)}",
+        ):
+            page.goto(address + path)
+            assert page.locator("img").count() == 0
+            seen.append(page.inner_text("body"))
+        page.goto(f"{address}nodes/{quote(hostile.replace('{{ 7*7 }}', ''))}")
+        return [*seen, page.inner_text("body")]
+
+    shown_as = r"<img src=x onerror=alert(1)>\u202e{{ 7*7 }}\x07"
+    *texts, filtered, missing = chromium.visit(address, use, complaints=("404",))
+    assert all(shown_as in text for text in texts)
+    assert shown_as.replace("{{ 7*7 }}", "") in missing
+    assert not any("\u202e" in text for text in (*texts, filtered, missing))
 
 
 # -- below a prefix ----------------------------------------------------------------------------------------------------
