@@ -163,6 +163,31 @@ def test_the_operators_own_credentials_stay_with_the_api_server(world: World) ->
     assert "ada" not in json.dumps(headers).split('"')
 
 
+PLUGIN = """#!/bin/sh
+echo '{"apiVersion": "client.authentication.k8s.io/v1beta1", "kind": "ExecCredential", "status": {"token": "ada"}}'
+"""
+
+
+@pytest.mark.parametrize("kind", ["token file", "plug-in", "another context"])
+def test_each_kind_of_kubeconfig_will_do(world: World, tmp_path: Path, plugin: Any, kind: str) -> None:
+    config = json.loads(world.source.path.read_text())
+    (tmp_path / "token").write_text("ada\n")
+    (tmp_path / "plugin").write_text(PLUGIN)
+    (tmp_path / "plugin").chmod(0o755)
+    execute = {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": str(tmp_path / "plugin")}
+    users: dict[str, Any] = {
+        "token file": {"tokenFile": str(tmp_path / "token")},
+        "plug-in": {"exec": execute},
+        "another context": {"token": "eve"},
+    }
+    config["contexts"].append({"name": "other", "context": {"cluster": "a", "user": "ada"}})
+    config["users"] = [{"name": "u", "user": users[kind]}, {"name": "ada", "user": {"token": "ada"}}]
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    which = ("--context", "other") if kind == "another context" else ()
+    code, out, err = plugin("nodes", "--kubeconfig", str(tmp_path / "kubeconfig"), *which)
+    assert (code, "worker-1" in out) == (0, True), err
+
+
 def failed(world: World, ask: Any = None, **place: str) -> CliError:
     with pytest.raises(CliError) as caught, world.remote(**place) as far:
         (ask or RemoteOperator.nodes)(far)
