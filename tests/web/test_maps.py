@@ -10,8 +10,6 @@ from typing import Any
 from xml.etree import ElementTree  # our own markup
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
 from aggregator.cluster.objects import Condition
@@ -21,15 +19,14 @@ from aggregator.history.reading import HistoryError, Live
 from aggregator.signatures.thresholds import Thresholds
 from aggregator.view import ClusterView
 from aggregator.web.charts.strip import SILENT, TOO_FEW
-from aggregator.web.keys import KNOWN
 from aggregator.web.page import maps_storage
-from aggregator.web.page.maps import add_maps, legend, paths_asked
+from aggregator.web.page.maps import legend, paths_asked
 from aggregator.web.page.maps_fsync import RANGES, USUAL, Pasts, edges_us, ranked, rows_of, shade_of
 from aggregator.web.page.maps_matrix import MOST, By, Matrix, between, label, of_groups, of_nodes
 from aggregator.web.page.maps_paths import Fleet, State, gathered
 from aggregator.web.slices import Kept, through
 from tests.web.fleet import AT, ZONES, fleet, name_of, node, volumes
-from tests.web.site import made_up
+from tests.web.site import Running, made_up, running
 
 SMALL, LARGE = 60, 5_000
 
@@ -224,8 +221,8 @@ def test_of_a_zone_that_is_lost_already_nothing_is_called_well() -> None:
     state.keep("pods", "db/db-0-0", replace(state.pods["db/db-0-0"], node=""))
     known = made_up([], view=ClusterView("c", {}, state, AT))
 
-    async def script(client: TestClient[Any, Any]) -> None:
-        text = await (await client.get("/maps/storage")).text()
+    async def script(at: Running) -> None:
+        text = (await at.get("/maps/storage")).text
         assert "it is lost already" in text
         assert "1 pod with a volume of it waits for a node" in text
         assert "none ready" in text
@@ -283,13 +280,10 @@ def test_an_answer_is_made_once_for_all_and_the_old_one_serves_until_then() -> N
 # -- the pages ---------------------------------------------------------------------------------------------------------
 
 
-def asking(known: Any, script: Callable[[TestClient[Any, Any]], Awaitable[None]]) -> None:
+def asking(known: Any, script: Callable[[Running], Awaitable[None]]) -> None:
     async def run() -> None:
-        app = web.Application()
-        app[KNOWN] = known
-        add_maps(app)
-        async with TestClient(TestServer(app)) as client:
-            await script(client)
+        async with running(known) as at:
+            await script(at)
 
     asyncio.run(run())
 
@@ -324,9 +318,9 @@ PAGES = (
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_is_whole_and_relative_and_without_style_or_script(path: str) -> None:
-    async def script(client: TestClient[Any, Any]) -> None:
-        answer = await client.get(path)
-        text = await answer.text()
+    async def script(at: Running) -> None:
+        answer = await at.get(path, raw=True)
+        text = answer.text
         assert answer.status == 200, text
         root = as_xml(text)
         for element in root.iter():
@@ -345,9 +339,9 @@ def test_every_page_is_whole_and_relative_and_without_style_or_script(path: str)
 
 @pytest.mark.parametrize("path", [path for path in PAGES if "node=" not in path])
 def test_of_nothing_every_page_says_so(path: str) -> None:
-    async def script(client: TestClient[Any, Any]) -> None:
-        answer = await client.get(path)
-        text = await answer.text()
+    async def script(at: Running) -> None:
+        answer = await at.get(path, raw=True)
+        text = answer.text
         assert answer.status == 200, text
         as_xml(text)
         if path != "/maps":
@@ -357,14 +351,14 @@ def test_of_nothing_every_page_says_so(path: str) -> None:
 
 
 def test_a_page_of_a_large_fleet_is_small_and_soon_there() -> None:
-    async def script(client: TestClient[Any, Any]) -> None:
+    async def script(at: Running) -> None:
         for path in ("/maps/paths", "/maps/fsync?range=1h", "/maps/storage"):
-            answer = await client.get(path)
-            text = await answer.text()
+            answer = await at.get(path)
+            text = answer.text
             assert answer.status == 200
             assert len(text) < 300_000, path
             again = time.perf_counter()
-            await (await client.get(path)).text()
+            await at.get(path)
             print(path, len(text), round(time.perf_counter() - again, 3))  # noqa: T201  # shown by -s
 
     asking(fleet(LARGE), script)
