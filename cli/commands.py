@@ -12,7 +12,7 @@ from nodetell.v1 import operator_pb2
 
 from aggregator.convert import gap_from_message, record_from_message, record_to_json
 from aggregator.node_json import summary_json
-from cli import client, coverage_text, exits, findings_table, nodes_table
+from cli import client, coverage_text, exits, findings_table, links_table, nodes_table
 from cli.access import reached
 from cli.documents import emit_document, wants_document
 from cli.exits import CliError
@@ -48,9 +48,10 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.command == "nodes":
         choice(arguments, nodes_table.columns(0.0))
     elif arguments.command == "node":
-        chosen = choice(arguments, coverage_text.COLUMNS)
-        if chosen.table and not (arguments.coverage or _is_plain_wide(arguments)):
-            raise CliError(exits.USAGE, "node: a page has no columns; --coverage is a table")
+        if arguments.coverage:
+            choice(arguments, coverage_text.COLUMNS)
+        else:
+            choice(arguments, links_table.COLUMNS)
     elif choice(arguments, findings_table.COLUMNS).table and arguments.watch:
         raise CliError(
             exits.USAGE, "findings: --watch has no table: what comes later is not known; json and yaml are streams"
@@ -73,22 +74,28 @@ def _nodes(operator: client.Operator, arguments: argparse.Namespace, shape: Look
 
 def _node(operator: client.Operator, arguments: argparse.Namespace, shape: Look) -> int:
     facts = HostFacts(operator.node(arguments.name))
-    wanted = choice(arguments, coverage_text.COLUMNS)
+    if arguments.coverage:
+        signals = choice(arguments, coverage_text.COLUMNS)
+        if wants_document(arguments):
+            emit_document(coverage_text.coverage_json(facts), arguments)
+        elif signals.table:
+            emit_listing(coverage_text.states(facts), signals, shape)
+        else:
+            emit(coverage_text.coverage_page(facts, shape))
+        return exits.OK
     if wants_document(arguments):
-        emit_document(coverage_text.coverage_json(facts) if arguments.coverage else facts.as_json(), arguments)
-    elif arguments.coverage and wanted.table:
-        emit_listing(coverage_text.states(facts), wanted, shape)
-    elif arguments.coverage:
-        emit(coverage_text.coverage_page(facts, shape))
+        emit_document(facts.as_json(), arguments)
+    elif _asks_for_links(arguments):
+        emit_listing(links_table.rows(facts), choice(arguments, links_table.COLUMNS), shape)
     else:
         whole = arguments.format == "wide"
         emit(node_text(facts, replace(shape, width=_UNBOUNDED) if whole else shape, whole=whole))
     return exits.OK
 
 
-def _is_plain_wide(arguments: argparse.Namespace) -> bool:
-    """--format wide, and nothing else that is said of a table."""
-    return arguments.format == "wide" and not (arguments.columns or arguments.sort_by or arguments.no_headers)
+def _asks_for_links(arguments: argparse.Namespace) -> bool:
+    """A table in place of a node's page; --format wide by itself is the page with nothing folded."""
+    return arguments.columns is not None or arguments.sort_by is not None or arguments.no_headers
 
 
 def _findings(operator: client.Operator, arguments: argparse.Namespace, shape: Look) -> int:

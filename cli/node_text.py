@@ -78,7 +78,7 @@ def _links(facts: HostFacts, look: Look, *, whole: bool) -> list[str]:
     rows: list[tuple[str, ...]] = []
     veths: dict[tuple[str, ...], list[str]] = {}
     for link in sorted(facts.links.values(), key=lambda each: each.ifindex):
-        row = (_kind(link), str(link.mtu), _state(link), _carried_by(link, facts), ", ".join(link.addresses))
+        row = (link_kind(link), str(link.mtu), link_state(link), carried_by(link, facts), ", ".join(link.addresses))
         if link.kind == "veth" and not link.addresses and not whole:
             veths.setdefault((*row[:3], _port_of(link, facts)), []).append(link.name)
         else:
@@ -86,26 +86,29 @@ def _links(facts: HostFacts, look: Look, *, whole: bool) -> list[str]:
     for (kind, mtu, state, port), names in veths.items():
         if len(names) < _FOLD:
             by_name = {link.name: link for link in facts.links.values()}
-            rows += [(name, kind, mtu, state, _carried_by(by_name[name], facts), "") for name in names]
+            rows += [(name, kind, mtu, state, carried_by(by_name[name], facts), "") for name in names]
         else:
             rows.append((f"{names[0]} ... ({len(names)})", kind, mtu, state, port, ""))
     return table(("NAME", "KIND", ">MTU", "STATE", "CARRIED BY", "ADDRESSES"), rows, look.width)
 
 
-def _kind(link: facts_pb2.Link) -> str:
+def link_kind(link: facts_pb2.Link) -> str:
+    """Kind of an interface: "vxlan", "hardware", ..."""
     if link.kind:
         return link.kind
     return "loopback" if link.loopback else "hardware" if link.hardware else ""
 
 
-def _state(link: facts_pb2.Link) -> str:
+def link_state(link: facts_pb2.Link) -> str:
+    """ "up", "down", "off" where it is switched off, ..."""
     if not link.up:
         return "off"
     word = facts_pb2.OperState.Name(link.operstate).removeprefix("OPER_STATE_").lower().replace("_", " ")
     return "up" if word == "unknown" else word
 
 
-def _carried_by(link: facts_pb2.Link, facts: HostFacts) -> str:
+def carried_by(link: facts_pb2.Link, facts: HostFacts) -> str:
+    """What an interface's packets go through, in words."""
     parts = []
     if link.HasField("tunnel"):
         parts.append(_underlay(link.tunnel, facts))

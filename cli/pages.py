@@ -88,9 +88,11 @@ PAGES = {
     ),
     "node": Page(
         "show everything known of one node",
-        "Shows one node: interfaces and what carries them, drops, disks, volumes, clock, and what could not be read.",
+        "Shows one node: interfaces and what carries them, drops, disks, volumes, clock, and what could not be read; "
+        "with --columns, --sort-by or --no-headers its interfaces alone, a line each.",
         "  nodetell node worker-3\n  nodetell node worker-3 --format json\n"
         "  nodetell node worker-3 --coverage      what is measured there, and what would enable the rest\n"
+        "  nodetell node worker-3 --columns name,kind,mtu,carried-by --sort-by mtu\n"
         "  nodetell node worker-3 --coverage --columns signal,status --no-headers",
         (*ACCESS, *TERMINAL),
         ("nodetell nodes", "nodetell help columns", "docs/signals.md", "docs/privileges.md"),

@@ -90,11 +90,23 @@ def _columns(shape: Look) -> str:
 
 
 def _tables() -> Mapping[str, Any]:
-    from cli import certs, classify, coverage_text, evidence_table, findings_table, nodes_table, signatures, whatif  # noqa: PLC0415  # for this topic only  # noqa: PLC0415
+    # Only this topic needs them.
+    from cli import (  # noqa: PLC0415
+        certs,
+        classify,
+        coverage_text,
+        evidence_table,
+        findings_table,
+        links_table,
+        nodes_table,
+        signatures,
+        whatif,
+    )
     from cli.doctor import command as doctor  # noqa: PLC0415
 
     return {
         "nodes, top": nodes_table.columns(0.0),
+        "node NAME (its interfaces)": links_table.COLUMNS,
         "node NAME --coverage": coverage_text.COLUMNS,
         "findings, diagnose": findings_table.COLUMNS,
         "explain": evidence_table.COLUMNS,

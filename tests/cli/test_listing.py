@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from nodetell.v1 import operator_pb2
 
 from aggregator.model import Severity
-from cli import findings_table, nodes_table
+from cli import findings_table, links_table, nodes_table
 from cli.documents import as_yaml
 from cli.exits import USAGE, CliError
+from cli.facts import HostFacts
 from cli.listing import Choice, Column, choice, listing, ordered
 from cli.terminal import Look
 from tests.cli import samples
@@ -147,6 +148,12 @@ def test_nodes_wide(golden: Golden) -> None:
 def test_nodes_sort_by_what_they_are_not_by_how_it_is_written(column: str, order: str) -> None:
     found = ordered(known_nodes(), choice(asked(sort_by=column), nodes_table.columns(samples.AT + 75)))
     assert "".join(node.node[-1] for node in found) == order
+
+
+def test_interfaces_as_a_table(golden: Golden) -> None:
+    rows = links_table.rows(HostFacts(samples.host()))
+    wanted = choice(asked("wide", "name,kind,mtu,state,drops,carried by", "mtu:desc"), links_table.COLUMNS)
+    golden("links.txt", "\n".join(listing(rows, wanted, Look(80))))
 
 
 def test_findings_as_a_table(golden: Golden) -> None:

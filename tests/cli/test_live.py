@@ -75,6 +75,20 @@ def served() -> Iterator[tuple[str, Operators]]:
 Served = tuple[str, Operators]
 
 
+def test_a_nodes_interfaces_signals_and_page_in_all_their_forms(run: Run, served: Served) -> None:
+    asked = ("node", "node-a", "--insecure", "--aggregator", served[0])
+    names = run(*asked, "--columns", "name", "--no-headers").stdout.splitlines()
+    assert names[:2] == ["lo", "eth0"]
+    assert [name for name in names if name.startswith("veth")] == [f"veth{number}" for number in range(5)]
+    assert "veth3" in run(*asked, "--format", "wide").stdout
+    assert "veth3" not in run(*asked).stdout
+    signals = run(*asked, "--coverage", "--columns", "signal,status").stdout.splitlines()
+    assert signals[0].split() == ["SIGNAL", "STATUS"]
+    assert len(signals) > 10
+    wrong = run(*asked, "--coverage", "--columns", "mtu")
+    assert (wrong.returncode, wrong.stdout) == (64, "")
+
+
 def test_nodes(run: Run, served: Served) -> None:
     done = run("nodes", "--insecure", "--aggregator", served[0])
     assert done.returncode == 0, done.stderr
