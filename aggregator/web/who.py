@@ -17,7 +17,7 @@ from nodetell.paced_log import PacedLog
 from aggregator.trust.caller import Caller, RefusedError, unproved
 from aggregator.web import sessions
 from aggregator.web.certificates import shown
-from aggregator.web.keys import CALLER
+from aggregator.web.keys import CALLER, LOGIN
 from aggregator.web.login import Login, form
 from aggregator.web.problems import ProblemError, of_api
 
@@ -63,6 +63,11 @@ async def admitted(login: Login, request: web.Request) -> Caller:
             raise unproved("the session is over: log in again")
         beside = [("authorization", f"Bearer {token}")]
     return await login.operators.admit(shown(request), beside)
+
+
+def has_session(request: web.Request) -> bool:
+    """The browser has one that it may end."""
+    return request.app[LOGIN] is not None and sessions.COOKIE in request.cookies
 
 
 def _beside(request: web.BaseRequest) -> list[tuple[str, str | bytes]]:

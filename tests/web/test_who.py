@@ -187,7 +187,11 @@ def test_a_browser_gets_a_form_and_a_session_that_ends_with_the_token(tmp_path: 
         assert parts == {"HttpOnly", "Max-Age", "SameSite", "Secure"}  # no path: below whatever prefix
         assert "SameSite=Strict" in inside.headers["Set-Cookie"]
         name = cookie_of(inside)
-        assert (await at.get("/", headers=with_cookie(name))).status == 200
+        for path, root in (("/", "./"), ("/maps", "./"), ("/nodes/node-1", "../")):
+            page = await at.get(path, headers=with_cookie(name))
+            assert (page.status, f'<form method="post" action="{root}logout">' in page.text) == (200, True)
+        by_token = await at.get("/", headers=bearer(T_ADA))
+        assert (by_token.status, "logout" in by_token.text) == (200, False)  # there is nothing to end
         assert (await at.get(FINDINGS, headers=with_cookie(name))).status == 200
         door.clock.ahead_s = 25 * 3600
         over = await at.get("/", headers=with_cookie(name))

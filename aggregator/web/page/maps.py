@@ -25,6 +25,7 @@ from aggregator.web.page.maps_paths import Fleet, State, gathered
 from aggregator.web.page.maps_storage import Storage, Strand
 from aggregator.web.page.rendering import Place, render
 from aggregator.web.slices import Kept
+from aggregator.web.who import has_session
 from aggregator.whatif import WhatIfError
 
 PATHS_GOOD_S, RANKED_GOOD_S, STORAGE_GOOD_S, LOSS_GOOD_S = 10.0, 10.0, 30.0, 120.0
@@ -267,5 +268,5 @@ def page_of(query: Mapping[str, str]) -> int:
 
 
 def _page(template: str, place: Place, request: web.Request, **model: object) -> web.Response:
-    text = render(template, place, request.app[KNOWN], **model)
+    text = render(template, place, request.app[KNOWN], session=has_session(request), **model)
     return web.Response(text=text, content_type="text/html")

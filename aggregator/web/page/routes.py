@@ -18,6 +18,7 @@ from aggregator.web.page.models_nodes import asked, nodes_page
 from aggregator.web.page.models_overview import overview
 from aggregator.web.page.models_seen import Seen, seen
 from aggregator.web.page.rendering import Place, assets, render
+from aggregator.web.who import has_session
 
 HEARD: web.AppKey[Heard] = web.AppKey("heard", Heard)
 LIST = 100
@@ -169,5 +170,5 @@ def _missing(request: web.Request, kind: str, wanted: str) -> web.Response:
 
 
 def _page(template: str, place: Place, request: web.Request, *, status: int = 200, **model: object) -> web.Response:
-    text = render(template, place, request.app[KNOWN], **model)
+    text = render(template, place, request.app[KNOWN], session=has_session(request), **model)
     return web.Response(text=text, content_type="text/html", status=status)
