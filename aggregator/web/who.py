@@ -67,7 +67,7 @@ async def admitted(login: Login, request: web.Request) -> Caller:
 
 def has_session(request: web.Request) -> bool:
     """The browser has one that it may end."""
-    return request.app[LOGIN] is not None and sessions.COOKIE in request.cookies
+    return request.app.get(LOGIN) is not None and sessions.COOKIE in request.cookies
 
 
 def _beside(request: web.BaseRequest) -> list[tuple[str, str | bytes]]:
