@@ -44,7 +44,8 @@ class Terminal:
         self.leader, self.follower = pty.openpty()
         fcntl.ioctl(self.leader, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.before = termios.tcgetattr(self.follower)
-        words = [*COMMAND, "top", "--insecure", "--aggregator", address]
+        # Tests that run below nohup(1) hand down that SIGHUP is ignored.
+        words = ["env", "--default-signal=HUP", *COMMAND, "top", "--insecure", "--aggregator", address]
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), self.follower)
         self.process = subprocess.Popen(
             words, **streams, env=environment(TERM="xterm-256color") | env, start_new_session=True
