@@ -20,12 +20,15 @@ from aggregator.fleet import Fleet
 from aggregator.limits import OPERATOR
 from aggregator.node_summary import with_api
 from aggregator.pacing import address_of
+from aggregator.slices import gently, through
 from aggregator.whatif import WhatIfError, WhatIfUnknownError, lose_in_steps, nodes_of
 from aggregator.whatif.messages import loss_to_message
 
 DEFAULT_LIMIT = 100
 """Resolved findings in an answer unless asked otherwise."""
 
+_TOGETHER = 50
+"""Nodes that are summed up at a time."""
 _KINDS = {
     Kind.APPEARED: operator_pb2.FindingEvent.KIND_APPEARED,
     Kind.CHANGED: operator_pb2.FindingEvent.KIND_CHANGED,
@@ -67,8 +70,10 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         context: Any,  # noqa: ARG002
     ) -> operator_pb2.ListNodesResponse:
         """All nodes that are known."""
-        view = self._fleet.view()
-        nodes = [with_api(summary, view) for summary in self._fleet.summaries()]
+        names, nodes = sorted(self._fleet.nodes), []
+        async for first in gently(range(0, len(names), _TOGETHER)):
+            view = self._fleet.view()
+            nodes += [with_api(each, view) for each in self._fleet.summaries(names[first : first + _TOGETHER])]
         return operator_pb2.ListNodesResponse(
             nodes=nodes, aggregator_version=__version__, at_unix_ms=milliseconds(self._clock())
         )
@@ -107,13 +112,8 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
             await self._refuse(context, "questions", f"{OPERATOR.questions} such questions are being worked on already")
         self._questions += 1
         try:
-            steps = lose_in_steps(view, nodes_of(view, request.lost_zones, request.lost_nodes))
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as done:
-                    return loss_to_message(view, done.value)
-                await asyncio.sleep(0)  # agents and other operators go on being served
+            loss = await through(lose_in_steps(view, nodes_of(view, request.lost_zones, request.lost_nodes)))
+            return loss_to_message(view, loss)
         except WhatIfUnknownError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             raise

@@ -17,6 +17,7 @@ from aggregator.cluster.state import ClusterState
 from aggregator.history.columns import Calls, Past, past_of
 from aggregator.history.reading import HistoryError, Live
 from aggregator.signatures.thresholds import Thresholds
+from aggregator.slices import Kept, through
 from aggregator.view import ClusterView
 from aggregator.web.charts.strip import SILENT, TOO_FEW
 from aggregator.web.page import maps_storage
@@ -24,7 +25,6 @@ from aggregator.web.page.maps import legend, paths_asked
 from aggregator.web.page.maps_fsync import RANGES, USUAL, Pasts, edges_us, ranked, rows_of, shade_of
 from aggregator.web.page.maps_matrix import MOST, By, Matrix, between, label, of_groups, of_nodes
 from aggregator.web.page.maps_paths import Fleet, State, gathered
-from aggregator.web.slices import Kept, through
 from tests.web.fleet import AT, ZONES, fleet, name_of, node, volumes
 from tests.web.site import Running, made_up, running
 

@@ -14,12 +14,12 @@ from aggregator.findings import Record
 from aggregator.limits import OPERATOR
 from aggregator.model import Gap, Severity, Stage
 from aggregator.signatures.catalog import CODES
+from aggregator.slices import through
 from aggregator.web.api.nodes import LISTS
 from aggregator.web.api.operation import reply
 from aggregator.web.api.parameters import choice, like, texts, whole
 from aggregator.web.keys import KNOWN
 from aggregator.web.problems import ProblemError
-from aggregator.web.slices import through
 from aggregator.web.slots import Slots
 from aggregator.whatif import Loss, WhatIfError, WhatIfUnknownError, lose_in_steps, nodes_of
 from aggregator.whatif.document import loss_json

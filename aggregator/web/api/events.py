@@ -23,11 +23,11 @@ from aggregator.convert import iso_time, record_to_json
 from aggregator.findings import Record, Transition
 from aggregator.known import Known
 from aggregator.limits import OPERATOR
+from aggregator.slices import gently
 from aggregator.trust.caller import RefusedError
 from aggregator.trust.closed import RECHECK_S
 from aggregator.web.api.parameters import choice
 from aggregator.web.keys import CALLER, EVENTS, KNOWN, LOGIN
-from aggregator.web.slices import gently
 from aggregator.web.who import admitted
 
 QUIET_S = 15.0

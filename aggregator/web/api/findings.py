@@ -10,13 +10,13 @@ from aggregator.convert import record_to_json
 from aggregator.findings import KEPT_RESOLVED, Record
 from aggregator.known import Known
 from aggregator.model import Severity, Stage
+from aggregator.slices import gently
 from aggregator.story import tell
 from aggregator.story_json import story_json
 from aggregator.web.api.operation import reply
 from aggregator.web.api.parameters import PathParameter, choice, like, texts, whole
 from aggregator.web.keys import KNOWN
 from aggregator.web.problems import ProblemError
-from aggregator.web.slices import gently
 
 EXCLUDE, INCLUDE, ONLY = "exclude", "include", "only"
 LIMIT = whole("limit", 1, 500, 100, "How many at most.")

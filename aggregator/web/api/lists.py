@@ -11,7 +11,7 @@ from nodetell.v1 import operator_pb2
 
 from aggregator.known import Known
 from aggregator.model import Gap
-from aggregator.web.slices import Kept, gently
+from aggregator.slices import Kept, gently
 
 GOOD_S = 1.0
 """As often as everything is evaluated."""

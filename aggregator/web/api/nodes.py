@@ -12,12 +12,12 @@ from aggregator.convert import iso_time
 from aggregator.history.reading import HistoryError, Point
 from aggregator.known import Known
 from aggregator.node_json import changes_json, counters_json, item_json, plain, summary_json
+from aggregator.slices import gently
 from aggregator.web.api.lists import Lists
 from aggregator.web.api.operation import reply
 from aggregator.web.api.parameters import PathParameter, moment, text, texts, whole
 from aggregator.web.keys import KNOWN
 from aggregator.web.problems import ProblemError
-from aggregator.web.slices import gently
 
 LISTS: web.AppKey[Lists] = web.AppKey("lists", Lists)
 LIMIT = whole("limit", 1, 1_000, 200, "How many at most.")

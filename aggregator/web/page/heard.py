@@ -10,10 +10,10 @@ from typing import Generic, TypeVar
 
 from aggregator.findings import Kind, Transition
 from aggregator.known import Known
+from aggregator.slices import Kept, gently
 from aggregator.web.page.models import named
 from aggregator.web.page.models_nodes import Row, row_of
 from aggregator.web.page.models_seen import Alike, Coverage, add, coverage, limits_of
-from aggregator.web.slices import Kept, gently
 
 KEPT = 500
 """Changes of findings that are kept at hand."""

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from aggregator.known import Known
 from aggregator.signatures.thresholds import Thresholds
+from aggregator.slices import Kept
 from aggregator.web.charts.asked import HostChart, HostLine, How
 from aggregator.web.charts.evidence import chart_of
 from aggregator.web.charts.strip import SILENT, TOO_FEW, Strip, class_of, strip, time_axis
@@ -24,7 +25,6 @@ from aggregator.web.page.maps_matrix import By, Matrix
 from aggregator.web.page.maps_paths import Fleet, State, gathered
 from aggregator.web.page.maps_storage import Storage, Strand
 from aggregator.web.page.rendering import Place, render
-from aggregator.web.slices import Kept
 from aggregator.web.who import has_session
 from aggregator.whatif import WhatIfError
 

@@ -18,8 +18,8 @@ from aggregator.history.reading import HistoryError
 from aggregator.known import Known
 from aggregator.node_figures import figures
 from aggregator.signatures.thresholds import Thresholds
+from aggregator.slices import gently
 from aggregator.web.charts.strip import SILENT, TOO_FEW
-from aggregator.web.slices import gently
 
 
 @dataclass(frozen=True, slots=True)

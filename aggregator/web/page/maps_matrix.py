@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from aggregator.slices import gently
 from aggregator.web.page.maps_paths import Cell, Fleet, Group, Path, State
-from aggregator.web.slices import gently
 
 MOST = 24
 """Rows and columns of a matrix; of more, those with the worst paths are shown."""

@@ -17,8 +17,8 @@ from aggregator.cluster.pools import pool_of
 from aggregator.cluster.zones import zone_of
 from aggregator.node_state import NodeState
 from aggregator.signatures.thresholds import Thresholds
+from aggregator.slices import gently
 from aggregator.view import ClusterView
-from aggregator.web.slices import gently
 
 _NAME = "maps.paths"
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from aggregator.cluster.objects import NodeTerm, Volume
 from aggregator.cluster.state import ClusterState
 from aggregator.cluster.zones import Kind, Place, is_node_key, place_of, zone_of
+from aggregator.slices import gently, through
 from aggregator.topology import topology_of
 from aggregator.view import ClusterView
-from aggregator.web.slices import gently, through
 from aggregator.whatif import Cause, Loss, lose_in_steps, nodes_of, reachable
 
 NEEDED = ("nodes", "persistentvolumes", "persistentvolumeclaims", "pods")
