@@ -41,7 +41,7 @@ run: $(has_run) ## an aggregator and an agent of this very host, on loopback; AR
 
 .PHONY: test
 test: $(has_dev) $(has_kustomize) lint proto-check ## all checks, then all tests; PYTEST_ARGS goes to pytest
-	@$(py) -m pytest --numprocesses=2 --dist=loadgroup $(PYTEST_ARGS)
+	@$(py) -m pytest --numprocesses=2 --dist=loadscope $(PYTEST_ARGS)
 
 .PHONY: dev
 dev: $(has_dev) ## .venv with the tools of the tests in it too

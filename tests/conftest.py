@@ -8,6 +8,7 @@ fail at once: a pure function has no second try.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import nodetell  # noqa: F401  # before gRPC is: it leaves TLS 1.3 alone
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("nodetell", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nodetell")
@@ -93,26 +95,41 @@ ONE_AT_A_TIME = (
     "pathmtu/",
     "situations/",
 )
-"""These look at the whole machine, or measure it: of them, and of those that need root, one runs at a time. Of all
-others, modules run side by side where there is more than one process (make test)."""
+"""These look at the whole machine, or measure it: of them, and of modules with tests that need root, one runs at a
+time. All other modules run side by side where there is more than one process (make test)."""
 
 TOGETHER = ("release/", "web/")
 """What takes long to make is shared by a directory of tests, not only by a module."""
 
 
-def _group(place: str, item: pytest.Item) -> str:
-    """Tests of one group run in one process, one after the other."""
-    if place.startswith(ONE_AT_A_TIME) or item.get_closest_marker("needs_root"):
-        return "machine"
-    return next((each for each in TOGETHER if place.startswith(each)), place.partition("::")[0])
+@functools.cache
+def group_of(module: str) -> str:
+    """Tests of one group run in one process, one after the other. `module`: its path below this directory."""
+    for directory in TOGETHER:
+        if module.startswith(directory):
+            return directory
+    of_the_machine = module.startswith(ONE_AT_A_TIME) or "needs_root" in (HERE / module).read_text()
+    return "machine" if of_the_machine else module
+
+
+class _Groups(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Hands out whole groups: pytest-xdist's own way to say what belongs together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid.partition("::")[0].removeprefix(f"{HERE.name}/"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """How tests are shared among processes."""
+    return _Groups(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks those that are tried twice, and those that belong together."""
+    """Marks those that are tried twice."""
     for item in items:
         module = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
         place = f"{module}::{item.name}"
-        item.add_marker(pytest.mark.xdist_group(_group(place, item)))
         if place.startswith(TRIED_ONCE):
             continue
         if place.startswith(TRIED_TWICE) or item.get_closest_marker("needs_root"):

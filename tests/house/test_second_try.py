@@ -31,7 +31,7 @@ class Item:
 def tries(item: Item) -> int:
     """How often that test may be run."""
     conftest.pytest_collection_modifyitems([item])  # type: ignore[list-item]
-    return 1 + sum(int(mark.kwargs["reruns"]) for mark in item.added if mark.name == "flaky")
+    return 1 + sum(int(mark.kwargs["reruns"]) for mark in item.added)
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,14 @@ def test_only_what_the_kernel_decides_is_tried_twice(item: Item, expected: int) 
 
 
 @pytest.mark.parametrize(
-    ("item", "expected"),
+    ("module", "expected"),
     [
-        (Item("e2e/test_path_mtu.py::test_a"), "machine"),
-        (Item("agent/test_fs_errors.py::test_a", "needs_root"), "machine"),
-        (Item("agent/test_fs_errors.py::test_a"), "agent/test_fs_errors.py"),
-        (Item("release/test_image.py::test_a"), "release/"),
+        ("e2e/test_path_mtu.py", "machine"),
+        ("agent/test_fs_errors.py", "machine"),
+        ("agent/test_ledger.py", "agent/test_ledger.py"),
+        ("release/test_image.py", "release/"),
     ],
     ids=["listed", "needs root", "a module", "a directory"],
 )
-def test_what_looks_at_the_machine_runs_one_at_a_time_and_modules_side_by_side(item: Item, expected: str) -> None:
-    conftest.pytest_collection_modifyitems([item])  # type: ignore[list-item]
-    assert [mark.args for mark in item.added if mark.name == "xdist_group"] == [(expected,)]
+def test_what_looks_at_the_machine_runs_one_at_a_time_and_modules_side_by_side(module: str, expected: str) -> None:
+    assert conftest.group_of(module) == expected
