@@ -66,6 +66,7 @@ class Alerts:
             "first": "\n".join(why.first),
             "clears_when": finding.clears_when,
             "stage": finding.stage.value,
+            "since": iso_time(finding.since) if finding.since else "",
             "nodes": names(finding.nodes),
             "objects": names(finding.objects),
             "unconfirmed": record.unconfirmed,
@@ -75,7 +76,9 @@ class Alerts:
         alert = {
             "labels": labels,
             "annotations": {name: text[:MOST_TEXT] for name, text in texts.items() if text},
-            "startsAt": iso_time(min(finding.since or record.first_seen, record.first_seen)),
+            # Not since when it has been so: an alert that is older than its route's group_wait is notified of at once,
+            # before Alertmanager has seen what inhibits it.
+            "startsAt": iso_time(record.first_seen),
         }
         return alert | {"generatorURL": link} if link else alert
 

@@ -198,7 +198,8 @@ def test_a_chain_is_one_notification_and_what_is_worse_than_its_cause_is_not_hel
             alerting(situation, manager.url, directory=tmp_path, least_severity="info"),
         ):
             situation.appear(*findings)
-            await until(lambda: manager.notified() == [("firing", [(key, "firing") for key in sorted(told)])])
+            await until(lambda: told <= {key for _, each in manager.notified() for key, _ in each})
+            assert manager.notified() == [("firing", [(key, "firing") for key in sorted(told)])]
             states = {key: state for key, _, state in await manager.active()}
             assert states == {each.id: "active" if each.id in told else "suppressed" for each in findings}
 
@@ -368,9 +369,10 @@ def test_labels_stay_as_they_were_whatever_becomes_of_the_finding() -> None:
     assert later["generatorURL"] == "https://page/mtu-1"
 
 
-def test_an_alert_began_when_the_facts_say_and_ends_no_earlier() -> None:
+def test_an_alert_begins_when_it_is_seen_says_since_when_it_is_so_and_ends_no_earlier() -> None:
     begun = FORM.payload(record(since=AT - 600), {}, None)
-    assert begun["startsAt"] == "2026-09-21T14:03:20Z"
+    assert begun["annotations"]["since"] == "2026-09-21T14:03:20Z"
+    assert begun["startsAt"] == "2026-09-21T14:13:20Z"
     over = json.loads(FORM.body([Row("k", "mtu-1", begun, "", 1, over=AT - 900)], AT))
     assert over[0]["endsAt"] == over[0]["startsAt"]
     stands = json.loads(FORM.body([Row("k", "mtu-1", begun, "", 1)], AT))
