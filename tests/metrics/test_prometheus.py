@@ -191,8 +191,8 @@ def test_a_prometheus_that_scrapes_both_knows_the_finding(here: Scene) -> None:
     assert row["value"][1] == "1"
     states = here.query('ALERTS{alertname=~"NodetellFinding.*"}')
     until(lambda: here.query('ALERTS{alertname=~"NodetellFinding.*"}'), f"no alert is pending: {states}")
-    assert here.query('up{job="nodetell-agent"} == 1')
-    assert here.query("nodetell_stream_connected == 1")
+    until(lambda: here.query('up{job="nodetell-agent"} == 1'), "the agent is not scraped")
+    until(lambda: here.query("nodetell_stream_connected == 1"), "the agent is not connected")
 
 
 def test_every_question_of_dashboard_and_rules_has_an_answer_or_none_but_no_error(here: Scene) -> None:

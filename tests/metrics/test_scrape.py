@@ -197,7 +197,8 @@ def test_too_many_at_a_time_are_closed_and_counted() -> None:
 )
 def test_odd_requests_do_no_harm(request_bytes: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     with serving(a_few) as port:
-        with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 30) as peer:
+        # It may have hung up before all is said.
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 30) as peer:
             peer.sendall(request_bytes)
             peer.shutdown(socket.SHUT_WR)
             while peer.recv(65_536):
