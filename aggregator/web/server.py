@@ -18,6 +18,7 @@ from nodetell.pem import PemError
 from aggregator.known import Known
 from aggregator.limits import HTTP
 from aggregator.model import Gap
+from aggregator.segments import limit_segments
 from aggregator.surfaces import Made, SurfaceError
 from aggregator.trust.operators import OperatorTrust
 from aggregator.trust.token import MAX_TOKEN_BYTES
@@ -125,6 +126,7 @@ class HttpServer:
             raise ListenError(f"{self.listen}: can't listen there: {_reason(error)}") from error
         self._watch = asyncio.create_task(self.site.connections.watch(runner.server), name="http-connections")
         bound = self._server.sockets[0].getsockname()[1]
+        limit_segments(bound)  # a page about packets that vanish has to come through
         return f"{'http' if context is None else 'https'}://{host}:{bound}"
 
     async def aclose(self) -> None:

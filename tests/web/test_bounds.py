@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from aggregator.limits import HTTP
+from aggregator.segments import SEGMENT
 from aggregator.web.connections import MOST_S, Connections
 from aggregator.web.problems import ProblemError
 from aggregator.web.server import MAX_FIELD, HttpServer, make_site
@@ -44,6 +45,17 @@ async def rest_of(reader: asyncio.StreamReader) -> bytes:
     with contextlib.suppress(ConnectionError):
         return await asyncio.wait_for(reader.read(), 20)
     return b""
+
+
+def test_an_answer_goes_out_in_segments_that_every_path_carries() -> None:
+    async def scene() -> None:
+        async with impatient(5.0) as address:
+            _, writer = await connected(address)
+            near: socket.socket = writer.get_extra_info("socket")
+            assert 0 < near.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= SEGMENT
+            writer.close()
+
+    asyncio.run(scene())
 
 
 def test_who_never_finishes_a_request_is_let_go_and_others_are_answered() -> None:
