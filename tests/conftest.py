@@ -8,6 +8,7 @@ fail at once: a pure function has no second try.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Iterator
@@ -143,9 +144,8 @@ def _own_loggers() -> Iterator[logging.Logger]:
             yield logger
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """What a test or a role that it runs sets of logging, which is one for the process, is no other test's."""
+@contextlib.contextmanager
+def _kept_as_it_was() -> Iterator[None]:
     before = {logger: (logger.level, logger.propagate, logger.handlers[:]) for logger in _own_loggers()}
     yield
     for logger in list(_own_loggers()):
@@ -158,3 +158,17 @@ def _logging_as_it_was() -> Iterator[None]:
             for handler in logger.handlers
             if handler in handlers or not type(handler).__module__.startswith("nodetell")
         ]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """What a test or a role that it runs sets of logging, which is one for the process, is no other test's."""
+    with _kept_as_it_was():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _logging_as_before_the_module() -> Iterator[None]:
+    """Nor is what a role sets that a whole module's tests ask."""
+    with _kept_as_it_was():
+        yield
