@@ -243,6 +243,7 @@ class Cluster:
         self.watch_s = 1.0
         self._kept: dict[str, Kept] = {}
         self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def of(self, path: str) -> Kept:
         """What is known of a path."""
@@ -329,6 +330,8 @@ class Cluster:
             return
         kept = self.of(request.path)
         loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # this cluster has been served in an earlier loop, which its event belongs to
+            self._loop, self._changed = loop, asyncio.Event()
         end = loop.time() + min(self.watch_s, float(request.query["timeoutSeconds"]))
         while loop.time() < end:
             changed = self._changed
