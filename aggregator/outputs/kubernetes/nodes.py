@@ -31,6 +31,8 @@ class Nodes:
         """Nodes to look at."""
         self._patched: dict[str, tuple[str, float]] = {}
         """Version of a Node when it was patched, and when that was."""
+        self._observed: frozenset[str] = frozenset()
+        """Nodes of whose hosts something was known."""
         self._revision = -1
         self._all_at = float("-inf")
         for record in standing:
@@ -74,6 +76,9 @@ class Nodes:
         objects = view.objects
         changes = objects.changes(self._revision)
         names, self._touched = self._touched, set()
+        if len(view.hosts) != len(self._observed):  # what was left on one that is not observed can be judged now
+            names |= self._observed ^ view.hosts.keys()
+            self._observed = frozenset(view.hosts)
         if changes is None or now - self._all_at >= ALL_S:
             self._all_at = now
             names.update(view.nodes, self._due, self._patched)
