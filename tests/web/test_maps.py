@@ -95,7 +95,7 @@ def test_five_thousand_nodes_are_gathered_while_others_are_served() -> None:
         return gathering.result(), turns
 
     found, turns = asyncio.run(both())
-    assert turns > 5
+    assert turns > 2
     assert len(found.paths) == LARGE * 4 - 4
     matrix = grouped(found, By.BOTH, "")
     assert len(matrix.rows) == 12
