@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
-_parser: Any = re._parser  # type: ignore[attr-defined]  # as re.sre_parse was called until 3.11
-_constants: Any = re._constants  # type: ignore[attr-defined]
+_parser: Any = import_module("re._parser")  # re.sre_parse until 3.11; types do not know either
+_constants: Any = import_module("re._constants")
 _REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT, getattr(_constants, "POSSESSIVE_REPEAT", None))
 _FEW = 3
 """A repetition of fewer is none."""

@@ -68,7 +68,6 @@ TRIED_TWICE = (
     "cli/test_remote.py",
     "cli/test_top.py",
     "cli/test_top_terminal.py",
-    "cli/test_remote.py",
     "cli/test_up.py",
     "e2e/",
     "house/test_make_run.py",
