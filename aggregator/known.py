@@ -6,7 +6,6 @@ knows which.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
@@ -163,23 +162,3 @@ class LiveKnown:
     async def past(self, node: str, *, since: float, until: float, step_s: float) -> Past:
         """From the history."""
         return await self._history.past(node, since=since, until=until, step_s=step_s)
-
-
-async def summed(known: Known, nodes: Sequence[str], series: str, *, since: float, until: float) -> list[Point]:
-    """Minute values of the same series of several nodes, added up. Raises HistoryError."""
-    found = await asyncio.gather(*(known.points(node, series, since=since, until=until) for node in nodes))
-    total: dict[int, Point] = {}
-    for point in (point for points in found for point in points):
-        have = total.get(point.at)
-        total[point.at] = (
-            point
-            if have is None
-            else Point(
-                point.at,
-                have.value + point.value,
-                have.low + point.low,
-                have.high + point.high,
-                max(have.spread_s, point.spread_s),
-            )
-        )
-    return [total[at] for at in sorted(total)]

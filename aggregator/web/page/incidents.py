@@ -27,15 +27,9 @@ BESIDE = (
     Incident("node", "Nodes", "nodes that are lost, full, or show the wrong time"),
     Incident("network", "Network devices", "packets lost below the pods for other reasons than their size"),
 )
-_SAME = {"nodes": "node"}
-
-
-def key_of(incident: str) -> str:
-    """The key under which the page shows findings of an incident."""
-    return _SAME.get(incident, incident)
 
 
 def named(key: str) -> Incident:
     """By key; of one that is an operator's own, its name is all there is."""
-    found = next((each for each in (*FIVE, *BESIDE) if each.key == key_of(key)), None)
+    found = next((each for each in (*FIVE, *BESIDE) if each.key == key), None)
     return found or Incident(key, key.replace("_", " ").capitalize(), "from a signature of your own")

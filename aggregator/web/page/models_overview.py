@@ -99,13 +99,13 @@ def _headline(standing: Sequence[Record], found: Sequence[Incident], count: int)
 
 def _shown_incidents(standing: Sequence[Record]) -> list[named.Incident]:
     """The five always; what stands beside them where there is something of it."""
-    there = dict.fromkeys(named.key_of(record.finding.incident) for record in standing)
+    there = dict.fromkeys(record.finding.incident for record in standing)
     five = {each.key for each in named.FIVE}
     return [*named.FIVE, *(named.named(key) for key in sorted(there) if key not in five)]
 
 
 def _tile(incident: named.Incident, view: ClusterView, standing: Sequence[Record]) -> Tile:
-    own = [record for record in standing if named.key_of(record.finding.incident) == incident.key]
+    own = [record for record in standing if record.finding.incident == incident.key]
     if own:
         return Tile(incident, worst(own), len(own), "")
     why = unseen(incident.key, view)

@@ -64,7 +64,7 @@ async def show_findings(request: web.Request) -> web.Response:
     found = [
         record
         for record in known.standing()
-        if (not incident or kinds.key_of(record.finding.incident) == kinds.key_of(incident))
+        if (not incident or record.finding.incident == incident)
         and (stage not in tuple(Stage) or record.finding.stage == stage)
         and (not node or node in named(record))
     ]
